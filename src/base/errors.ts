@@ -1,0 +1,64 @@
+/**
+ * Every error a user can meet has a code of this list; docs/operate/errors.md is generated from it.
+ * The key is what scripts match on and never changes its meaning.
+ */
+export const errorCodes = {
+  'bad-request': 'The request is not of the documented form.',
+  'not-found': 'There is no source, agent, path or file of that name.',
+  'already-exists': 'The name is taken.',
+  'not-allowed': 'This identity may not do that.',
+  'token-refused': 'The enrolment token is unknown, used or expired.',
+  'version-refused': 'The peer speaks no protocol version that this program knows.',
+  'protocol-violation': 'A peer sent bytes that are not of the protocol; the connection was closed.',
+  'sequence-refused': 'A batch did not continue the journal where it ends.',
+  'chunk-missing': 'A change refers to a chunk that this agent has not sent.',
+  'point-unreachable': 'There is no recovery point where one was asked for.',
+  'damaged': 'Stored bytes are not what was written; the error names the file and place.',
+  'unsupported-format': 'A stored file is of a format version that this program does not know.',
+  'key-refused': 'The vault key is missing or is not the one this vault was made with.',
+  'vault-full': 'The file system of the vault has no room; nothing is acknowledged until it has.',
+  'spool-full': 'The spool of the agent has reached its limit; a hole in the history follows.',
+  'source-vanished': 'A protected path or its mount is no longer there; nothing is taken as deleted.',
+  'unreadable': 'A protected path cannot be read.',
+  'target-not-empty': 'The target directory of a restore holds something already.',
+  'no-space': 'The target has too little free space.',
+  'verification-failed': 'What was read back is not what was stored.',
+  'unreachable': 'The peer cannot be reached.',
+  'tls-refused': 'The peer has not proved who it is.',
+  'already-running': 'Another process already works on this directory.',
+  'not-running': 'No agent or vault answers here.',
+  'unusable-platform': 'The machine lacks something that is needed.',
+  'interrupted': 'The work was stopped before its end; it can be resumed.',
+} as const
+
+export type ErrorCode = keyof typeof errorCodes
+
+/** A failure told to the person who can mend it: what was attempted on what, and the next step. */
+export class TidemarkError extends Error {
+  override readonly name = 'TidemarkError'
+  readonly code: ErrorCode
+  /** The next step, as a sentence. */
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, told: { message: string; hint?: string; cause?: unknown }) {
+    super(told.message, told.cause === undefined ? undefined : { cause: told.cause })
+    this.code = code
+    this.hint = told.hint
+  }
+}
+
+export const isCode = (error: unknown, code: ErrorCode): error is TidemarkError =>
+  error instanceof TidemarkError && error.code === code
+
+/** The `code` of a Node.js system error ('ENOENT', …), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+export const isSystemError = (error: unknown, ...codes: string[]): boolean => {
+  const code = systemCode(error)
+  return code !== undefined && codes.includes(code)
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,93 @@
+import type { ChunkId } from '../model/change.ts'
+import type { Moment } from '../model/moment.ts'
+import type { Sequence } from '../model/sequence.ts'
+import type { SourceDefinition } from '../model/source.ts'
+
+/**
+ * The seam of every kind of source: something that watches it and turns what happens into batches.
+ *
+ * The vault's durable journal is the truth. A capture is opened with what is known to be durable (or safely spooled)
+ * and continues from there; where its own memory of the source does not fit that, it asks for the manifest (what the
+ * vault's tree holds) and converges from it. It never has to be told twice, and never forgets something at the source
+ * before `durable` has covered it.
+ */
+export interface Capture extends AsyncDisposable {
+  /**
+   * What the capture has to say, in order. The consumer's pace is the producer's: until the next item is asked for,
+   * the capture holds at most a few items and goes on only noticing (not reading) what becomes dirty.
+   * Ends when the capture is disposed; throws when it cannot go on (`source-vanished` is not such a case: it waits).
+   */
+  readonly outputs: AsyncIterable<CaptureOutput>
+  /** Everything up to `sequence` is durable at the vault. Calls are monotonic. */
+  durable(sequence: Sequence): void
+  /** Answers an `offer`: true where the chunk has to be sent. */
+  answer(tag: number, missing: readonly boolean[]): void
+  /** Answers `manifest-wanted`: a local file with the tree as the vault holds it at `at` (format/manifest.ts). */
+  manifest(path: string, at: Sequence): void
+  /** Whether the vault is reached. While it is not, a capture makes no offers and does no bulk work. */
+  line(up: boolean): void
+  /** Puts a user's mark after all that is known now; its sequence comes back in the batch with this tag. */
+  mark(tag: number, label: string): void
+  /** Compares everything with the source again, as after a gap. */
+  reconcile(): void
+}
+
+export interface CaptureRequest {
+  readonly source: SourceDefinition
+  /** A directory of this agent, private to this source, for what the capture remembers. Losing it loses nothing. */
+  readonly stateDirectory: string
+  /** The last sequence that is durable or spooled; the next change gets the one after. */
+  readonly resumeAt: Sequence
+  /** The cursor of the batch at `resumeAt`; empty at the beginning of a journal. */
+  readonly cursor: Uint8Array
+  /** HMAC key of chunk ids, from the vault. */
+  readonly chunkKey: Uint8Array
+}
+
+export type CaptureOutput =
+  | CapturedBatch
+  | { readonly kind: 'offer'; readonly tag: number; readonly ids: readonly ChunkId[] }
+  | { readonly kind: 'manifest-wanted'; readonly reason: string }
+  | { readonly kind: 'report'; readonly report: CaptureReport }
+
+export interface CapturedBatch {
+  readonly kind: 'batch'
+  readonly first: Sequence
+  readonly last: Sequence
+  /** Moment of its last change. */
+  readonly moment: Moment
+  /** Encoded blocks (format/block.ts) that have to arrive before the batch. */
+  readonly blocks: readonly Uint8Array[]
+  /** The encoded batch (format/batch.ts). */
+  readonly bytes: Uint8Array
+  /** Part of a baseline or reconciliation, as against a change that just happened. */
+  readonly bulk: boolean
+  /** Tags of the marks in it, each with its sequence. */
+  readonly marks: readonly { readonly tag: number; readonly sequence: Sequence }[]
+}
+
+/** Told about once a second and at every change of state; the vault shows it. */
+export interface CaptureReport {
+  readonly state: CaptureState
+  /** Every change made before this moment is in the journal up to `upTo`. What lag is measured from. */
+  readonly covered: Moment
+  readonly upTo: Sequence
+  /** Things known to have changed and not yet captured. */
+  readonly dirty: number
+  /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */
+  readonly progress?: {
+    readonly files: number
+    readonly filesTotal: number
+    readonly bytes: number
+    readonly bytesTotal: number
+  }
+  /** How changes are noticed: fanotify, inotify, or only by scanning. */
+  readonly watching: string
+  /** What the operator should know, newest last, at most `problemsMax`. */
+  readonly problems: readonly { readonly code: string; readonly message: string; readonly hint?: string }[]
+}
+
+export const problemsMax = 20
+
+/** `baseline` and `reconciling` are spans in which the vault's tree may be behind; `vanished` waits for a mount. */
+export type CaptureState = 'starting' | 'baseline' | 'reconciling' | 'live' | 'vanished' | 'paused'

@@ -1,0 +1,43 @@
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { Malformed } from '../base/bytes.ts'
+
+/**
+ * A compressed body: one byte that names the way (0 none, 1 zstd: RFC 8878 frame), four bytes big-endian with the
+ * length before compression, then the bytes. zstd is kept only where it saves at least one part in sixteen.
+ */
+const ways = { none: 0, zstd: 1 } as const
+const headBytes = 5
+/** Below this a compression context costs more than it saves. */
+const worthBytesMin = 200
+const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
+
+export function compressBody(body: Uint8Array): Buffer {
+  const packed = body.length < worthBytesMin ? undefined : zstdCompressSync(body, options)
+  const kept = packed !== undefined && packed.length < body.length - (body.length >> 4) ? packed : undefined
+  const bytes = Buffer.allocUnsafe(headBytes + (kept ?? body).length)
+  bytes[0] = kept ? ways.zstd : ways.none
+  bytes.writeUInt32BE(body.length, 1)
+  bytes.set(kept ?? body, headBytes)
+  return bytes
+}
+
+/** The body again; more than `bytesMax`, or bytes that are not one, are `Malformed`. */
+export function decompressBody(bytes: Uint8Array, bytesMax: number): Buffer {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (view.length < headBytes) throw new Malformed('compressed body is cut short')
+  const length = view.readUInt32BE(1)
+  if (length > bytesMax) throw new Malformed(`compressed body of ${length} bytes where ${bytesMax} are allowed`)
+  const rest = view.subarray(headBytes)
+  const body = view[0] === ways.none ? rest : view[0] === ways.zstd ? unzstd(rest, length) : undefined
+  if (body === undefined) throw new Malformed(`compression ${view[0]}`)
+  if (body.length !== length) throw new Malformed(`compressed body has ${body.length} bytes, not ${length}`)
+  return body
+}
+
+function unzstd(bytes: Uint8Array, length: number): Buffer {
+  try {
+    return zstdDecompressSync(bytes, { maxOutputLength: Math.max(length, 1) })
+  } catch (error) {
+    throw new Malformed(`not a zstd frame of ${length} bytes: ${error instanceof Error ? error.message : error}`)
+  }
+}

@@ -1,0 +1,38 @@
+/** 16 random bytes as 32 hexadecimal digits; names a source, an agent or a vault for ever. */
+export type Id = string & { readonly is: 'Id' }
+
+export const isId = (text: string): text is Id => /^[0-9a-f]{32}$/.test(text)
+
+/** What users call a source, an agent or a system: 1 to 63 letters, digits, '-', '_', '.', from any script. */
+export const namePattern = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,62}$/u
+
+export const sourceKinds = ['files'] as const
+export type SourceKind = (typeof sourceKinds)[number]
+
+/** One protected thing, as the vault keeps it and tells it to the agent. */
+export interface SourceDefinition {
+  readonly id: Id
+  readonly name: string
+  readonly kind: SourceKind
+  /** The agent that protects it. */
+  readonly agent: Id
+  /** The business system it belongs to. */
+  readonly system?: string | undefined
+  /** Absolute paths on the protected server, UTF-8 (kind `files`). */
+  readonly paths: readonly string[]
+  /** Patterns in gitignore's syntax, relative to each protected path (kind `files`). */
+  readonly exclude: readonly string[]
+  readonly policy: Policy
+  readonly paused: boolean
+}
+
+export interface Policy {
+  /** How far back every single change is kept. */
+  readonly windowMs: number
+  /** Seconds between full comparisons with the source; also done at every start. */
+  readonly reconcileMs: number
+  /** Lag above which the source counts as late. */
+  readonly lagMsMax: number
+}
+
+export const defaultPolicy: Policy = { windowMs: 7 * 86_400_000, reconcileMs: 3_600_000, lagMsMax: 60_000 }

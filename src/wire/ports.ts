@@ -1,0 +1,47 @@
+import type { CaptureReport } from '../capture/capture.ts'
+import type { ChunkId } from '../model/change.ts'
+import type { Moment } from '../model/moment.ts'
+import type { Sequence } from '../model/sequence.ts'
+import type { Id, SourceDefinition } from '../model/source.ts'
+
+/** What the vault's end of the link needs of the vault. The vault implements it; wire knows only this. */
+export interface VaultPort {
+  readonly id: Id
+  readonly chunkKey: Uint8Array
+  /** The sources of an agent, and again whenever they change. */
+  definitions(agent: Id, signal: AbortSignal): AsyncIterable<readonly SourceDefinition[]>
+  /**
+   * Opens the journal of a source for appending by its agent. A journal has one appender: an older session of the
+   * same agent is ended first. Throws `not-allowed` or `not-found`.
+   */
+  append(agent: Id, source: Id, signal: AbortSignal): Promise<Appender>
+}
+
+/** The one who may append to a journal. Calls are made in order; several `batch` calls may be under way. */
+export interface Appender extends AsyncDisposable {
+  /** Last durable sequence, and the cursor of its batch. */
+  readonly durable: Sequence
+  readonly cursor: Uint8Array
+  /** Which of these chunks this agent has neither sent nor proved to hold. Others stay referable for this session. */
+  missing(ids: readonly ChunkId[]): boolean[]
+  /** Checks every chunk against its name, keeps the block. Durable by the next acknowledged batch. */
+  block(bytes: Uint8Array): Promise<void>
+  /**
+   * Checks the batch (form, sequence, chunks known) and appends it. Resolves once it is durable.
+   * A batch that is durable already resolves at once. `sequence-refused`, `chunk-missing`, `protocol-violation`
+   * reject; without room it waits until there is room.
+   */
+  batch(bytes: Uint8Array): Promise<void>
+  /** True while nothing can be made durable for want of room. */
+  readonly stalled: boolean
+  /** What the agent says of its capture, with its clock's present reading. */
+  report(report: CaptureReport, agentNow: Moment): void
+  /** Requests for the capture (a user's mark, a reconciliation), as they come. */
+  readonly requests: AsyncIterable<AppenderRequest>
+  /** The mark of request `tag` has this sequence and is durable. */
+  marked(tag: number, sequence: Sequence): void
+}
+
+export type AppenderRequest =
+  | { readonly kind: 'mark'; readonly tag: number; readonly label: string }
+  | { readonly kind: 'reconcile' }
