@@ -1,5 +1,6 @@
 import type { ChunkId } from '../model/change.ts'
 import type { Moment } from '../model/moment.ts'
+import type { CaptureReport } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { SourceDefinition } from '../model/source.ts'
 
@@ -65,29 +66,3 @@ export interface CapturedBatch {
   /** Tags of the marks in it, each with its sequence. */
   readonly marks: readonly { readonly tag: number; readonly sequence: Sequence }[]
 }
-
-/** Told about once a second and at every change of state; the vault shows it. */
-export interface CaptureReport {
-  readonly state: CaptureState
-  /** Every change made before this moment is in the journal up to `upTo`. What lag is measured from. */
-  readonly covered: Moment
-  readonly upTo: Sequence
-  /** Things known to have changed and not yet captured. */
-  readonly dirty: number
-  /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */
-  readonly progress?: {
-    readonly files: number
-    readonly filesTotal: number
-    readonly bytes: number
-    readonly bytesTotal: number
-  }
-  /** How changes are noticed: fanotify, inotify, or only by scanning. */
-  readonly watching: string
-  /** What the operator should know, newest last, at most `problemsMax`. */
-  readonly problems: readonly { readonly code: string; readonly message: string; readonly hint?: string }[]
-}
-
-export const problemsMax = 20
-
-/** `baseline` and `reconciling` are spans in which the vault's tree may be behind; `vanished` waits for a mount. */
-export type CaptureState = 'starting' | 'baseline' | 'reconciling' | 'live' | 'vanished' | 'paused'

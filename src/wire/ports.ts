@@ -1,6 +1,6 @@
-import type { CaptureReport } from '../capture/capture.ts'
 import type { ChunkId } from '../model/change.ts'
 import type { Moment } from '../model/moment.ts'
+import type { CaptureReport } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 

@@ -1,0 +1,28 @@
+import type { Moment } from './moment.ts'
+import type { Sequence } from './sequence.ts'
+
+/** Told about once a second and at every change of state; the vault shows it. */
+export interface CaptureReport {
+  readonly state: CaptureState
+  /** Every change made before this moment is in the journal up to `upTo`. What lag is measured from. */
+  readonly covered: Moment
+  readonly upTo: Sequence
+  /** Things known to have changed and not yet captured. */
+  readonly dirty: number
+  /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */
+  readonly progress?: {
+    readonly files: number
+    readonly filesTotal: number
+    readonly bytes: number
+    readonly bytesTotal: number
+  }
+  /** How changes are noticed: fanotify, inotify, or only by scanning. */
+  readonly watching: string
+  /** What the operator should know, newest last, at most `problemsMax`. */
+  readonly problems: readonly { readonly code: string; readonly message: string; readonly hint?: string }[]
+}
+
+export const problemsMax = 20
+
+/** `baseline` and `reconciling` are spans in which the vault's tree may be behind; `vanished` waits for a mount. */
+export type CaptureState = 'starting' | 'baseline' | 'reconciling' | 'live' | 'vanished' | 'paused'

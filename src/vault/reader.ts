@@ -1,0 +1,35 @@
+import type { Batch } from '../model/batch.ts'
+import type { Change, ChunkId } from '../model/change.ts'
+import type { Moment } from '../model/moment.ts'
+import type { Sequence } from '../model/sequence.ts'
+
+/** What is derived (index, views, verification) is derived from these two and nothing else. */
+
+export interface StoredBatch {
+  readonly batch: Batch
+  /** When the vault received it, by the vault's clock. */
+  readonly received: Moment
+}
+
+/** One journal, read from its stored files; every byte is authenticated before it is given out. */
+export interface JournalReader {
+  /** Batches in order, the first being the one that holds `after` + 1, up to the end of what is durable. `damaged` throws. */
+  batches(after: Sequence, signal?: AbortSignal): AsyncIterable<StoredBatch>
+  /** The batch that holds `sequence`. */
+  batchOf(sequence: Sequence): Promise<StoredBatch>
+  /** Where the kept history starts: the newest checkpoint whose segments before it are gone; undefined if none are. */
+  checkpoint(): Promise<Checkpoint | undefined>
+}
+
+/** The tree as it stood after `at`, told as in a manifest; its extents are all chunks. */
+export interface Checkpoint {
+  readonly at: Sequence
+  /** Moment of the change at `at`. */
+  readonly moment: Moment
+  readonly changes: AsyncIterable<readonly Change[]>
+}
+
+export interface ChunkReader {
+  /** The bytes of a chunk, checked against its name. `damaged` names the pack and place; `not-found` where unknown. */
+  read(id: ChunkId): Promise<Buffer>
+}
