@@ -88,7 +88,7 @@ export class ByteWriter {
   binary(text: string): this {
     this.varint(text.length)
     const at = this.#room(text.length)
-    this.#buffer.latin1Write(text, at)
+    this.#buffer.write(text, at, 'latin1')
     return this
   }
 
@@ -179,7 +179,7 @@ export class ByteReader {
   }
 
   binary(max: number): string {
-    return this.bytes(max).latin1Slice()
+    return this.bytes(max).toString('latin1')
   }
 
   end(): void {

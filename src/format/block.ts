@@ -46,7 +46,7 @@ export function readBlockDirectory(bytes: Uint8Array): { entries: BlockEntry[]; 
   const entries: BlockEntry[] = []
   let at = 0
   for (let index = 0; index < count; index++) {
-    const id = reader.raw(chunkIdBytes).latin1Slice() as ChunkId
+    const id = reader.raw(chunkIdBytes).toString('latin1') as ChunkId
     const length = reader.u32()
     if (length < 1 || length > chunkBytesMax) throw new Malformed(`chunk of ${length} bytes`)
     entries.push({ id, at, bytes: length })

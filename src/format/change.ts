@@ -240,7 +240,7 @@ function readExtents(reader: ByteReader, bytes: number): Extent[] {
       extents.push({ at, bytes: length, data: reader.raw(atMost(length, inlineBytesMax, 'inline bytes')) })
     } else {
       atMost(length, chunkBytesMax, 'bytes of a chunk')
-      extents.push({ at, bytes: length, chunk: reader.raw(chunkIdBytes).latin1Slice() as ChunkId })
+      extents.push({ at, bytes: length, chunk: reader.raw(chunkIdBytes).toString('latin1') as ChunkId })
     }
   }
   return extents

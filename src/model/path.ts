@@ -21,8 +21,8 @@ export const stagingName = '.tidemark-staging'
 
 export const toBuffer = (text: BinaryString): Buffer => Buffer.from(text, 'latin1')
 export const fromBuffer = (bytes: Uint8Array): BinaryString =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice() as BinaryString
-export const fromUtf8 = (text: string): BinaryString => Buffer.from(text, 'utf8').latin1Slice() as BinaryString
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as BinaryString
+export const fromUtf8 = (text: string): BinaryString => Buffer.from(text, 'utf8').toString('latin1') as BinaryString
 
 /** Checks that `text` is a well-formed path of a tree; names are not empty, '.', '..', and hold no NUL. */
 export function treePath(text: string): TreePath {
