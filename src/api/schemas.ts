@@ -1,0 +1,171 @@
+import { z } from 'zod'
+import { namePattern, sourceKinds } from '../model/source.ts'
+
+/**
+ * The bodies of the vault's HTTP API: what the server answers and what the command line and the console read.
+ * The OpenAPI document is generated from these. Moments are ISO 8601 in UTC with microseconds; sequences are numbers;
+ * durations end in Ms, sizes in Bytes. A path that is not UTF-8 comes twice: readable in `path`, exact in `pathBytes`.
+ */
+
+export const identifier = z.string().regex(/^[0-9a-f]{32}$/)
+export const name = z.string().regex(namePattern, 'letters, digits, "-", "_", "." (1 to 63, beginning with one of the first two)')
+export const isoMoment = z.iso.datetime({ precision: 6 }).describe('ISO 8601, UTC, microseconds')
+export const sequenceNumber = z.int().min(0)
+
+export const failure = z
+  .object({
+    error: z.object({
+      code: z.string().describe('one of the codes of docs/operate/errors.md'),
+      message: z.string(),
+      hint: z.string().optional().describe('the next step'),
+    }),
+  })
+  .describe('Why it was not done')
+
+export const policy = z.object({
+  windowMs: z.int().min(60_000).describe('how far back every single change is kept'),
+  reconcileMs: z.int().min(60_000).describe('time between full comparisons with the source'),
+  lagMsMax: z.int().min(1_000).describe('lag above which the source counts as late'),
+})
+
+export const sourceRequest = z.object({
+  name,
+  kind: z.enum(sourceKinds),
+  agent: z.string().optional().describe('name or id of the agent; an agent asking for itself leaves it out'),
+  system: name.optional(),
+  paths: z.array(z.string().startsWith('/')).min(1).max(256),
+  exclude: z.array(z.string().min(1)).max(1024).default([]),
+  policy: policy.partial().default({}),
+})
+export type SourceRequest = z.input<typeof sourceRequest>
+
+export const problem = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() })
+
+/**
+ * What a source is in, worst last. `protected`: everything up to less than the allowed lag ago is durable and indexed.
+ * `baseline`, `reconciling`: the vault's tree may still be behind. `late`: lag above the policy. `offline`: its agent
+ * is not connected. `vanished`: the protected path is not there. `stalled`: connected, but nothing gets durable.
+ */
+export const sourceState = z.enum([
+  'waiting', 'paused', 'baseline', 'reconciling', 'protected', 'late', 'offline', 'vanished', 'stalled', 'damaged',
+])
+export type SourceState = z.infer<typeof sourceState>
+
+export const sourceStatus = z.object({
+  id: identifier,
+  name: z.string(),
+  kind: z.enum(sourceKinds),
+  system: z.string().optional(),
+  agent: z.object({ id: identifier, name: z.string(), connected: z.boolean() }),
+  paths: z.array(z.string()),
+  exclude: z.array(z.string()),
+  policy,
+  state: sourceState,
+  lagMs: z.number().nullable().describe('age of the newest moment up to which everything is durable here; null before the first'),
+  lagBytes: z.int().describe('captured and not yet durable here, as the agent tells'),
+  dirty: z.int().describe('things known to have changed and not captured yet'),
+  sequence: sequenceNumber.describe('last durable change'),
+  moment: isoMoment.nullable().describe('moment of that change'),
+  covered: isoMoment.nullable().describe('every change made before this is durable'),
+  indexed: sequenceNumber.describe('up to where views can be opened at once'),
+  earliest: isoMoment.nullable().describe('first moment that can be restored'),
+  changesPerSecond: z.number(),
+  bytesPerSecond: z.number(),
+  progress: z
+    .object({
+      files: z.int(), filesTotal: z.int(), bytes: z.int(), bytesTotal: z.int(),
+      secondsLeft: z.number().nullable(),
+    })
+    .optional(),
+  watching: z.string(),
+  problems: z.array(problem),
+})
+export type SourceStatus = z.infer<typeof sourceStatus>
+
+export const vaultStatus = z.object({
+  id: identifier,
+  name: z.string(),
+  version: z.string(),
+  now: isoMoment,
+  stalled: z.boolean().describe('true while nothing is acknowledged for want of room'),
+  freeBytes: z.int(),
+  storedBytes: z.int(),
+  sources: z.array(sourceStatus),
+})
+export type VaultStatus = z.infer<typeof vaultStatus>
+
+export const agentRecord = z.object({
+  id: identifier, name: z.string(), connected: z.boolean(), revoked: z.boolean(), sources: z.array(z.string()),
+})
+
+export const tokenRequest = z.object({ validMs: z.int().min(60_000).max(30 * 86_400_000).default(3_600_000) })
+export const tokenAnswer = z.object({ token: z.string(), expires: isoMoment })
+
+export const enrolRequest = z.object({ secret: z.string(), name, csr: z.string() })
+export const enrolAnswer = z.object({ agent: identifier, vault: identifier, certificate: z.string(), ca: z.string() })
+export const renewRequest = z.object({ csr: z.string() })
+
+export const resolvedPoint = z.object({
+  sequence: sequenceNumber,
+  moment: isoMoment.describe('of the last change at or before the point'),
+  settled: z.boolean().describe('nothing was known to be uncaptured here'),
+  suspect: z.string().optional().describe('why the tree may be behind the source here'),
+})
+export type ResolvedPointAnswer = z.infer<typeof resolvedPoint>
+
+export const pointRow = z.object({
+  kind: z.enum(['activity', 'mark', 'hole', 'suspect', 'torn', 'vanished']),
+  sequence: sequenceNumber,
+  moment: isoMoment,
+  until: isoMoment.optional(),
+  changes: z.int().optional(),
+  settled: z.boolean().optional(),
+  label: z.string().optional(),
+})
+export type PointRow = z.infer<typeof pointRow>
+
+export const entry = z.object({
+  path: z.string(),
+  pathBytes: z.base64().optional(),
+  type: z.enum(['directory', 'file', 'symlink', 'fifo', 'socket', 'character-device', 'block-device']),
+  bytes: z.int(),
+  mode: z.int(),
+  uid: z.int(),
+  gid: z.int(),
+  modified: isoMoment,
+  target: z.string().optional(),
+  links: z.int().optional(),
+})
+export type EntryAnswer = z.infer<typeof entry>
+
+export const historyRow = z.object({
+  sequence: sequenceNumber,
+  moment: isoMoment,
+  event: z.enum(['version', 'removed']),
+  type: z.string().optional(),
+  bytes: z.int().optional(),
+  modified: isoMoment.optional(),
+})
+
+export const diffRow = z.object({
+  change: z.enum(['added', 'removed', 'content', 'attributes', 'type']),
+  path: z.string(),
+  pathBytes: z.base64().optional(),
+})
+
+export const markRequest = z.object({ label: z.string().min(1).max(200) })
+export const markAnswer = z.object({ sequence: sequenceNumber })
+
+export const readRequest = z.object({
+  requests: z.array(z.object({ path: z.base64(), at: z.int().min(0), bytes: z.int().min(1) })).max(4096),
+})
+
+export const verifyEvent = z.object({
+  done: z.boolean(),
+  files: z.int(),
+  filesTotal: z.int(),
+  bytes: z.int(),
+  bytesTotal: z.int(),
+  failures: z.array(z.object({ path: z.string(), message: z.string() })),
+})
+export type VerifyEvent = z.infer<typeof verifyEvent>

@@ -1,0 +1,117 @@
+import { realpathSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { agentRecord, sourceStatus, type SourceRequest } from '../api/schemas.ts'
+import { isSystemError, TidemarkError } from '../base/errors.ts'
+import { parseDurationMs } from '../model/moment.ts'
+import { connect } from './connect.ts'
+import { exitStatusHelp, type Parts } from './parts.ts'
+
+interface ProtectOptions {
+  name: string
+  system?: string
+  exclude: string[]
+  window?: string
+  reconcile?: string
+  lag?: string
+  on?: string
+  json?: boolean
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value]
+
+export function protectCommand(program: Command, parts: Parts): void {
+  const protect = program.command('protect').description('begin to protect something of this server')
+  protect
+    .command('files')
+    .argument('<paths...>', 'directories or files')
+    .description('every change of directories and files')
+    .requiredOption('--name <name>', 'what to call this source')
+    .option('--system <name>', 'the business system it belongs to')
+    .option('--exclude <pattern>', "not what matches (gitignore's syntax); may be repeated", collect, [])
+    .option('--window <duration>', 'how far back every change is kept (30m, 12h, 7d)', '7d')
+    .option('--reconcile <duration>', 'time between full comparisons', '1h')
+    .option('--lag <duration>', 'lag above which it counts as late', '1m')
+    .option('--on <agent>', "the server to protect, when given at the vault; on a protected server it is that one")
+    .option('--json', 'one JSON object')
+    .addHelpText('after', `
+Examples:
+  tidemark protect files /srv/docs --name documents --window 30d
+  tidemark protect files /var/www /etc/nginx --name web-files --system public-web --exclude '*.tmp' --exclude cache/
+${exitStatusHelp}`)
+    .action(async (paths: string[], options: ProtectOptions, command: Command) => {
+      const request: SourceRequest = {
+        name: options.name,
+        kind: 'files',
+        ...(options.on === undefined ? {} : { agent: options.on }),
+        ...(options.system === undefined ? {} : { system: options.system }),
+        paths: options.on === undefined ? paths.map(existingPath) : paths,
+        exclude: options.exclude,
+        policy: {
+          windowMs: duration('--window', options.window),
+          reconcileMs: duration('--reconcile', options.reconcile),
+          lagMsMax: duration('--lag', options.lag),
+        },
+      }
+      const source = await connect(command, parts).json('POST', '/v1/sources', sourceStatus, request)
+      parts.out.write(
+        options.json
+          ? `${JSON.stringify(source)}\n`
+          : `${source.name} is protected by ${source.agent.name}; "tidemark status --watch" shows the baseline\n`,
+      )
+    })
+}
+
+/** The path without links, so that what is protected is where it really stands. */
+function existingPath(path: string): string {
+  try {
+    statSync(path)
+    return realpathSync(resolve(path))
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
+    throw new TidemarkError('not-found', { message: `${path} does not exist on this server`, hint: 'give the path of a directory or file', cause: error })
+  }
+}
+
+export function duration(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const ms = parseDurationMs(text)
+  if (ms === undefined) throw new TidemarkError('bad-request', { message: `${option} ${text} is no duration`, hint: 'write it as 90s, 15m, 2h or 7d' })
+  return ms
+}
+
+export function controlCommands(program: Command, parts: Parts): void {
+  const control = (word: string, description: string, done: string, act: (name: string) => ['POST' | 'DELETE', string]): void => {
+    program
+      .command(word)
+      .argument('<source>')
+      .description(description)
+      .option('--json', 'one JSON object')
+      .addHelpText('after', `\nExample:\n  tidemark ${word} documents\n${exitStatusHelp}`)
+      .action(async (name: string, options: { json?: boolean }, command: Command) => {
+        const [method, path] = act(encodeURIComponent(name))
+        await connect(command, parts).json(method, path, z.unknown())
+        parts.out.write(options.json ? `${JSON.stringify({ name, done: word })}\n` : `${name} ${done}\n`)
+      })
+  }
+  control('unprotect', 'end the protection; its history stays restorable for its window', 'is no longer protected', (name) => ['DELETE', `/v1/sources/${name}`])
+  control('pause', 'capture nothing until "resume"', 'is paused', (name) => ['POST', `/v1/sources/${name}/pause`])
+  control('resume', 'go on after "pause"', 'goes on', (name) => ['POST', `/v1/sources/${name}/resume`])
+  control('reconcile', 'compare everything with the source now', 'is being compared', (name) => ['POST', `/v1/sources/${name}/reconcile`])
+}
+
+export function agentsCommand(program: Command, parts: Parts): void {
+  program
+    .command('agents')
+    .description('the enrolled servers')
+    .option('--json', 'one JSON object a line')
+    .addHelpText('after', exitStatusHelp)
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const agents = await connect(command, parts).json('GET', '/v1/agents', z.array(agentRecord))
+      for (const agent of agents) {
+        const state = agent.revoked ? 'revoked' : agent.connected ? 'connected' : 'not connected'
+        parts.out.write(options.json ? `${JSON.stringify(agent)}\n` : `${agent.name}  ${state}  ${agent.sources.join(', ')}\n`)
+      }
+    })
+}

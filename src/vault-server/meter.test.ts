@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { moment, type Moment } from '../model/moment.ts'
+import type { CaptureReport } from '../model/report.ts'
+import { sequence } from '../model/sequence.ts'
+import { SourceMeter } from './meter.ts'
+
+const report = (covered: number, upTo: number): CaptureReport => ({
+  state: 'live', covered: moment(covered), upTo: sequence(upTo), dirty: 0, watching: 'fanotify', problems: [],
+})
+
+test('lag is unknown until something claimed is durable here', () => {
+  const meter = new SourceMeter(sequence(0))
+  meter.reported(report(1_000_000, 5), moment(1_000_000), moment(1_000_000))
+  assert.equal(meter.lagMs(moment(2_000_000)), undefined)
+  meter.durable(sequence(5), 5, 100, 0)
+  assert.equal(meter.lagMs(moment(2_000_000)), 1000)
+})
+
+test('a claim beyond what is durable does not shorten the lag', () => {
+  const meter = new SourceMeter(sequence(5))
+  meter.reported(report(1_000_000, 5), moment(1_000_000), moment(1_000_000))
+  meter.reported(report(3_000_000, 9), moment(3_000_000), moment(3_000_000))
+  assert.equal(meter.lagMs(moment(3_000_000)), 2000)
+})
+
+test('lag grows while nothing is heard', () => {
+  const meter = new SourceMeter(sequence(1))
+  meter.reported(report(1_000_000, 1), moment(1_000_000), moment(1_000_000))
+  assert.equal(meter.lagMs(moment(61_000_000)), 60_000)
+})
+
+test('an agent whose clock is an hour ahead is not an hour early', () => {
+  const hour = 3_600_000_000
+  const meter = new SourceMeter(sequence(1))
+  meter.reported(report(1_000_000 + hour, 1), moment(1_000_000 + hour) as Moment, moment(1_000_000))
+  assert.equal(meter.lagMs(moment(1_500_000)), 500)
+})
+
+test('rates are those of the last ten seconds', () => {
+  const meter = new SourceMeter(sequence(0))
+  meter.durable(sequence(10), 10, 1000, 0)
+  meter.durable(sequence(20), 10, 1000, 9_000)
+  assert.deepEqual(meter.rates(9_500), { changesPerSecond: 2, bytesPerSecond: 200 })
+  assert.deepEqual(meter.rates(15_000), { changesPerSecond: 1, bytesPerSecond: 100 })
+})
