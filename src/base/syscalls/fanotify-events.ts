@@ -1,6 +1,6 @@
 import { fsidBytes } from './filesystem.ts'
 import { type HandleKey, handleBytesMax, handleHeaderBytes } from './handle.ts'
-import { MalformedEvents } from './malformed-events.ts'
+import { Malformed } from '../bytes.ts'
 
 /**
  * Decoder of what read(2) gives on a fanotify group that reports file handles (fanotify(7), linux/fanotify.h).
@@ -59,18 +59,18 @@ const recordBytesMin = recordHeaderBytes + fsidBytes + handleHeaderBytes
 
 const recordType = { object: 1, entry: 2, directoryObject: 3, renamedFrom: 10, renamedTo: 12 }
 
-/** Decodes all of `bytes`; any that are not whole events are a `MalformedEvents`. */
+/** Decodes all of `bytes`; any that are not whole events are a `Malformed`. */
 export function decodeFanotify(bytes: Buffer): FanotifyEvent[] {
   const events: FanotifyEvent[] = []
   let at = 0
   while (at < bytes.length) {
     const left = bytes.length - at
-    if (left < eventHeaderBytes) throw new MalformedEvents('fanotify', 'torn event header', at)
+    if (left < eventHeaderBytes) throw new Malformed(`fanotify: torn event header at byte ${at}`)
     const length = bytes.readUInt32LE(at)
     const headerLength = bytes.readUInt16LE(at + 6)
-    if (bytes[at + 4] !== layoutVersion) throw new MalformedEvents('fanotify', `unknown version ${bytes[at + 4]}`, at)
+    if (bytes[at + 4] !== layoutVersion) throw new Malformed(`fanotify: unknown version ${bytes[at + 4]} at byte ${at}`)
     if (length > left || headerLength < eventHeaderBytes || headerLength > length) {
-      throw new MalformedEvents('fanotify', 'impossible event length', at)
+      throw new Malformed(`fanotify: impossible event length at byte ${at}`)
     }
     const event = decodeEvent(bytes, at, at + headerLength, at + length)
     if (event !== undefined) events.push(event)
@@ -86,11 +86,11 @@ function decodeEvent(bytes: Buffer, at: number, recordsAt: number, end: number):
   let object: HandleKey | undefined
   let place: Place | undefined
   let from: Place | undefined
-  for (let record = recordsAt; record < end; ) {
-    if (end - record < recordHeaderBytes) throw new MalformedEvents('fanotify', 'torn record header', record)
+  for (let record = recordsAt; record < end;) {
+    if (end - record < recordHeaderBytes) throw new Malformed(`fanotify: torn record header at byte ${record}`)
     const length = bytes.readUInt16LE(record + 2)
     if (length < recordHeaderBytes || length > end - record) {
-      throw new MalformedEvents('fanotify', 'impossible record length', record)
+      throw new Malformed(`fanotify: impossible record length at byte ${record}`)
     }
     const type = bytes[record]
     if (type === recordType.object || type === recordType.directoryObject) object = decodeKey(bytes, record, length)
@@ -103,23 +103,23 @@ function decodeEvent(bytes: Buffer, at: number, recordsAt: number, end: number):
   const only = place ?? from
   if (only !== undefined) return { kind: 'entry', mask, directory: only.directory, name: only.name, object }
   if (object !== undefined) return { kind: 'object', mask, object }
-  throw new MalformedEvents('fanotify', 'event about nothing', at)
+  throw new Malformed(`fanotify: event about nothing at byte ${at}`)
 }
 
 function decodePlace(bytes: Buffer, record: number, length: number): Place {
   const directory = decodeKey(bytes, record, length)
   const nameAt = record + recordHeaderBytes + directory.length
   const nameEnd = bytes.indexOf(0, nameAt)
-  if (nameEnd < 0 || nameEnd >= record + length) throw new MalformedEvents('fanotify', 'name without end', nameAt)
-  if (nameEnd === nameAt) throw new MalformedEvents('fanotify', 'empty name', nameAt)
+  if (nameEnd < 0 || nameEnd >= record + length) throw new Malformed(`fanotify: name without end at byte ${nameAt}`)
+  if (nameEnd === nameAt) throw new Malformed(`fanotify: empty name at byte ${nameAt}`)
   return { directory, name: bytes.toString('latin1', nameAt, nameEnd) }
 }
 
 function decodeKey(bytes: Buffer, record: number, length: number): HandleKey {
-  if (length < recordBytesMin) throw new MalformedEvents('fanotify', 'torn handle', record)
+  if (length < recordBytesMin) throw new Malformed(`fanotify: torn handle at byte ${record}`)
   const handleBytes = bytes.readUInt32LE(record + recordHeaderBytes + fsidBytes)
   if (handleBytes > handleBytesMax || recordBytesMin + handleBytes > length) {
-    throw new MalformedEvents('fanotify', 'impossible handle length', record)
+    throw new Malformed(`fanotify: impossible handle length at byte ${record}`)
   }
   return bytes.toString('latin1', record + recordHeaderBytes, record + recordBytesMin + handleBytes) as HandleKey
 }

@@ -5,7 +5,8 @@ import { type FanotifyEvent, decodeFanotify, fanotifyMask } from './fanotify-eve
 import { filesystemOf } from './filesystem.ts'
 import { handleOf } from './handle.ts'
 import { cString, libcFunction } from './libc.ts'
-import { failedWith, unlessFailedWith } from './system-call-error.ts'
+import { isSystemError } from '../errors.ts'
+import { unlessFailedWith } from './system-call-error.ts'
 
 const groupFlags = {
   closeOnExec: 0x1,
@@ -80,7 +81,8 @@ export class Fanotify implements Disposable {
 /** Why changes under `path` cannot be followed by `Fanotify`; `undefined` when they can. */
 export function fanotifyObstacle(path: string): string | undefined {
   const filesystem = filesystemOf(path)
-  if (filesystem.network) return `${filesystem.typeName} can change from other machines, and their changes raise no events`
+  if (filesystem.network)
+    return `${filesystem.typeName} can change from other machines, and their changes raise no events`
   try {
     using group = new Fanotify({ unlimitedQueue: true })
     try {
@@ -98,18 +100,20 @@ export function fanotifyObstacle(path: string): string | undefined {
 }
 
 function groupObstacle(error: unknown): string {
-  if (failedWith(error, 'EPERM')) return 'watching whole file systems needs root (CAP_SYS_ADMIN)'
-  if (failedWith(error, 'EINVAL')) return `it needs Linux 5.17, this is ${release()}`
-  if (failedWith(error, 'ENOSYS')) return 'this kernel was built without fanotify'
-  if (failedWith(error, 'EMFILE')) return 'too many fanotify groups; raise fs.fanotify.max_user_groups'
+  if (isSystemError(error, 'EPERM')) return 'watching whole file systems needs root (CAP_SYS_ADMIN)'
+  if (isSystemError(error, 'EINVAL')) return `it needs Linux 5.17, this is ${release()}`
+  if (isSystemError(error, 'ENOSYS')) return 'this kernel was built without fanotify'
+  if (isSystemError(error, 'EMFILE')) return 'too many fanotify groups; raise fs.fanotify.max_user_groups'
   throw error
 }
 
 function markObstacle(error: unknown, typeName: string): string {
-  if (failedWith(error, 'EPERM')) return 'watching whole file systems needs root (CAP_SYS_ADMIN) in the first user namespace'
-  if (failedWith(error, 'EINVAL')) return `it needs Linux 5.17, this is ${release()}`
-  if (failedWith(error, 'ENODEV', 'EXDEV')) return `${typeName} here has no single identity (fsid) that events could carry`
-  if (failedWith(error, 'ENOTSUP')) return `${typeName} has no file handles`
-  if (failedWith(error, 'ENOSPC')) return 'too many fanotify marks; raise fs.fanotify.max_user_marks'
+  if (isSystemError(error, 'EPERM'))
+    return 'watching whole file systems needs root (CAP_SYS_ADMIN) in the first user namespace'
+  if (isSystemError(error, 'EINVAL')) return `it needs Linux 5.17, this is ${release()}`
+  if (isSystemError(error, 'ENODEV', 'EXDEV'))
+    return `${typeName} here has no single identity (fsid) that events could carry`
+  if (isSystemError(error, 'ENOTSUP')) return `${typeName} has no file handles`
+  if (isSystemError(error, 'ENOSPC')) return 'too many fanotify marks; raise fs.fanotify.max_user_marks'
   throw error
 }

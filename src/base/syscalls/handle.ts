@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { cString, libcFunction } from './libc.ts'
 import { type Fsid, filesystemOfOpen } from './filesystem.ts'
-import { failedWith } from './system-call-error.ts'
+import { isSystemError } from '../errors.ts'
 
 /**
  * A file's identity for the kernel, the same through renames and never given to another file (the handle holds a
@@ -53,7 +53,7 @@ function handleAt(directory: number, name: string, flags: number, path: string):
     try {
       return ask(flags | fidOnly)
     } catch (error) {
-      if (!failedWith(error, 'EINVAL')) throw error
+      if (!isSystemError(error, 'EINVAL')) throw error
       kernelKnowsFidOnly = false
     }
   }

@@ -1,4 +1,4 @@
-import { MalformedEvents } from './malformed-events.ts'
+import { Malformed } from '../bytes.ts'
 
 /**
  * Decoder of what read(2) gives on an inotify instance (inotify(7)). Event, little-endian as the machine:
@@ -35,15 +35,15 @@ export type InotifyEvent =
 
 const headerBytes = 16
 
-/** Decodes all of `bytes`; any that are not whole events are a `MalformedEvents`. */
+/** Decodes all of `bytes`; any that are not whole events are a `Malformed`. */
 export function decodeInotify(bytes: Buffer): InotifyEvent[] {
   const events: InotifyEvent[] = []
   let at = 0
   while (at < bytes.length) {
-    if (bytes.length - at < headerBytes) throw new MalformedEvents('inotify', 'torn event header', at)
+    if (bytes.length - at < headerBytes) throw new Malformed(`inotify: torn event header at byte ${at}`)
     const nameBytes = bytes.readUInt32LE(at + 12)
     const end = at + headerBytes + nameBytes
-    if (end > bytes.length) throw new MalformedEvents('inotify', 'torn name', at)
+    if (end > bytes.length) throw new Malformed(`inotify: torn name at byte ${at}`)
     events.push(decodeEvent(bytes, at, end))
     at = end
   }
@@ -55,13 +55,19 @@ function decodeEvent(bytes: Buffer, at: number, end: number): InotifyEvent {
   const mask = bytes.readUInt32LE(at + 4)
   if ((mask & inotifyMask.overflow) !== 0) return { kind: 'overflow' }
   if ((mask & inotifyMask.ignored) !== 0) return { kind: 'ignored', watch }
-  return { kind: 'event', watch, mask, cookie: bytes.readUInt32LE(at + 8), name: decodeName(bytes, at + headerBytes, end) }
+  return {
+    kind: 'event',
+    watch,
+    mask,
+    cookie: bytes.readUInt32LE(at + 8),
+    name: decodeName(bytes, at + headerBytes, end),
+  }
 }
 
 function decodeName(bytes: Buffer, start: number, end: number): string | undefined {
   if (start === end) return undefined
   const nul = bytes.indexOf(0, start)
-  if (nul < 0 || nul >= end) throw new MalformedEvents('inotify', 'name without end', start)
-  if (nul === start) throw new MalformedEvents('inotify', 'empty name', start)
+  if (nul < 0 || nul >= end) throw new Malformed(`inotify: name without end at byte ${start}`)
+  if (nul === start) throw new Malformed(`inotify: empty name at byte ${start}`)
   return bytes.toString('latin1', start, nul)
 }

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { TidemarkError } from '../errors.ts'
 import { SystemCallError } from './system-call-error.ts'
 
 /**
@@ -23,7 +24,11 @@ type Values<P extends readonly Parameter[]> = { -readonly [Index in keyof P]: Pa
 
 interface Native {
   /** Calls the function; a result of -1 comes back with the errno of the failure. */
-  func(name: string, result: 'int' | 'int64', parameters: readonly Parameter[]): (...values: unknown[]) => number | bigint
+  func(
+    name: string,
+    result: 'int' | 'int64',
+    parameters: readonly Parameter[],
+  ): (...values: unknown[]) => number | bigint
   errno(): number
 }
 
@@ -35,7 +40,7 @@ function native(): Native {
 
 function loadNative(): Native {
   if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
-    throw new SystemCallsUnavailable(`this is ${process.platform} on ${process.arch}`)
+    throw unusable(`this is ${process.platform} on ${process.arch}`)
   }
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
@@ -50,16 +55,16 @@ function loadNative(): Native {
       errno: () => koffi.errno(),
     }
   } catch (cause) {
-    throw new SystemCallsUnavailable('glibc or the koffi package could not be loaded', { cause })
+    throw unusable('glibc or the koffi package could not be loaded', cause)
   }
 }
 
-export class SystemCallsUnavailable extends Error {
-  override readonly name = 'SystemCallsUnavailable'
-  readonly code = 'system-calls-unavailable'
-  constructor(reason: string, options?: ErrorOptions) {
-    super(`system calls are unavailable: ${reason}; an agent needs Linux with glibc on x64 or arm64`, options)
-  }
+function unusable(found: string, cause?: unknown): TidemarkError {
+  return new TidemarkError('unusable-platform', {
+    message: `system calls cannot be made: ${found}`,
+    hint: 'run the agent on Linux with glibc (not musl), on x64 or arm64, from a complete installation',
+    cause,
+  })
 }
 
 /**
@@ -84,6 +89,7 @@ export function libcFunction<const P extends readonly Parameter[]>(
 
 /** Names and paths are binary strings (one char is one byte); C wants them with a NUL at the end and none before. */
 export function cString(text: string): Buffer {
-  if (text.includes('\0')) throw new TypeError(`a name with a NUL byte cannot be passed to the system: ${JSON.stringify(text)}`)
+  if (text.includes('\0'))
+    throw new TypeError(`a name with a NUL byte cannot be passed to the system: ${JSON.stringify(text)}`)
   return Buffer.from(`${text}\0`, 'latin1')
 }

@@ -11,12 +11,15 @@ export type SpecialNode =
   | { kind: 'fifo' | 'socket' }
   | { kind: 'character-device' | 'block-device'; major: number; minor: number }
 
-const typeBits = { fifo: 0o010000, 'character-device': 0o020000, 'block-device': 0o060000, socket: 0o140000 }
+const typeBits = { 'fifo': 0o010000, 'character-device': 0o020000, 'block-device': 0o060000, 'socket': 0o140000 }
 
 /** Makes the node with these permission bits, less the umask. Devices need CAP_MKNOD. */
 export function makeNode(path: string, node: SpecialNode, permissions: number): void {
   const device = 'major' in node ? deviceNumber(node.major, node.minor) : 0n
-  mknodat([mknodatNumber, currentDirectory, cString(path), typeBits[node.kind] | (permissions & 0o7777), Number(device)], path)
+  mknodat(
+    [mknodatNumber, currentDirectory, cString(path), typeBits[node.kind] | (permissions & 0o7777), Number(device)],
+    path,
+  )
 }
 
 /** Largest numbers the kernel has: 12 bits of major, 20 of minor. */

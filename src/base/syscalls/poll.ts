@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import { libcFunction } from './libc.ts'
-import { SystemCallError, failedWith } from './system-call-error.ts'
+import { isSystemError } from '../errors.ts'
+import { SystemCallError } from './system-call-error.ts'
 
 const pollIn = 0x01
 const pollNotOpen = 0x20 // POLLNVAL
@@ -22,7 +23,8 @@ export function waitReadable(fds: readonly number[], timeoutMs: number): number[
   pollThroughSignals(entries, fds.length, timeoutMs)
   return fds.filter((fd, index) => {
     const happened = entries.readInt16LE(8 * index + 6)
-    if ((happened & pollNotOpen) !== 0) throw new SystemCallError(constants.errno.EBADF, 'poll', undefined, `${fd} is not open`)
+    if ((happened & pollNotOpen) !== 0)
+      throw new SystemCallError(constants.errno.EBADF, 'poll', undefined, `${fd} is not open`)
     return happened !== 0
   })
 }
@@ -35,7 +37,7 @@ function pollThroughSignals(entries: Buffer, count: number, timeoutMs: number): 
       poll([entries, count, left])
       return
     } catch (error) {
-      if (!failedWith(error, 'EINTR')) throw error
+      if (!isSystemError(error, 'EINTR')) throw error
     }
   }
 }

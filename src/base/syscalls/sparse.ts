@@ -1,5 +1,6 @@
 import { libcFunction } from './libc.ts'
-import { failedWith, unlessFailedWith } from './system-call-error.ts'
+import { isSystemError } from '../errors.ts'
+import { unlessFailedWith } from './system-call-error.ts'
 
 const seekData = 3
 const seekHole = 4
@@ -59,8 +60,8 @@ function allocate(fd: number, mode: number, start: number, bytes: number): boole
       fallocate([fd, mode, start, bytes])
       return true
     } catch (error) {
-      if (failedWith(error, 'ENOTSUP', 'ENOSYS')) return false
-      if (!failedWith(error, 'EINTR')) throw error
+      if (isSystemError(error, 'ENOTSUP', 'ENOSYS')) return false
+      if (!isSystemError(error, 'EINTR')) throw error
     }
   }
 }

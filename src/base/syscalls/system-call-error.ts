@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { getSystemErrorMessage } from 'node:util'
+import { isSystemError } from '../errors.ts'
 
 /** A failed system call, shaped like the errors of node:fs: `errno` is negative, `code` its name. */
 export class SystemCallError extends Error {
@@ -26,17 +27,16 @@ const names = new Map<number, string>(Object.entries(constants.errno).map(([name
 names.set(constants.errno.EAGAIN, 'EAGAIN')
 names.set(constants.errno.ENOTSUP, 'ENOTSUP')
 
-/** Whether `error` is a failed call, ours or of node:fs, with one of these codes. */
-export function failedWith(error: unknown, ...codes: readonly string[]): boolean {
-  return error instanceof Error && codes.includes((error as NodeJS.ErrnoException).code ?? '')
-}
-
 /** What `call` returns, or `otherwise` when it fails with one of `codes`: for failures that are an expected answer. */
-export function unlessFailedWith<Result, Otherwise>(codes: readonly string[], otherwise: Otherwise, call: () => Result): Result | Otherwise {
+export function unlessFailedWith<Result, Otherwise>(
+  codes: readonly string[],
+  otherwise: Otherwise,
+  call: () => Result,
+): Result | Otherwise {
   try {
     return call()
   } catch (error) {
-    if (failedWith(error, ...codes)) return otherwise
+    if (isSystemError(error, ...codes)) return otherwise
     throw error
   }
 }

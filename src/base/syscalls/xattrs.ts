@@ -1,5 +1,6 @@
 import { cString, libcFunction } from './libc.ts'
-import { failedWith, unlessFailedWith } from './system-call-error.ts'
+import { isSystemError } from '../errors.ts'
+import { unlessFailedWith } from './system-call-error.ts'
 
 /**
  * Extended attributes of a path itself, never of what a symbolic link points to. POSIX ACLs are the attributes
@@ -28,10 +29,13 @@ export function readXattrs(path: string): Xattr[] {
 export function listXattrs(path: string): string[] {
   const pathBytes = cString(path)
   const list = unlessFailedWith(['ENOTSUP'], empty, () =>
-    readGrowing((into) => llistxattr([pathBytes, into, into?.length ?? 0], path)),
+    readGrowing((into) => llistxattr([pathBytes, into, into.length], path)),
   )
   if (list.length === 0) return []
-  return list.toString('latin1', 0, list.length - 1).split('\0').sort(byBytes)
+  return list
+    .toString('latin1', 0, list.length - 1)
+    .split('\0')
+    .sort(byBytes)
 }
 
 /** `undefined` when the path has no such attribute, or its file system none at all. */
@@ -39,7 +43,7 @@ export function getXattr(path: string, name: string): Buffer | undefined {
   const pathBytes = cString(path)
   const nameBytes = cString(name)
   return unlessFailedWith(['ENODATA', 'ENOTSUP'], undefined, () =>
-    readGrowing((into) => lgetxattr([pathBytes, nameBytes, into, into?.length ?? 0], path)),
+    readGrowing((into) => lgetxattr([pathBytes, nameBytes, into, into.length], path)),
   )
 }
 
@@ -54,20 +58,21 @@ export function removeXattr(path: string, name: string): void {
 }
 
 const empty = Buffer.alloc(0)
-const growthTriesMax = 16
 
-// Nearly every list and value fits; a larger first buffer would be zeroed by the kernel at every call.
+// Nearly every list and value fits; the kernel would zero a larger first buffer at every call.
 const scratch = Buffer.alloc(1024)
+const growth = 8
+const bufferBytesMax = 1024 * 1024 // Linux has no list or value above 64 KiB
 
-/** `read` fills `into`, or with `null` tells the size needed; another process may enlarge it between the two. */
-function readGrowing(read: (into: Buffer | null) => number): Buffer {
+/** `read` fills `into`. A larger buffer is tried rather than the size asked for: another process may change it between two calls. */
+function readGrowing(read: (into: Buffer) => number): Buffer {
   let into = scratch
-  for (let attempt = 1; ; attempt++) {
+  for (;;) {
     try {
       return Buffer.from(into.subarray(0, read(into)))
     } catch (error) {
-      if (!failedWith(error, 'ERANGE') || attempt === growthTriesMax) throw error
-      into = Buffer.alloc(read(null) + scratch.length)
+      if (!isSystemError(error, 'ERANGE') || into.length >= bufferBytesMax) throw error
+      into = Buffer.alloc(into.length * growth)
     }
   }
 }
