@@ -1,0 +1,167 @@
+/**
+ * Makes a checkout ready, then runs a program of it by the project's own Node.js:
+ *
+ *   node scripts/setup.mjs [--need package,…] [--want package,…] [-- program argument…]
+ *
+ * Needs Node.js 20 and npm, nothing else, so it is plain JavaScript and imports only what Node.js brings.
+ * Every step says in one line what it does; where nothing is to be done, nothing is said.
+ *
+ *   npm packages     as package-lock.json says, into node_modules, without running their install scripts
+ *   --need, --want   Debian packages, installed where this is root on Debian or Ubuntu. Elsewhere a missing one is
+ *                    named: a needed one ends the run, a wanted one is left out and listed in TIDEMARK_MISSING
+ *   program          a path inside the checkout; its exit status is this one's (128 + the number of a signal that ended it)
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { homedir, constants as systemConstants } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const modules = join(root, 'node_modules')
+const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
+
+/** What a Debian package is recognised by, where its program has another name. */
+const programOf = { acl: 'getfacl', attr: 'getfattr', borgbackup: 'borg' }
+
+const request = parseArguments(process.argv.slice(2))
+installNpmPackages()
+const missing = installDebianPackages([...request.need, ...request.want])
+tellMissing(missing)
+if (request.program !== undefined) run(request.program, request.rest)
+
+function parseArguments(given) {
+  const end = given.includes('--') ? given.indexOf('--') : given.length
+  const [program, ...rest] = given.slice(end + 1)
+  const parsed = { need: [], want: [], program, rest }
+  for (let at = 0; at < end; at += 2) {
+    const list = { '--need': parsed.need, '--want': parsed.want }[given[at]]
+    if (list === undefined || at + 1 >= end) stop(`setup does not understand "${given[at]}"; see scripts/setup.mjs`)
+    list.push(...given[at + 1].split(',').filter(Boolean))
+  }
+  return parsed
+}
+
+function installNpmPackages() {
+  if (isInstalled()) return
+  say('installing the npm packages of package-lock.json (the first time this takes a minute or so)')
+  const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
+  if (!isWritable(homedir())) args.push('--cache', join(root, '.npm-cache'))
+  // The folder of programs that is about to be replaced must not supply npm with its Node.js.
+  const path = pathFolders().filter((folder) => !folder.startsWith(modules))
+  const npm = spawnSync('npm', [...args, '--loglevel=error'], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path.join(delimiter) },
+  })
+  if (npm.status !== 0) stop(`npm ci failed:\n${npm.error?.message ?? npm.stdout + npm.stderr}`)
+  if (!existsSync(join(nodeFolder, 'node'))) {
+    stop(
+      `there is no Node.js for ${process.platform} ${process.arch} among the npm packages; ` +
+        'Tidemark runs on Linux on x64 and arm64 (with glibc). If this is one, npm could not fetch ' +
+        `node-linux-${process.arch}: run "npm ci" to see why.`,
+    )
+  }
+}
+
+/** npm keeps in node_modules what it installed last, written at its very end: it must be what the lock asks for. */
+function isInstalled() {
+  const record = join(modules, '.package-lock.json')
+  if (!existsSync(record) || !existsSync(join(nodeFolder, 'node'))) return false
+  const installed = JSON.parse(readFileSync(record, 'utf8')).packages
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
+  return Object.entries(wanted).every(
+    ([path, entry]) =>
+      path === '' || installed[path]?.version === entry.version || (entry.optional && !fitsThisMachine(entry)),
+  )
+}
+
+function fitsThisMachine({ os, cpu, libc }) {
+  const allows = (list, value) => list === undefined || [list].flat().includes(value)
+  return allows(os, process.platform) && allows(cpu, process.arch) && allows(libc, 'glibc')
+}
+
+/** Installs what it can of the packages that are not there, and returns the ones still missing. */
+function installDebianPackages(packages) {
+  const absent = packages.filter((name) => !isOnPath(name))
+  if (absent.length === 0 || process.getuid?.() !== 0 || !isOnPath('apt-get')) return absent
+  say(`installing Debian packages: ${absent.join(' ')}`)
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    })
+  const install = (names) => apt('install', '--yes', '--no-install-recommends', ...names)
+  apt('update')
+  if (install(absent).status === 0) return absent.filter((name) => !isOnPath(name))
+  // One that this release of Debian does not have must not keep the others out.
+  return absent.filter((name) => {
+    const { status, stdout, stderr } = install([name])
+    if (status !== 0) say(`apt-get could not install ${name}: ${lastLine(stderr) || lastLine(stdout)}`)
+    return !isOnPath(name)
+  })
+}
+
+function tellMissing(names) {
+  if (names.length === 0) return
+  const needed = names.filter((name) => request.need.includes(name))
+  const advice = `install with: apt-get install --no-install-recommends ${names.join(' ')}`
+  if (needed.length > 0) stop(`these programs are needed and missing: ${needed.join(', ')}; ${advice}`)
+  say(`missing, what needs them is skipped: ${names.join(', ')}; ${advice}`)
+}
+
+function run(program, rest) {
+  const child = spawn(
+    join(nodeFolder, 'node'),
+    ['--disable-warning=ExperimentalWarning', resolve(root, program), ...rest],
+    {
+      stdio: 'inherit',
+      env: {
+        ...process.env,
+        PATH: [nodeFolder, ...pathFolders()].join(delimiter),
+        TIDEMARK_MISSING: missing.join(','),
+      },
+    },
+  )
+  const forward = (signal) => child.kill(signal)
+  // A terminal sends its own signals to every process in the foreground, so there the child has them already.
+  const fromTerminal = process.stdin.isTTY ? ['SIGINT', 'SIGQUIT'] : []
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) {
+    process.on(signal, fromTerminal.includes(signal) ? () => {} : forward)
+  }
+  child.on('error', (error) => stop(`cannot start ${program}: ${error.message}`))
+  child.on('exit', (status, signal) => {
+    process.exit(status ?? 128 + (systemConstants.signals[signal] ?? 0))
+  })
+}
+
+function isOnPath(name) {
+  const program = programOf[name] ?? name
+  return [...pathFolders(), '/usr/sbin', '/sbin'].some((folder) => existsSync(join(folder, program)))
+}
+
+function pathFolders() {
+  return (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+}
+
+function isWritable(folder) {
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function lastLine(text) {
+  return text.trim().split('\n').at(-1) ?? ''
+}
+
+function say(line) {
+  console.error(`tidemark: ${line}`)
+}
+
+function stop(line) {
+  say(line)
+  process.exit(1)
+}
