@@ -61,11 +61,11 @@ test('a value that grows and shrinks while it is read comes back whole in one of
     { eval: true, workerData: { file, door: new URL('./xattrs.ts', import.meta.url).href } },
   )
   const ended = once(writer, 'exit')
-  let running = true
-  writer.once('message', () => (running = false))
+  const done = new AbortController()
+  writer.once('message', () => done.abort())
   const sizes = new Set<number>()
   try {
-    while (running) {
+    while (!done.signal.aborted) {
       for (let round = 0; round < 100; round++) sizes.add(getXattr(file, 'user.changing')?.length ?? -1)
       await new Promise(setImmediate)
     }
