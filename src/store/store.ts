@@ -17,8 +17,12 @@ export interface StoredFile {
 export interface Store {
   /** A new, empty file; a taken name fails with `already-exists`. */
   create(name: StoreName): Promise<GrowingFile>
+  /** Goes on at the present end of a file that no one else is writing; its bytes so far are durable after a `sync`. */
+  extend(name: StoreName): Promise<GrowingFile>
   /** `bytes` bytes from `at`; fewer where the file ends. An absent file is `not-found`. */
   read(name: StoreName, at: number, bytes: number): Promise<Buffer>
+  /** Present length. An absent file is `not-found`. */
+  size(name: StoreName): Promise<number>
   /** All files below `folder`, ascending by name, with their present lengths. An absent folder is empty. */
   list(folder: string): Promise<StoredFile[]>
   /** Cuts the file to its first `bytes` bytes, durably. */
@@ -29,6 +33,8 @@ export interface Store {
   remove(name: StoreName): Promise<void>
   /** Bytes that may still be written, as the file system tells. */
   free(): Promise<number>
+  /** Bytes that the file system can hold in all. */
+  capacity(): Promise<number>
 }
 
 /** The one writer of a growing file. After a failed `append` or `sync` the tail is unknown: close it, never go on. */
