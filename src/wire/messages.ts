@@ -63,7 +63,9 @@ export interface Welcome {
   readonly now: Moment
   readonly limits: { readonly frameBytes: number }
   /** Of a connection for a journal: where it ends, and the key of chunk ids. */
-  readonly journal?: { readonly durable: Sequence; readonly cursor: Uint8Array; readonly chunkKey: Uint8Array } | undefined
+  readonly journal?:
+    | { readonly durable: Sequence; readonly cursor: Uint8Array; readonly chunkKey: Uint8Array }
+    | undefined
 }
 
 const types = {

@@ -7,6 +7,8 @@ import type { Id, SourceDefinition } from '../model/source.ts'
 /** What the vault's end of the link needs of the vault. The vault implements it; wire knows only this. */
 export interface VaultPort {
   readonly id: Id
+  /** Name and version of the program, as peers are told. */
+  readonly software: string
   readonly chunkKey: Uint8Array
   /** The sources of an agent, and again whenever they change. */
   definitions(agent: Id, signal: AbortSignal): AsyncIterable<readonly SourceDefinition[]>
@@ -17,9 +19,10 @@ export interface VaultPort {
   append(agent: Id, source: Id, signal: AbortSignal): Promise<Appender>
 }
 
-/** The one who may append to a journal. Calls are made in order; several `batch` calls may be under way. */
+/** The one who may append to a journal. Calls are made in order; several `batch` calls may be under way,
+ * other calls wait for the one before. */
 export interface Appender extends AsyncDisposable {
-  /** Last durable sequence, and the cursor of its batch. */
+  /** Last durable sequence, and the cursor of its batch; both move on as batches become durable. */
   readonly durable: Sequence
   readonly cursor: Uint8Array
   /** Which of these chunks this agent has neither sent nor proved to hold. Others stay referable for this session. */
@@ -36,12 +39,19 @@ export interface Appender extends AsyncDisposable {
   readonly stalled: boolean
   /** What the agent says of its capture, with its clock's present reading. */
   report(report: CaptureReport, agentNow: Moment): void
-  /** Requests for the capture (a user's mark, a reconciliation), as they come. */
+  /**
+   * Requests for the capture (a user's mark, a reconciliation), as they come. Ends when this session is over because
+   * another one has been opened for the journal.
+   */
   readonly requests: AsyncIterable<AppenderRequest>
   /** The mark of request `tag` has this sequence and is durable. */
   marked(tag: number, sequence: Sequence): void
 }
 
+/**
+ * `tag` is a number never used before for this source (the vault's clock is a good start): after a cut, an answer may
+ * come by the next session, and a request whose answer does not come is made again under another tag.
+ */
 export type AppenderRequest =
   | { readonly kind: 'mark'; readonly tag: number; readonly label: string }
   | { readonly kind: 'reconcile' }
