@@ -40,7 +40,7 @@ function linesOf(event: TestEvent, place: Place): Line[] {
     case 'test:fail':
       return outcomeLines(event, place)
     case 'test:diagnostic':
-      return event.data.level === 'info' ? [] : [{ kind: 'diagnostic', message: event.data.message }]
+      return isCount.test(event.data.message) ? [] : [{ kind: 'diagnostic', message: event.data.message }]
     case 'test:summary':
       return event.data.file === undefined ? [] : [{ kind: 'finished' }]
     default:
@@ -64,6 +64,9 @@ function outcomeLines(event: Extract<TestEvent, { type: 'test:pass' | 'test:fail
   if ('failureType' in error && error.failureType === 'subtestsFailed') return []
   return [outcome({ ...told, status: 'failed', why: explain(error) })]
 }
+
+/** The counts of the file, which node:test tells as diagnostics too. */
+const isCount = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/
 
 const outcome = (told: Outcome): Line => ({ kind: 'outcome', outcome: told })
 
