@@ -39,7 +39,7 @@ function readSource(root: string, path: string): Source {
 
 /** `import … from 'x'`, `export … from 'x'`, `import 'x'`, `import('x')` and `new URL('x', import.meta.url)`. */
 const importPattern =
-  /\b(?:(?:import|export)\s+(?:type\s)?(?:[\w\s{},*$]*?\bfrom\s*)?|import\s*\(\s*|\bnew\s+URL\(\s*)(?<quoted>(['"])\s*\3)(?<rest>\s*,\s*import\.meta\.url)?/g
+  /\b(?:(?:import|export)\s+(?:type\s)?(?:[\w\s{},*$]*?\bfrom\s*)?|import\s*\(\s*|\bnew\s+URL\(\s*)(?<quoted>(?<quote>['"])\s*\k<quote>)(?<rest>\s*,\s*import\.meta\.url)?/g
 
 function importsOf(path: string, { codeOnly, withoutComments }: Blanked): Import[] {
   return [...codeOnly.matchAll(importPattern)].flatMap((match) => {
