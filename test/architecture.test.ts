@@ -95,7 +95,7 @@ test('every folder of the source has its place in the table', () => {
 test('the product imports nothing from its tests, benchmarks and demonstration', () => {
   const found = shipped.flatMap(({ path, imports }) =>
     imports
-      .filter(({ relative, of }) => relative && !of.startsWith('src/'))
+      .filter(({ relative, of }) => relative && of.endsWith('.ts') && !of.startsWith('src/'))
       .map(({ of, line }) => `${path}:${line} imports ${of}`),
   )
   none(found, 'what is shipped is src alone')
@@ -132,7 +132,7 @@ test('every relative import names a file that is there', () => {
   const paths = new Set(sources.map(({ path }) => path))
   const found = sources.flatMap(({ path, imports }) =>
     imports
-      .filter(({ relative, of }) => relative && /^(src|test|bench|demo)\/.*\.ts$/.test(of) && !paths.has(of))
+      .filter(({ relative, of }) => relative && /^(src|test|bench|demo|scripts)\/.*\.ts$/.test(of) && !paths.has(of))
       .map(({ of, line }) => `${path}:${line} names ${of}`),
   )
   none(found, 'the file is not there')

@@ -17,17 +17,18 @@ export interface Import {
 
 /** All TypeScript that is ours. AssemblyScript is another language: the folder named assembly is left out. */
 export function readSources(root: string): Source[] {
-  return globSync('{src,test,bench,demo}/**/*.ts', { cwd: root })
+  return globSync('{src,test,bench,demo,scripts}/**/*.ts', { cwd: root })
     .filter((path) => !path.split('/').includes('assembly'))
     .toSorted()
     .map((path) => readSource(root, path))
 }
 
-/** Files that are named where no import can tell: in package.json and by the scripts. */
+/** Programs that are started by their name: the scripts, and what the scripts and package.json speak of. */
 export function readEntries(root: string): string[] {
-  return ['package.json', ...globSync('scripts/*.mjs', { cwd: root })]
+  const named = ['package.json', ...globSync('scripts/*.mjs', { cwd: root })]
     .flatMap((file) => readFileSync(join(root, file), 'utf8').match(/[\w./-]+\.ts\b/g) ?? [])
     .filter((path) => existsSync(join(root, path)))
+  return [...named, ...globSync('scripts/*.ts', { cwd: root })]
 }
 
 export const lineAt = (text: string, index: number): number => text.slice(0, index).split('\n').length
@@ -41,17 +42,23 @@ function readSource(root: string, path: string): Source {
 const importPattern =
   /\b(?:(?:import|export)\s+(?:type\s)?(?:[\w\s{},*$]*?\bfrom\s*)?|import\s*\(\s*|\bnew\s+URL\(\s*)(?<quoted>(?<quote>['"])\s*\k<quote>)(?<rest>\s*,\s*import\.meta\.url)?/g
 
+/** The file of a worker thread, which is called .ts here and .js once compiled: `./x${extname(import.meta.url)}`. */
+const workerPattern = /\bnew\s+URL\(\s*(?<quoted>`\s*)\$\{extname\(import\.meta\.url\)\}`\s*,\s*import\.meta\.url/g
+
 function importsOf(path: string, { codeOnly, withoutComments }: Blanked): Import[] {
-  return [...codeOnly.matchAll(importPattern)].flatMap((match) => {
-    const { quoted = '', rest } = match.groups ?? {}
-    if (match[0].startsWith('new') && rest === undefined) return []
-    const start = match.index + match[0].indexOf(quoted) + 1
-    const specifier = withoutComments.slice(start, start + quoted.length - 2)
+  const found = (match: RegExpExecArray, read: (quoted: string) => string): Import => {
+    const { quoted = '' } = match.groups ?? {}
+    const start = match.index + match[0].indexOf(quoted)
+    const specifier = read(withoutComments.slice(start, start + quoted.length))
     const relative = specifier.startsWith('.')
-    return {
-      of: relative ? normalize(join(dirname(path), specifier)) : specifier,
-      relative,
-      line: lineAt(codeOnly, start),
-    }
-  })
+    const of = relative ? normalize(join(dirname(path), specifier)) : specifier
+    return { of, relative, line: lineAt(codeOnly, start) }
+  }
+  const imports = [...codeOnly.matchAll(importPattern)]
+    .filter((match) => !match[0].startsWith('new') || match.groups?.['rest'] !== undefined)
+    .map((match) => found(match, (quoted) => quoted.slice(1, -1)))
+  const workers = [...codeOnly.matchAll(workerPattern)].map((match) =>
+    found(match, (quoted) => `${quoted.slice(1)}.ts`),
+  )
+  return [...imports, ...workers]
 }
