@@ -31,6 +31,11 @@ export interface Capture extends AsyncDisposable {
   mark(tag: number, label: string): void
   /** Compares everything with the source again, as after a gap. */
   reconcile(): void
+  /**
+   * Changes made from `since` on were not taken one by one. The capture puts a `hole` mark before the next batch, and
+   * reconciles.
+   */
+  hole(since: Moment, reason: string): void
 }
 
 export interface CaptureRequest {
@@ -39,7 +44,11 @@ export interface CaptureRequest {
   readonly stateDirectory: string
   /** The last sequence that is durable or spooled; the next change gets the one after. */
   readonly resumeAt: Sequence
-  /** The cursor of the batch at `resumeAt`; empty at the beginning of a journal. */
+  /**
+   * The cursor of the batch at `resumeAt`; empty at the beginning of a journal. Cursors of different batches differ,
+   * also of those a capture makes anew for the same sequences after a crash (a random number of its run is part of
+   * them): by its cursor the agent knows whether the vault's last batch is the one it has.
+   */
   readonly cursor: Uint8Array
   /** HMAC key of chunk ids, from the vault. */
   readonly chunkKey: Uint8Array

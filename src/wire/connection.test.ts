@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { Life, MachineClock, SimulatedTime } from '../../test/sim/clock.ts'
 import { Seeded } from '../../test/sim/random.ts'
 import { Trace } from '../../test/sim/trace.ts'
@@ -208,7 +208,7 @@ test('offers are answered, and an offer that a cut left without an answer is ask
     )
     assert.deepEqual(load.answers, [])
     const done = new AbortController()
-    void load.changed.wait(done.signal).then(() => done.abort())
+    void load.changed.until(() => load.answers[0], done.signal).then(() => done.abort())
     await connection(load, { clock, random, journal }, done.signal)
     assert.deepEqual(load.answers, [{ tag: 7, missing: [true, true] }])
   }))

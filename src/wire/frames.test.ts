@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { Malformed } from '../base/bytes.ts'
 import type { ChunkId } from '../model/change.ts'
 import { moment } from '../model/moment.ts'
