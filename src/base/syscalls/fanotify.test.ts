@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -6,7 +7,7 @@ import { Fanotify, fanotifyObstacle } from './fanotify.ts'
 import { type FanotifyEvent, fanotifyMask } from './fanotify-events.ts'
 import { type HandleKey, handleOf } from './handle.ts'
 import { waitReadable } from './poll.ts'
-import { scratchFolder } from './scratch.ts'
+import { needsRoot, scratchFolder } from './scratch.ts'
 
 const skip = fanotifyObstacle('/tmp') ?? false
 
@@ -76,6 +77,15 @@ test('a limited queue that runs over says so, and an unlimited one loses nothing
 test('where whole file systems cannot be watched the reason is told', { skip }, () => {
   assert.match(fanotifyObstacle('/proc') ?? '', /^proc /)
   assert.equal(fanotifyObstacle('/tmp'), undefined)
+})
+
+test('who is not root is told that root is needed', { skip: needsRoot }, (t) => {
+  const door = new URL('./fanotify.ts', import.meta.url).href
+  const program = `const { fanotifyObstacle } = await import(${JSON.stringify(door)}); console.log(fanotifyObstacle('/tmp'))`
+  const asNobody = { uid: 65534, gid: 65534, cwd: '/', encoding: 'utf8' } as const
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], asNobody)
+  if (stdout === '' || stdout === null) return t.skip(`user 65534 cannot run this program here: ${stderr}`)
+  assert.equal(stdout, 'watching whole file systems needs root (CAP_SYS_ADMIN)\n')
 })
 
 function drain(group: Fanotify): FanotifyEvent[] {

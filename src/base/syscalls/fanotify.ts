@@ -19,7 +19,6 @@ const groupFlags = {
   reportTarget: 0x1000, // FAN_REPORT_TARGET_FID: created, deleted and renamed entries come with their object
 }
 const markFlags = { add: 0x1, filesystem: 0x100 }
-const largeFile = 0x8000 // O_LARGEFILE, of the descriptors this kind of group never opens
 const currentDirectory = -100 // AT_FDCWD
 
 // DELETE_SELF and MOVE_SELF are left out: `delete` and `rename` tell the same with parent, name and object.
@@ -59,7 +58,7 @@ export class Fanotify implements Disposable {
       groupFlags.reportName |
       groupFlags.reportTarget |
       (options.unlimitedQueue ? groupFlags.unlimitedQueue : 0)
-    this.fd = fanotifyInit([flags, largeFile])
+    this.fd = fanotifyInit([flags, 0]) // no descriptors come with the events, so none need flags
   }
 
   /** Adds the whole file system that holds `path`. */
