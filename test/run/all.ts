@@ -1,4 +1,6 @@
-import { dirname } from 'node:path'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { checks } from './checks.ts'
 import { findTestFiles } from './find.ts'
 import { printReport, printSlowest, printTotals } from './print.ts'
@@ -16,6 +18,8 @@ const atOnce = 2
 
 const root = dirname(dirname(import.meta.dirname))
 const pattern = process.argv[2]
+const scratch = mkdtempSync(join(tmpdir(), 'tidemark-test-run-'))
+process.on('exit', () => rmSync(scratch, { recursive: true }))
 
 for (const [signal, status] of [
   ['SIGINT', 130],
@@ -29,7 +33,7 @@ for (const [signal, status] of [
 }
 
 const files = findTestFiles(root).filter((file) => pattern === undefined || file.includes(pattern))
-const work: (() => Promise<Report>)[] = files.map((file) => () => runTestFile(root, file))
+const work: (() => Promise<Report>)[] = files.map((file) => () => runTestFile(root, file, scratch))
 if (pattern === undefined) work.unshift(...checks.map((check) => () => check(root)))
 if (work.length === 0) console.log(`no test file has "${pattern}" in its path`)
 

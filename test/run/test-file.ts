@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSystemError } from '../../src/base/errors.ts'
 import type { Outcome, Report } from './report.ts'
@@ -9,22 +8,20 @@ import { type Ended, runNode } from './spawn.ts'
 const limitMs = 600_000
 const reporter = join(import.meta.dirname, 'reporter.ts')
 
-/** Runs one test file in a process of its own. Whatever keeps it from telling how its tests went is a failure. */
-export async function runTestFile(root: string, file: string): Promise<Report> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-test-run-'))
-  const told = join(folder, 'told')
-  try {
-    const reporting = [`--test-reporter=${reporter}`, `--test-reporter-destination=${told}`]
-    const ended = await runNode([...reporting, file], { cwd: root, limitMs })
-    const lines = await linesIn(told)
-    const outcomes = lines.flatMap((line) => (line.kind === 'outcome' ? [line.outcome] : []))
-    const why = whyUnfinished(ended, lines, outcomes)
-    if (why !== undefined)
-      outcomes.push({ name: '(the whole file)', status: 'failed', durationMs: ended.durationMs, why })
-    return { title: file, durationMs: ended.durationMs, outcomes, output: ended.output }
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+/**
+ * Runs one test file in a process of its own, which tells how its tests went through a file in `scratch`.
+ * Whatever keeps it from telling is a failure.
+ */
+export async function runTestFile(root: string, file: string, scratch: string): Promise<Report> {
+  const told = join(scratch, file.replaceAll('/', '-'))
+  const reporting = [`--test-reporter=${reporter}`, `--test-reporter-destination=${told}`]
+  const ended = await runNode([...reporting, file], { cwd: root, limitMs })
+  const lines = await linesIn(told)
+  const outcomes = lines.flatMap((line) => (line.kind === 'outcome' ? [line.outcome] : []))
+  const why = whyUnfinished(ended, lines, outcomes)
+  if (why !== undefined)
+    outcomes.push({ name: '(the whole file)', status: 'failed', durationMs: ended.durationMs, why })
+  return { title: file, durationMs: ended.durationMs, outcomes, output: ended.output }
 }
 
 async function linesIn(file: string): Promise<Line[]> {
