@@ -8,7 +8,7 @@ import { lineAt, readEntries, readSources, type Source } from './architecture/so
 
 const root = dirname(import.meta.dirname)
 const sources = readSources(root)
-const shipped = sources.filter(({ path }) => path.startsWith('src/') && !isTest(path))
+const shipped = sources.filter(({ path }) => path.startsWith('src/') && !isRunByItself(path))
 
 /** Which folders of src a folder may import from, beside itself. docs/architecture.md says what each one holds. */
 const mayImport: Record<string, readonly string[]> = {
@@ -41,13 +41,19 @@ const doors: readonly {
     what: 'time',
     calls:
       /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\s*\)|\bperformance\.now\b|\bprocess\.hrtime\b|\bset(?:Timeout|Interval)\(|\bnode:timers\b/g,
-    // poll(2) blocks its thread, so no simulated clock could run beside it; it measures how long it still may.
-    open: ['src/base/clock.ts', 'src/base/syscalls/poll.ts'],
+    open: [
+      'src/base/clock.ts',
+      // poll(2) blocks its thread, so no simulated clock could run beside it; it measures how long it still may.
+      'src/base/syscalls/poll.ts',
+      // The far side of the door of the network: how long a closed socket may linger is between us and the kernel.
+      'src/wire/tls.ts',
+    ],
     why: 'time comes from a Clock (base/clock.ts), which tests simulate',
   },
   {
     what: 'chance',
-    calls: /\bMath\.random\b|\brandom(?:Bytes|UUID|Int|Fill|FillSync)\b|\bgetRandomValues\b/g,
+    calls:
+      /\bMath\.random\b|\bcrypto\.random\w+|\bgetRandomValues\b|\bimport\s*\{[^}]*\brandom(?:Bytes|UUID|Int|Fill|FillSync)\b[^}]*\}/g,
     open: ['src/base/random.ts'],
     why: 'chance comes from a Random (base/random.ts), so that a seed repeats a run',
   },
@@ -120,7 +126,7 @@ test('every file is used', () => {
     used.add(path)
     for (const { of } of source.imports) visit(of)
   }
-  for (const entry of ['src/main.ts', ...readEntries(root), ...sources.map(({ path }) => path).filter(isTest)])
+  for (const entry of ['src/main.ts', ...readEntries(root), ...sources.map(({ path }) => path).filter(isRunByItself)])
     visit(entry)
   none(
     sources.map(({ path }) => path).filter((path) => !used.has(path)),
@@ -186,8 +192,9 @@ test('comments and strings are told from code', () => {
   assert.deepEqual(lines, [2, 4])
 })
 
-function isTest(path: string): boolean {
-  return path.endsWith('.test.ts')
+/** Tests, and benchmarks that stand beside what they measure. */
+function isRunByItself(path: string): boolean {
+  return /\.(?:test|bench)\.ts$/.test(path)
 }
 
 /** A test beside the code is held to the imports of the folder it stands in. */

@@ -15,10 +15,9 @@ export interface Import {
   readonly line: number
 }
 
-/** All TypeScript that is ours. AssemblyScript is another language: the folder named assembly is left out. */
+/** All TypeScript that is ours. */
 export function readSources(root: string): Source[] {
   return globSync('{src,test,bench,demo,scripts}/**/*.ts', { cwd: root })
-    .filter((path) => !path.split('/').includes('assembly'))
     .toSorted()
     .map((path) => readSource(root, path))
 }
@@ -38,27 +37,27 @@ function readSource(root: string, path: string): Source {
   return { path, ...blanked, imports: importsOf(path, blanked) }
 }
 
-/** `import … from 'x'`, `export … from 'x'`, `import 'x'`, `import('x')` and `new URL('x', import.meta.url)`. */
-const importPattern =
-  /\b(?:(?:import|export)\s+(?:type\s)?(?:[\w\s{},*$]*?\bfrom\s*)?|import\s*\(\s*|\bnew\s+URL\(\s*)(?<quoted>(?<quote>['"])\s*\k<quote>)(?<rest>\s*,\s*import\.meta\.url)?/g
-
-/** The file of a worker thread, which is called .ts here and .js once compiled: `./x${extname(import.meta.url)}`. */
-const workerPattern = /\bnew\s+URL\(\s*(?<quoted>`\s*)\$\{extname\(import\.meta\.url\)\}`\s*,\s*import\.meta\.url/g
+/** Ways in which a file names another; the name is blanked out where these are looked for. */
+const importPatterns: readonly RegExp[] = [
+  // import … from 'x', export … from 'x', import 'x', import('x')
+  /\b(?:(?:import|export)\s+(?:type\s)?(?:[\w\s{},*$]*?\bfrom\s*)?|import\s*\(\s*)(?<quoted>'\s*'|"\s*")/g,
+  // a worker thread: new URL('x', import.meta.url), or new URL(`x${extname(import.meta.url)}`, import.meta.url)
+  /\bnew\s+URL\(\s*(?<quoted>'\s*'|`\s*\$\{extname\(import\.meta\.url\)\}`)\s*,\s*import\.meta\.url/g,
+  // a program: join(import.meta.dirname, 'x')
+  /\bimport\.meta\.dirname\s*,\s*(?<quoted>'\s*')/g,
+]
 
 function importsOf(path: string, { codeOnly, withoutComments }: Blanked): Import[] {
-  const found = (match: RegExpExecArray, read: (quoted: string) => string): Import => {
-    const { quoted = '' } = match.groups ?? {}
-    const start = match.index + match[0].indexOf(quoted)
-    const specifier = read(withoutComments.slice(start, start + quoted.length))
-    const relative = specifier.startsWith('.')
-    const of = relative ? normalize(join(dirname(path), specifier)) : specifier
-    return { of, relative, line: lineAt(codeOnly, start) }
-  }
-  const imports = [...codeOnly.matchAll(importPattern)]
-    .filter((match) => !match[0].startsWith('new') || match.groups?.['rest'] !== undefined)
-    .map((match) => found(match, (quoted) => quoted.slice(1, -1)))
-  const workers = [...codeOnly.matchAll(workerPattern)].map((match) =>
-    found(match, (quoted) => `${quoted.slice(1)}.ts`),
+  return importPatterns.flatMap((pattern) =>
+    [...codeOnly.matchAll(pattern)].map((match) => {
+      const quoted = match.groups?.['quoted'] ?? ''
+      const start = match.index + match[0].indexOf(quoted)
+      const specifier = withoutComments
+        .slice(start + 1, start + quoted.length - 1)
+        .replace('${extname(import.meta.url)}', '.ts')
+      const relative = specifier.startsWith('.') || match[0].startsWith('import.meta')
+      const of = relative ? normalize(join(dirname(path), specifier)) : specifier
+      return { of, relative, line: lineAt(codeOnly, start) }
+    }),
   )
-  return [...imports, ...workers]
 }
