@@ -113,6 +113,10 @@ export const resolvedPoint = z.object({
 })
 export type ResolvedPointAnswer = z.infer<typeof resolvedPoint>
 
+export const chunkKeyAnswer = z
+  .object({ chunkKey: z.base64() })
+  .describe('HMAC key of chunk ids: whoever restores checks with it, end to end, what the vault gave')
+
 export const pointRow = z.object({
   kind: z.enum(['activity', 'mark', 'hole', 'suspect', 'torn', 'vanished']),
   sequence: sequenceNumber,

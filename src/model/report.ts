@@ -9,6 +9,8 @@ export interface CaptureReport {
   readonly upTo: Sequence
   /** Things known to have changed and not yet captured. */
   readonly dirty: number
+  /** Captured and not acknowledged yet: in memory, under way, or in the spool. Added by the agent, not the capture. */
+  readonly backlogBytes?: number
   /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */
   readonly progress?: {
     readonly files: number

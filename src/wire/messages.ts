@@ -136,6 +136,7 @@ const reportSchema = z.object({
     covered: momentSchema,
     upTo: sequenceSchema,
     dirty: count,
+    backlogBytes: z.int().min(0).optional(),
     progress: z.object({ files: count, filesTotal: count, bytes: count, bytesTotal: count }).optional(),
     watching: text,
     problems: z.array(problemSchema).max(problemsMax),

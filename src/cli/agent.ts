@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import type { Command } from 'commander'
+import { TidemarkError } from '../base/errors.ts'
+import { namePattern } from '../model/source.ts'
+import { agentDirectory } from './connect.ts'
+import { exitStatusHelp, type Parts } from './parts.ts'
+import { parseAddress } from './vault.ts'
+import { join as joinVault, run as runAgent } from './agent-process.ts'
+
+export function agentCommands(program: Command, parts: Parts): void {
+  const agent = program.command('agent').description('the agent: the process on a protected server')
+  const directoryOf = ({ dir }: { dir?: string }): string => dir ?? agentDirectory(parts)
+
+  agent
+    .command('join')
+    .argument('<host:port>', "the vault's address")
+    .description('enrol this server with a vault; the token comes from TIDEMARK_TOKEN or a file, never the command line')
+    .option('--token-file <file>', 'a file with the token ("-" for standard input)')
+    .option('--name <name>', 'what the vault calls this server; default its host name')
+    .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
+    .addHelpText('after', `\nExample:\n  TIDEMARK_TOKEN=AbC… tidemark agent join vault.county.example:7433\n${exitStatusHelp}`)
+    .action(async (address: string, options: { tokenFile?: string; name?: string; dir?: string }) => {
+      const name = options.name ?? hostname()
+      if (!namePattern.test(name)) throw new TidemarkError('bad-request', { message: `"${name}" is no name`, hint: 'give one with --name: letters, digits, "-", "_", "."' })
+      const joined = await joinVault({ directory: directoryOf(options), ...parseAddress(address, 'the address'), token: tokenOf(options, parts), name }, parts)
+      parts.out.write(`this server is now agent "${name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`)
+    })
+
+  agent
+    .command('run')
+    .description('protect this server until stopped')
+    .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
+    .addHelpText('after', `\nExample:\n  tidemark agent run\n${exitStatusHelp}`)
+    .action(async (options: { dir?: string }) => {
+      await runAgent(directoryOf(options), { ...parts, tell: (line: string) => void parts.err.write(`${line}\n`) })
+    })
+}
+
+function tokenOf({ tokenFile }: { tokenFile?: string }, { environment }: Parts): string {
+  const token = tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : readFileSync(tokenFile === '-' ? 0 : tokenFile, 'utf8')
+  if (token === undefined || token.trim() === '') {
+    throw new TidemarkError('token-refused', { message: 'no token was given', hint: 'make one with "tidemark vault token" at the vault and set TIDEMARK_TOKEN' })
+  }
+  return token.trim()
+}

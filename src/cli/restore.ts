@@ -1,0 +1,126 @@
+import { resolve as resolvePath } from 'node:path'
+import { type Command, Option } from 'commander'
+import type { ApiClient } from '../api/client.ts'
+import { type SourceStatus, vaultStatus } from '../api/schemas.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { formatMoment } from '../model/moment.ts'
+import { fromAbsolute } from '../model/path.ts'
+import { type Rehearsal, rehearseRestore, restore, type RestoreRequest } from '../recover/restore.ts'
+import type { RestoreProgress } from '../recover/progress.ts'
+import { RestoreIncomplete, type RestoreReceipt } from '../recover/receipt.ts'
+import { apiOrigin } from './api-origin.ts'
+import { connect } from './connect.ts'
+import { formatBytes, formatCount, formatDurationMs } from './format.ts'
+import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
+
+interface RestoreOptions {
+  at: string
+  to: string
+  system?: string
+  path: string[]
+  dryRun?: boolean
+  resume?: boolean
+  json?: boolean
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value]
+
+export function restoreCommand(program: Command, parts: Parts): void {
+  program
+    .command('restore')
+    .argument('[source]')
+    .description('bring any moment back into a directory of this machine')
+    .addOption(new Option('--system <name>', 'all sources of a business system, at one same moment'))
+    .option('--at <point>', 'the moment', 'latest')
+    .requiredOption('--to <directory>', 'an empty or new directory; /srv/docs comes to DIRECTORY/srv/docs')
+    .option('--path <path>', 'only what is at and below this path of the source; may be repeated', collect, [])
+    .option('--dry-run', 'say what would be done and whether there is room; write nothing')
+    .option('--resume', 'go on with a restore that did not end')
+    .option('--json', 'one JSON object a line: progress, then the receipt')
+    .addHelpText('after', `
+POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
+Examples:
+  tidemark restore documents --at "2026-11-22 14:03:11.250" --to /srv/restored
+  tidemark restore documents --at "10m ago" --path /srv/docs/plans --to /tmp/plans
+  tidemark restore --system public-web --at "1h ago" --to /srv/restored
+${exitStatusHelp}`)
+    .action(async (source: string | undefined, options: RestoreOptions, command: Command) => {
+      const client = connect(command, parts)
+      for (const one of await chosen(client, source, options)) await restoreOne(client, one, options, parts)
+    })
+}
+
+interface Chosen {
+  readonly source: string
+  readonly at: string
+  readonly target: string
+}
+
+/** One source as it was asked for, or all of a system at one moment, each in a directory of its own. */
+async function chosen(client: ApiClient, source: string | undefined, { at, to, system }: RestoreOptions): Promise<Chosen[]> {
+  if ((source === undefined) === (system === undefined)) {
+    throw new TidemarkError('bad-request', { message: 'name a source, or a system with --system', hint: '"tidemark status" lists both' })
+  }
+  const target = resolvePath(to)
+  if (source !== undefined) return [{ source, at, target }]
+  const { sources } = await client.json('GET', '/v1/status', vaultStatus)
+  const members = sources.filter((one) => one.system === system)
+  if (members.length === 0) throw new TidemarkError('not-found', { message: `no source belongs to a system "${system}"`, hint: '"tidemark status" lists them' })
+  const moment = at === 'latest' ? sameMoment(members) : at
+  return members.map(({ name }) => ({ source: name, at: moment, target: resolvePath(target, name) }))
+}
+
+/** The latest moment up to which all of them are covered. */
+function sameMoment(members: readonly SourceStatus[]): string {
+  const known = members.map(({ covered, name, moment }) => {
+    const latest = covered ?? moment
+    if (latest === null) throw new TidemarkError('point-unreachable', { message: `${name} has no recovery point yet`, hint: 'wait for its baseline' })
+    return latest
+  })
+  return known.sort()[0] as string
+}
+
+async function restoreOne(client: ApiClient, { source, at, target }: Chosen, options: RestoreOptions, parts: Parts): Promise<void> {
+  const origin = await apiOrigin(client, source, at, parts.signal)
+  const request: RestoreRequest = { source, target, paths: options.path.map(fromAbsolute), resume: options.resume ?? false }
+  if (options.dryRun) {
+    const rehearsal = await rehearseRestore(request, origin)
+    return parts.out.write(options.json ? `${JSON.stringify(rehearsal)}\n` : describeRehearsal(rehearsal, target))
+  }
+  const tell = (progress: RestoreProgress): void => {
+    if (options.json) parts.out.write(`${JSON.stringify({ progress })}\n`)
+    else if (parts.err.isTerminal) parts.err.write(`\r${describeProgress(progress)}\x1b[K`)
+  }
+  try {
+    const receipt = await restore(request, { origin, clock: parts.clock, tell }, parts.signal)
+    if (parts.err.isTerminal && !options.json) parts.err.write('\n')
+    parts.out.write(options.json ? `${JSON.stringify({ receipt })}\n` : describeReceipt(receipt))
+  } catch (error) {
+    if (!(error instanceof RestoreIncomplete) || !options.json) throw error
+    parts.out.write(`${JSON.stringify({ receipt: error.receipt })}\n`)
+    parts.exitWith(exitStatus.notVerified)
+  }
+}
+
+function describeProgress({ stage, files, filesTotal, bytes, bytesTotal, leftMs }: RestoreProgress): string {
+  const left = leftMs === undefined ? '' : `, ${formatDurationMs(leftMs)} left`
+  return `${stage}: ${formatCount(files)}/${formatCount(filesTotal)} files, ${formatBytes(bytes)}/${formatBytes(bytesTotal)}${left}`
+}
+
+function describeReceipt(receipt: RestoreReceipt): string {
+  const { source, moment, target, files, directories, links, nodes, bytes, seconds, verifiedChunks, notes } = receipt
+  const rate = seconds > 0 ? `, ${formatBytes(bytes / seconds)}/s` : ''
+  return (
+    `restored ${source} as of ${formatMoment(moment)} (seq:${receipt.at}) to ${target}\n` +
+    `  ${formatCount(files)} files, ${formatCount(directories)} directories, ${formatCount(links + nodes)} links and others, ` +
+    `${formatBytes(bytes)} in ${formatDurationMs(seconds * 1000)}${rate}\n` +
+    `  ${formatCount(verifiedChunks)} chunks checked against their names\n${notes.map((note) => `  note: ${note}\n`).join('')}`
+  )
+}
+
+function describeRehearsal({ source, at, moment, totals, freeBytes, notes }: Rehearsal, target: string): string {
+  return (
+    `would restore ${source} as of ${formatMoment(moment)} (seq:${at}) to ${target}: ${formatCount(totals.files)} files, ` +
+    `${formatBytes(totals.bytes)}; ${formatBytes(freeBytes)} free there\n${notes.map((note) => `  note: ${note}\n`).join('')}`
+  )
+}

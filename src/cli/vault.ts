@@ -1,0 +1,84 @@
+import type { Command } from 'commander'
+import { tokenAnswer } from '../api/schemas.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { namePattern } from '../model/source.ts'
+import { formatMoment } from '../model/moment.ts'
+import { initVault } from '../vault-server/init.ts'
+import { reindexVault } from '../vault-server/reindex.ts'
+import { runVault } from '../vault-server/run.ts'
+import { connect, vaultDirectory } from './connect.ts'
+import { formatCount } from './format.ts'
+import { isoToMoment } from './points.ts'
+import { exitStatusHelp, type Parts } from './parts.ts'
+import { duration } from './protect.ts'
+
+const collect = (value: string, before: string[]): string[] => [...before, value]
+export const defaultListen = '127.0.0.1:7433'
+
+export function vaultCommands(program: Command, parts: Parts): void {
+  const vault = program.command('vault').description('the vault: the place in another town that keeps the journals')
+  const directoryOf = ({ dir }: { dir?: string }): string => dir ?? vaultDirectory(parts)
+  const tell = (line: string): void => void parts.err.write(`${line}\n`)
+
+  vault
+    .command('init')
+    .description('create a vault: its key, its authority, its directory')
+    .option('--dir <directory>', 'where; default TIDEMARK_HOME/vault')
+    .option('--name <name>', 'what to call it', 'vault')
+    .option('--address <host>', 'a name or address that agents will dial; may be repeated', collect, [])
+    .option('--key-file <file>', 'keep the vault key there instead of in the directory')
+    .option('--passphrase-file <file>', 'derive the vault key from the passphrase in this file')
+    .addHelpText('after', `\nExample:\n  tidemark vault init --name county --address vault.county.example --key-file /etc/tidemark/vault.key\n${exitStatusHelp}`)
+    .action(async (options: { dir?: string; name: string; address: string[]; keyFile?: string; passphraseFile?: string }) => {
+      if (!namePattern.test(options.name)) throw new TidemarkError('bad-request', { message: `"${options.name}" is no name`, hint: 'use letters, digits, "-", "_", "."' })
+      const made = await initVault({ ...options, directory: directoryOf(options), addresses: options.address }, parts)
+      parts.out.write(`vault "${options.name}" created in ${made.directory}\n`)
+      parts.out.write(`  key: ${made.key}. Keep a copy of it elsewhere: without it nothing in the vault can ever be read.\n`)
+      parts.out.write('  next: "tidemark vault run", then "tidemark vault token" for each server to protect\n')
+    })
+
+  vault
+    .command('run')
+    .description('serve the vault until stopped')
+    .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/vault')
+    .option('--listen <host:port>', 'where agents connect; nothing listens beyond loopback until told here', defaultListen)
+    .addHelpText('after', `\nExample:\n  tidemark vault run --listen 0.0.0.0:7433\n${exitStatusHelp}`)
+    .action(async (options: { dir?: string; listen: string }) => {
+      await runVault({ directory: directoryOf(options), ...parseAddress(options.listen, '--listen') }, { ...parts, tell }, parts.signal)
+    })
+
+  vault
+    .command('token')
+    .description('a one-time token with which one server may join')
+    .option('--valid <duration>', 'how long it may be used', '1h')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', `\nExample:\n  tidemark vault token --valid 30m\n${exitStatusHelp}`)
+    .action(async (options: { valid: string; json?: boolean }, command: Command) => {
+      const answer = await connect(command, parts).json('POST', '/v1/tokens', tokenAnswer, { validMs: duration('--valid', options.valid) })
+      parts.out.write(
+        options.json
+          ? `${JSON.stringify(answer)}\n`
+          : `${answer.token}\n\nOn the server to protect, until ${formatMoment(isoToMoment(answer.expires))}:\n  TIDEMARK_TOKEN=${answer.token} tidemark agent join HOST:PORT\n`,
+      )
+    })
+
+  vault
+    .command('reindex')
+    .description('rebuild what is derived (catalogue and indexes) from the journals; the vault must be stopped')
+    .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/vault')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', `\nExample:\n  tidemark vault reindex\n${exitStatusHelp}`)
+    .action(async (options: { dir?: string; json?: boolean }) => {
+      const rebuilt = await reindexVault({ directory: directoryOf(options) }, { ...parts, tell }, parts.signal)
+      parts.out.write(options.json ? `${JSON.stringify(rebuilt)}\n` : `${formatCount(rebuilt.journals)} journals with ${formatCount(rebuilt.changes)} changes indexed again\n`)
+    })
+}
+
+/** `host:port`, `[address]:port`. */
+export function parseAddress(text: string, what: string): { host: string; port: number } {
+  const parts = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const port = Number(parts?.[3])
+  const host = parts?.[1] ?? parts?.[2]
+  if (host === undefined || port > 65_535) throw new TidemarkError('bad-request', { message: `${what} ${text} is no address`, hint: 'write it as HOST:PORT' })
+  return { host, port }
+}

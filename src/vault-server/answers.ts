@@ -1,0 +1,97 @@
+import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
+import { isoMoment, type Moment } from '../model/moment.ts'
+import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
+import type { SourceDefinition } from '../model/source.ts'
+import type { LiveSource } from './live.ts'
+
+/** How what the vault knows is told through the API. */
+
+/** A path in its readable form, and exactly where that form loses something. */
+export function tellPath(path: BinaryString): { path: string; pathBytes?: string } {
+  const shown = displayName(path)
+  const exact = Buffer.from(shown, 'utf8').equals(toBuffer(path))
+  return exact ? { path: `/${shown}` } : { path: `/${shown}`, pathBytes: toBuffer(path).toString('base64') }
+}
+
+export const tellNs = (ns: bigint): EntryAnswer['modified'] => isoMoment(Number(ns > 0n ? ns / 1000n : 0n) as Moment)
+
+export interface SourceFacts {
+  readonly definition: SourceDefinition
+  readonly agentName: string
+  readonly agentConnected: boolean
+  readonly live: LiveSource
+  readonly durable: number
+  readonly moment: Moment | undefined
+  readonly damage: string | undefined
+  readonly indexed: number
+  readonly earliest: Moment | undefined
+  readonly stalled: boolean
+  /** The vault's clock. */
+  readonly now: Moment
+  readonly nowMs: number
+}
+
+/** A report older than this says nothing of the present. */
+const freshLagMs = 60_000
+
+export function tellSource(facts: SourceFacts): SourceStatus {
+  const { definition, live, agentName, agentConnected } = facts
+  const { report } = live.meter
+  const lagMs = live.meter.lagMs(facts.now)
+  const { changesPerSecond, bytesPerSecond } = live.meter.rates(facts.nowMs)
+  const state = stateOf(facts, lagMs)
+  const covered = live.meter.covered
+  return {
+    id: definition.id,
+    name: definition.name,
+    kind: definition.kind,
+    ...(definition.system === undefined ? {} : { system: definition.system }),
+    agent: { id: definition.agent, name: agentName, connected: agentConnected },
+    paths: [...definition.paths],
+    exclude: [...definition.exclude],
+    policy: definition.policy,
+    state,
+    lagMs: lagMs ?? null,
+    lagBytes: report?.backlogBytes ?? 0,
+    dirty: report?.dirty ?? 0,
+    sequence: facts.durable,
+    moment: facts.moment === undefined ? null : isoMoment(facts.moment),
+    covered: covered === undefined ? null : isoMoment(covered),
+    indexed: facts.indexed,
+    earliest: facts.earliest === undefined ? null : isoMoment(facts.earliest),
+    changesPerSecond,
+    bytesPerSecond,
+    ...(report?.progress && isScanning(state) ? { progress: { ...report.progress, secondsLeft: secondsLeft(report.progress, bytesPerSecond) } } : {}),
+    watching: report?.watching ?? '',
+    problems: problemsOf(facts, state),
+  }
+}
+
+const isScanning = (state: SourceState): boolean => state === 'baseline' || state === 'reconciling'
+
+function stateOf({ definition, live, agentConnected, damage, stalled }: SourceFacts, lagMs: number | undefined): SourceState {
+  const { report } = live.meter
+  if (damage !== undefined) return 'damaged'
+  if (definition.paused) return 'paused'
+  if (report === undefined) return agentConnected || !live.isShipping ? 'waiting' : 'offline'
+  if (!live.isShipping) return 'offline'
+  if (stalled) return 'stalled'
+  if (report.state === 'vanished') return 'vanished'
+  if (report.state === 'baseline' || report.state === 'starting') return 'baseline'
+  if (report.state === 'reconciling' && (lagMs === undefined || lagMs > definition.policy.lagMsMax)) return 'reconciling'
+  if (lagMs === undefined) return 'baseline'
+  if (lagMs > Math.max(freshLagMs, definition.policy.lagMsMax)) return 'stalled'
+  if (lagMs > definition.policy.lagMsMax) return 'late'
+  return 'protected'
+}
+
+const secondsLeft = ({ bytes, bytesTotal }: { bytes: number; bytesTotal: number }, bytesPerSecond: number): number | null =>
+  bytesTotal > bytes && bytesPerSecond > 0 ? (bytesTotal - bytes) / bytesPerSecond : null
+
+function problemsOf({ live, damage, stalled, agentName }: SourceFacts, state: SourceState): SourceStatus['problems'] {
+  const problems = (live.meter.report?.problems ?? []).map(({ code, message, hint }) => ({ code, message, ...(hint === undefined ? {} : { hint }) }))
+  if (damage !== undefined) problems.unshift({ code: 'damaged', message: damage, hint: 'keep the vault as it is; "tidemark verify" names what is wrong' })
+  if (stalled) problems.unshift({ code: 'vault-full', message: 'the file system of the vault is full: nothing is acknowledged', hint: 'make room on it; it goes on by itself' })
+  if (state === 'offline') problems.unshift({ code: 'unreachable', message: `agent "${agentName}" is not connected`, hint: 'start it ("tidemark agent run") or mend the line' })
+  return problems
+}
