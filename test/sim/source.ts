@@ -106,7 +106,9 @@ export class SimulatedCapture implements Capture {
   #manifest: { readonly path: string; readonly at: Sequence } | undefined
   readonly #answers = new Map<number, readonly boolean[]>()
   #tag = 0
-  #wake: () => void = () => {}
+  /** Something happened since the generator looked last. */
+  #woken = false
+  #resolve: () => void = () => {}
 
   constructor(parts: CaptureParts) {
     this.#parts = parts
@@ -335,10 +337,14 @@ export class SimulatedCapture implements Capture {
     }
   }
 
-  #something(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve
-    })
+  #wake(): void {
+    this.#woken = true
+    this.#resolve()
+  }
+
+  async #something(): Promise<void> {
+    if (!this.#woken) await new Promise<void>((resolve) => (this.#resolve = resolve))
+    this.#woken = false
   }
 }
 
