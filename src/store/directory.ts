@@ -1,15 +1,4 @@
-import {
-  close,
-  closeSync,
-  constants,
-  fdatasync,
-  fsync,
-  ftruncate,
-  open,
-  openSync,
-  read,
-  writev,
-} from 'node:fs'
+import { close, closeSync, constants, fdatasync, fsync, ftruncate, open, openSync, read, writev } from 'node:fs'
 import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'

@@ -38,7 +38,11 @@ const readAheadBytes = 1024 * 1024
 
 /** How a scan ended: at a seal, or where a file that is not sealed holds no more whole frames. */
 export type ScanEnd =
-  | { readonly kind: 'sealed'; readonly seal: Seal; /** Undefined where the scan began midway. */ readonly chain?: Buffer }
+  | {
+      readonly kind: 'sealed'
+      readonly seal: Seal
+      /** Undefined where the scan began midway. */ readonly chain?: Buffer
+    }
   | { readonly kind: 'open'; readonly torn: boolean }
 
 /** Opens a sealed file, whole or still growing; its header is authenticated under the owner's key. */
@@ -64,6 +68,11 @@ export class SealedReader {
 
   get key(): KeyObject {
     return this.#key
+  }
+
+  /** Present length of the file. */
+  size(): Promise<number> {
+    return this.#store.size(this.name)
   }
 
   /** One frame whose place is known. */
@@ -151,7 +160,8 @@ export class FrameScan {
   /** The next frame; undefined at the end. */
   async next(): Promise<Frame | undefined> {
     if (this.#end) return undefined
-    if (this.#at === headerBytes && this.#hash) this.#hash.update(await this.#store.read(this.#file.name, 0, headerBytes))
+    if (this.#at === headerBytes && this.#hash)
+      this.#hash.update(await this.#store.read(this.#file.name, 0, headerBytes))
     for (;;) {
       const at = this.#at
       const found = await this.#frameAt(at)
@@ -293,11 +303,10 @@ const isFrame = (bytes: Buffer, key: KeyObject): boolean => {
 /** SHA-256 of a whole file: the chain hash where it is sealed. */
 export async function hashOf(store: Store, name: StoreName): Promise<Buffer> {
   const hash = createHash('sha256')
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const piece = await store.read(name, at, readAheadBytes)
     if (piece.length === 0) return hash.digest()
     hash.update(piece)
     at += piece.length
   }
 }
-

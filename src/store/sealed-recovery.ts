@@ -18,7 +18,12 @@ export interface RecoveryParts {
 }
 
 export type Recovered =
-  | { readonly kind: 'sealed'; readonly header: SealedHeader; readonly seal: Seal; /** Sealed just now. */ readonly mended: boolean }
+  | {
+      readonly kind: 'sealed'
+      readonly header: SealedHeader
+      readonly seal: Seal
+      /** Sealed just now. */ readonly mended: boolean
+    }
   /** It held nothing that could have been acknowledged. */
   | { readonly kind: 'removed' }
 

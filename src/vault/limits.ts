@@ -1,0 +1,34 @@
+const MiB = 1024 * 1024
+
+/** Every bound of the vault's core, by name. */
+export interface Limits {
+  /** A segment of this many bytes is sealed and the next one begun. */
+  readonly segmentBytes: number
+  /** A segment this old is sealed at the next append. */
+  readonly segmentAgeMs: number
+  /** A pack of this many bytes is sealed and the next one begun. */
+  readonly packBytes: number
+  /** Blocks and batches that have arrived and are not durable yet; senders wait beyond. */
+  readonly waitingBytesMax: number
+  /** Of decoded blocks kept for reading. */
+  readonly blockCacheBytes: number
+  /** Left free for indexes and the registry: no append while less is free. */
+  readonly reserveBytes: number
+  /** Rests between tries while there is no room. */
+  readonly retryMsMin: number
+  readonly retryMsMax: number
+  /** Share of a pack's chunk bytes in use below which it is rewritten. */
+  readonly packLiveShareMin: number
+}
+
+export const defaultLimits: Limits = {
+  segmentBytes: 64 * MiB,
+  segmentAgeMs: 3_600_000,
+  packBytes: 64 * MiB,
+  waitingBytesMax: 64 * MiB,
+  blockCacheBytes: 64 * MiB,
+  reserveBytes: 64 * MiB,
+  retryMsMin: 200,
+  retryMsMax: 10_000,
+  packLiveShareMin: 0.5,
+}

@@ -1,0 +1,314 @@
+import { createHash, type KeyObject } from 'node:crypto'
+import { z } from 'zod'
+import { isCode, TidemarkError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { keyBytes } from '../format/keys.ts'
+import { decodeRecord, encodeRecord, recordBytesMax } from '../format/registry-record.ts'
+import { type Moment } from '../model/moment.ts'
+import { type Id, isId, namePattern, type SourceDefinition, sourceKinds } from '../model/source.ts'
+import { damaged, readStored } from '../store/damaged.ts'
+import type { Store, StoreName } from '../store/store.ts'
+import { registryFolder } from './names.ts'
+
+/**
+ * What the vault keeps beside journals and packs: its own name and chunk key, agents, sources with the keys of their
+ * journals, enrolment tokens, secrets. Each record is a small file that is replaced whole; a change is durable once its
+ * call has resolved, and changes are made one after the other.
+ */
+const id = z.custom<Id>((value) => typeof value === 'string' && isId(value))
+const name = z.string().regex(namePattern)
+const moment = z.custom<Moment>((value) => Number.isSafeInteger(value))
+const hexKey = z.string().regex(/^[0-9a-f]{64}$/)
+
+const vaultRecord = z.object({ name, chunkKey: hexKey })
+
+const agentRecord = z.object({
+  id,
+  name,
+  /** Stands for the agent in packs; from 1, never used again. */
+  holder: z.int().min(1).max(0xffff_ffff),
+  /** Serial numbers of its certificates, newest last. */
+  certificates: z.array(z.string()),
+  revoked: z.boolean(),
+  enrolled: moment,
+})
+export type Agent = Readonly<z.infer<typeof agentRecord>>
+
+const sourceRecord = z.object({
+  definition: z.object({
+    id,
+    name,
+    kind: z.enum(sourceKinds),
+    agent: id,
+    system: name.optional(),
+    paths: z.array(z.string()),
+    exclude: z.array(z.string()),
+    policy: z.object({ windowMs: z.number(), reconcileMs: z.number(), lagMsMax: z.number() }),
+    paused: z.boolean(),
+  }),
+  journalKey: hexKey,
+})
+
+const tokenRecord = z.object({
+  id,
+  /** SHA-256 of the secret, as hexadecimal digits. */
+  hash: z.string(),
+  created: moment,
+  expires: moment,
+  /** The agent that used it. */
+  used: id.optional(),
+})
+export type Token = Readonly<z.infer<typeof tokenRecord>>
+
+const secretRecord = z.object({ bytes: z.base64() })
+
+export interface RegistryParts {
+  readonly store: Store
+  readonly key: KeyObject
+  readonly random: Random
+}
+
+export interface KeptSource {
+  readonly definition: SourceDefinition
+  readonly journalKey: Buffer
+}
+
+export class Registry {
+  readonly #parts: RegistryParts
+  readonly #agents = new Map<Id, Agent>()
+  readonly #sources = new Map<Id, KeptSource>()
+  readonly #tokens = new Map<Id, Token>()
+  readonly #listeners = new Set<() => void>()
+  #vault: z.infer<typeof vaultRecord>
+  #last: Promise<unknown> = Promise.resolve()
+
+  private constructor(parts: RegistryParts, vault: z.infer<typeof vaultRecord>) {
+    this.#parts = parts
+    this.#vault = vault
+  }
+
+  /** The records of a new vault. */
+  static async create(parts: RegistryParts, vault: string): Promise<void> {
+    const chunkKey = Buffer.from(parts.random.bytes(keyBytes)).toString('hex')
+    await write(parts, 'vault', vaultRecord.parse({ name: vault, chunkKey }))
+  }
+
+  static async open(parts: RegistryParts): Promise<Registry> {
+    const registry = new Registry(parts, await readOne(parts, 'vault', vaultRecord))
+    for (const agent of await readAll(parts, 'agents', agentRecord)) registry.#agents.set(agent.id, agent)
+    for (const { definition, journalKey } of await readAll(parts, 'sources', sourceRecord)) {
+      registry.#sources.set(definition.id, { definition, journalKey: Buffer.from(journalKey, 'hex') })
+    }
+    for (const token of await readAll(parts, 'tokens', tokenRecord)) registry.#tokens.set(token.id, token)
+    return registry
+  }
+
+  get name(): string {
+    return this.#vault.name
+  }
+
+  get chunkKey(): Buffer {
+    return Buffer.from(this.#vault.chunkKey, 'hex')
+  }
+
+  get agents(): Agent[] {
+    return [...this.#agents.values()]
+  }
+
+  agent(agent: Id): Agent {
+    return this.#agents.get(agent) ?? unknown('agent', agent)
+  }
+
+  get sources(): SourceDefinition[] {
+    return [...this.#sources.values()].map(({ definition }) => definition)
+  }
+
+  source(source: Id): SourceDefinition {
+    return this.#kept(source).definition
+  }
+
+  /** For readers of the journal in other threads. */
+  journalKey(source: Id): Buffer {
+    return this.#kept(source).journalKey
+  }
+
+  get tokens(): Token[] {
+    return [...this.#tokens.values()]
+  }
+
+  /** Called after each change of agents or sources. */
+  onChange(listener: () => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  addAgent(told: Pick<Agent, 'name' | 'certificates' | 'enrolled'> & { readonly id?: Id }): Promise<Agent> {
+    return this.#next(async () => {
+      if (this.agents.some((agent) => agent.name === told.name)) throw taken('agent', told.name)
+      const holder = Math.max(0, ...this.agents.map((agent) => agent.holder)) + 1
+      const agent = agentRecord.parse({ ...told, id: told.id ?? this.#newId(), holder, revoked: false })
+      await this.#putAgent(agent)
+      return agent
+    })
+  }
+
+  changeAgent(agent: Id, change: Partial<Pick<Agent, 'name' | 'certificates' | 'revoked'>>): Promise<Agent> {
+    return this.#next(async () => {
+      const before = this.agent(agent)
+      if (change.name !== undefined && this.agents.some((other) => other.id !== agent && other.name === change.name)) {
+        throw taken('agent', change.name)
+      }
+      const changed = agentRecord.parse({ ...before, ...change })
+      await this.#putAgent(changed)
+      return changed
+    })
+  }
+
+  /** Makes the key of its journal with it. */
+  addSource(told: Omit<SourceDefinition, 'id'> & { readonly id?: Id }): Promise<SourceDefinition> {
+    return this.#next(async () => {
+      this.agent(told.agent)
+      if (this.sources.some((source) => source.name === told.name)) throw taken('source', told.name)
+      const journalKey = Buffer.from(this.#parts.random.bytes(keyBytes))
+      return this.#putSource({ ...told, id: told.id ?? this.#newId() }, journalKey)
+    })
+  }
+
+  changeSource(source: Id, change: Partial<Omit<SourceDefinition, 'id' | 'kind'>>): Promise<SourceDefinition> {
+    return this.#next(async () => {
+      const { definition, journalKey } = this.#kept(source)
+      if (change.agent !== undefined) this.agent(change.agent)
+      if (
+        change.name !== undefined &&
+        this.sources.some((other) => other.id !== source && other.name === change.name)
+      ) {
+        throw taken('source', change.name)
+      }
+      return this.#putSource({ ...definition, ...change }, journalKey)
+    })
+  }
+
+  /** Forgets the source with the key of its journal: what its files hold can never be read again. */
+  removeSource(source: Id): Promise<void> {
+    return this.#next(async () => {
+      this.#kept(source)
+      await this.#parts.store.remove(recordName(`sources/${source}`))
+      this.#sources.delete(source)
+      this.#changed()
+    })
+  }
+
+  addToken(told: { readonly secret: string; readonly created: Moment; readonly expires: Moment }): Promise<Token> {
+    return this.#next(async () => {
+      const { secret, ...rest } = told
+      return this.#putToken({ id: this.#newId(), hash: hashOfSecret(secret), ...rest })
+    })
+  }
+
+  /** Spends the token on an agent; `token-refused` where it is unknown, used or expired. */
+  useToken(secret: string, agent: Id, now: Moment): Promise<Token> {
+    return this.#next(async () => {
+      const hash = hashOfSecret(secret)
+      const token = this.tokens.find((one) => one.hash === hash)
+      if (!token || token.used !== undefined || token.expires <= now) {
+        throw new TidemarkError('token-refused', {
+          message: 'the enrolment token is unknown, used or expired',
+          hint: 'Make a new one on the vault.',
+        })
+      }
+      return this.#putToken({ ...token, used: agent })
+    })
+  }
+
+  /** Bytes kept under a name of lower-case letters, digits and '-'; undefined where there are none. */
+  async secret(secret: string): Promise<Buffer | undefined> {
+    try {
+      const { bytes } = await readOne(this.#parts, secretName(secret), secretRecord)
+      return Buffer.from(bytes, 'base64')
+    } catch (error) {
+      if (isCode(error, 'not-found')) return undefined
+      throw error
+    }
+  }
+
+  setSecret(secret: string, bytes: Uint8Array): Promise<void> {
+    return this.#next(() => write(this.#parts, secretName(secret), { bytes: Buffer.from(bytes).toString('base64') }))
+  }
+
+  #kept(source: Id): KeptSource {
+    return this.#sources.get(source) ?? unknown('source', source)
+  }
+
+  async #putAgent(agent: Agent): Promise<void> {
+    await write(this.#parts, `agents/${agent.id}`, agent)
+    this.#agents.set(agent.id, agent)
+    this.#changed()
+  }
+
+  async #putSource(definition: SourceDefinition, journalKey: Buffer): Promise<SourceDefinition> {
+    const parsed = sourceRecord.parse({ definition, journalKey: journalKey.toString('hex') })
+    await write(this.#parts, `sources/${definition.id}`, parsed)
+    this.#sources.set(definition.id, { definition: parsed.definition, journalKey })
+    this.#changed()
+    return parsed.definition
+  }
+
+  async #putToken(token: Token): Promise<Token> {
+    await write(this.#parts, `tokens/${token.id}`, token)
+    this.#tokens.set(token.id, token)
+    return token
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #newId(): Id {
+    return Buffer.from(this.#parts.random.bytes(16)).toString('hex') as Id
+  }
+
+  #next<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(change)
+    this.#last = done.catch(() => undefined)
+    return done
+  }
+}
+
+const recordName = (record: string): StoreName => `${registryFolder}/${record}.record`
+
+function secretName(secret: string): string {
+  if (!/^[a-z0-9-]{1,64}$/.test(secret)) throw new Error(`broken invariant: ${JSON.stringify(secret)} names no secret`)
+  return `secrets/${secret}`
+}
+
+const write = ({ store, key, random }: RegistryParts, record: string, value: unknown): Promise<void> =>
+  store.replace(recordName(record), encodeRecord(record, value, key, random))
+
+async function readOne<T>({ store, key }: RegistryParts, record: string, form: z.ZodType<T>): Promise<T> {
+  const file = recordName(record)
+  const bytes = await store.read(file, 0, recordBytesMax)
+  const parsed = form.safeParse(readStored(file, 0, () => decodeRecord(record, bytes, key)))
+  if (!parsed.success) throw damaged(file, 0, z.prettifyError(parsed.error))
+  return parsed.data
+}
+
+async function readAll<T>(parts: RegistryParts, folder: string, form: z.ZodType<T>): Promise<T[]> {
+  const files = await parts.store.list(`${registryFolder}/${folder}`)
+  const records: T[] = []
+  for (const { name: file } of files) {
+    if (!file.endsWith('.record')) continue
+    records.push(await readOne(parts, file.slice(registryFolder.length + 1, -'.record'.length), form))
+  }
+  return records
+}
+
+const hashOfSecret = (secret: string): string => createHash('sha256').update(secret, 'utf8').digest('hex')
+
+const unknown = (what: string, which: Id): never => {
+  throw new TidemarkError('not-found', { message: `there is no ${what} ${which}` })
+}
+
+const taken = (what: string, which: string): TidemarkError =>
+  new TidemarkError('already-exists', {
+    message: `there is already ${what === 'agent' ? 'an' : 'a'} ${what} named ${which}`,
+  })

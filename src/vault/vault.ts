@@ -1,0 +1,318 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import { isCode, TidemarkError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { packsKey, registryKey } from '../format/keys.ts'
+import type { Sequence } from '../model/sequence.ts'
+import type { Id, SourceDefinition } from '../model/source.ts'
+import type { Store, StoreName } from '../store/store.ts'
+import { JournalAppender } from './appender.ts'
+import { Catalogue, CatalogueReader } from './catalogue.ts'
+import { PackedChunks } from './chunks.ts'
+import { Committer, type Growth } from './committer.ts'
+import { Gate } from './gate.ts'
+import { Journal, type JournalParts } from './journal.ts'
+import { StoredJournal } from './journal-reader.ts'
+import { defaultLimits, type Limits } from './limits.ts'
+import { journalFolder, vaultName } from './names.ts'
+import { Packs, type PackParts } from './packs.ts'
+import type { ChunkReader, JournalReader } from './reader.ts'
+import { type Agent, Registry } from './registry.ts'
+import { checkKey, type KeyOrigin, readVaultFile, writeVaultFile } from './vault-key.ts'
+
+export interface VaultParts {
+  readonly store: Store
+  readonly key: KeyObject
+  readonly clock: Clock
+  readonly random: Random
+  /** Of the catalogue of chunks: a file beside the store, derived from it; ':memory:' builds it anew at each opening. */
+  readonly cataloguePath: string
+  readonly limits?: Partial<Limits>
+}
+
+/** Makes a vault in a store that holds none. */
+export async function createVault(
+  { store, key, random }: Pick<VaultParts, 'store' | 'key' | 'random'>,
+  told: { readonly name: string; readonly keyOrigin: KeyOrigin },
+): Promise<Id> {
+  const taken = [...(await store.list('journals')), ...(await store.list('packs'))].map(({ name }) => name)
+  if (taken.length > 0 || (await isThere(store, vaultName))) {
+    throw new TidemarkError('already-exists', {
+      message: `there is a vault here already: ${taken[0] ?? vaultName}`,
+      hint: 'Name another directory, or remove what is left of the old vault first.',
+    })
+  }
+  const id = Buffer.from(random.bytes(16)).toString('hex') as Id
+  await Registry.create({ store, random, key: registryKey(key, id) }, told.name)
+  // Last, so that a vault that is there is whole.
+  await writeVaultFile(store, id, key, told.keyOrigin)
+  return id
+}
+
+const isThere = async (store: Store, name: StoreName): Promise<boolean> => {
+  try {
+    await store.size(name)
+    return true
+  } catch (error) {
+    if (isCode(error, 'not-found')) return false
+    throw error
+  }
+}
+
+/** What a reader in another thread needs to open its own readers over the same store. */
+export interface ReaderKeys {
+  readonly packsKey: Uint8Array
+  readonly chunkKey: Uint8Array
+  readonly cataloguePath: string
+}
+
+/**
+ * A vault at work. One process opens it at a time (store/lock.ts). Disposing it writes what waits, where there is room,
+ * and seals what was growing.
+ */
+export class Vault implements AsyncDisposable {
+  readonly id: Id
+  /** Agents, tokens, secrets; sources are added and removed by the vault itself. */
+  readonly registry: Registry
+  readonly chunks: ChunkReader
+  readonly #parts: VaultParts
+  readonly #limits: Limits
+  readonly #packs: Packs
+  readonly #packParts: PackParts
+  readonly #catalogue: Catalogue
+  readonly #committer: Committer
+  readonly #gate: Gate
+  readonly #chunkKey: KeyObject
+  readonly #journals = new Map<Id, Journal>()
+  readonly #appenders = new Map<Id, JournalAppender>()
+  readonly #listeners = new Set<(growth: Growth) => void>()
+
+  private constructor(parts: VaultParts, registry: Registry, packParts: PackParts, packs: Packs) {
+    this.#parts = parts
+    this.#limits = packParts.limits
+    this.id = packParts.vault
+    this.registry = registry
+    this.#packParts = packParts
+    this.#packs = packs
+    this.#catalogue = packParts.catalogue
+    this.#chunkKey = createSecretKey(registry.chunkKey)
+    this.#gate = new Gate(this.#limits.waitingBytesMax)
+    this.chunks = new PackedChunks({
+      store: parts.store,
+      packsKey: packParts.key,
+      chunkKey: this.#chunkKey,
+      place: (id) => this.#catalogue.place(id),
+      cacheBytes: this.#limits.blockCacheBytes,
+    })
+    this.#committer = new Committer({
+      store: parts.store,
+      clock: parts.clock,
+      random: parts.random,
+      catalogue: this.#catalogue,
+      packs,
+      limits: this.#limits,
+      grown: (growth) => {
+        for (const listener of this.#listeners) listener(growth)
+      },
+    })
+  }
+
+  /** Opens a vault, ending whatever was growing when it was left. Damage is told in `damage`, and the rest works. */
+  static async open(parts: VaultParts): Promise<Vault> {
+    const { store, key, random, cataloguePath } = parts
+    const file = await readVaultFile(store)
+    checkKey(file, key)
+    const registry = await Registry.open({ store, random, key: registryKey(key, file.id) })
+    const limits = { ...defaultLimits, ...parts.limits }
+    const catalogue = new Catalogue(cataloguePath, file.id)
+    try {
+      const packParts = { store, random, vault: file.id, key: packsKey(key, file.id), catalogue, limits }
+      const vault = new Vault(parts, registry, packParts, await Packs.open(packParts))
+      for (const { id } of registry.sources) await vault.#openJournal(id)
+      return vault
+    } catch (error) {
+      catalogue[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  get name(): string {
+    return this.registry.name
+  }
+
+  get chunkKey(): Uint8Array {
+    return this.registry.chunkKey
+  }
+
+  /** True while nothing can be made durable for want of room. */
+  get stalled(): boolean {
+    return this.#committer.stalled
+  }
+
+  /** Damage found while opening. A journal's own is also its `damage`. */
+  get damage(): readonly TidemarkError[] {
+    return [...this.#packs.damage, ...[...this.#journals.values()].map(({ damage }) => damage)].filter(
+      (damage) => damage !== undefined,
+    )
+  }
+
+  async #openJournal(source: Id): Promise<Journal> {
+    const { store, random, clock } = this.#parts
+    const key = createSecretKey(this.registry.journalKey(source))
+    const parts: JournalParts = { store, random, clock, source, key, catalogue: this.#catalogue, limits: this.#limits }
+    const journal = await Journal.open(parts)
+    this.#journals.set(source, journal)
+    return journal
+  }
+
+  journal(source: Id): Journal {
+    const journal = this.#journals.get(source)
+    if (journal) return journal
+    throw new TidemarkError('not-found', { message: `there is no source ${source}` })
+  }
+
+  /** For readers in other threads; see `openJournalReader` and `openChunkReader`. */
+  get readerKeys(): ReaderKeys {
+    const { key } = this.#packParts
+    return { packsKey: key.export(), chunkKey: this.registry.chunkKey, cataloguePath: this.#parts.cataloguePath }
+  }
+
+  async addSource(told: Omit<SourceDefinition, 'id'> & { readonly id?: Id }): Promise<SourceDefinition> {
+    const definition = await this.registry.addSource(told)
+    await this.#openJournal(definition.id)
+    return definition
+  }
+
+  /** Forgets a source and all its history: without the key of its journal its files are noise, and then they go too. */
+  async removeSource(source: Id): Promise<void> {
+    const journal = this.journal(source)
+    const reason = new TidemarkError('not-found', { message: `source ${source} was removed` })
+    await this.#appenders.get(source)?.end(reason)
+    await this.registry.removeSource(source)
+    this.#journals.delete(source)
+    this.#committer.forget(journal)
+    await journal.leave()
+    const { store } = this.#parts
+    for (const { name } of await store.list(journalFolder(source))) {
+      this.#catalogue.forgetSynced(name)
+      await store.remove(name)
+    }
+  }
+
+  /** The sources of an agent, and again whenever they may have changed. */
+  async *definitions(agent: Id, signal: AbortSignal): AsyncGenerator<readonly SourceDefinition[]> {
+    let changed = Promise.withResolvers<void>()
+    using _listening = this.registry.onChange(() => changed.resolve())
+    const stop = (): void => changed.resolve()
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      while (!signal.aborted) {
+        yield this.registry.sources.filter((source) => source.agent === agent)
+        await changed.promise
+        changed = Promise.withResolvers()
+      }
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  /**
+   * Opens the journal of a source for appending by its agent. A journal has one appender: one that is open is ended
+   * first. `not-allowed`, `not-found`, `damaged`.
+   */
+  async append(agent: Id, source: Id, signal: AbortSignal): Promise<JournalAppender> {
+    signal.throwIfAborted()
+    const { holder } = this.#allowed(agent, source)
+    const journal = this.journal(source)
+    if (journal.damage) throw journal.damage
+    const replaced = new TidemarkError('interrupted', { message: 'a newer session appends to this journal' })
+    for (let open = this.#appenders.get(source); open; open = this.#appenders.get(source)) await open.end(replaced)
+    signal.throwIfAborted()
+    this.#allowed(agent, source)
+
+    const stop = (): void => void appender.end(new TidemarkError('interrupted', { message: 'the session was stopped' }))
+    const appender = new JournalAppender({
+      journal,
+      holder,
+      chunkKey: this.#chunkKey,
+      catalogue: this.#catalogue,
+      committer: this.#committer,
+      gate: this.#gate,
+      ended: () => {
+        signal.removeEventListener('abort', stop)
+        this.#appenders.delete(source)
+      },
+    })
+    this.#appenders.set(source, appender)
+    signal.addEventListener('abort', stop, { once: true })
+    return appender
+  }
+
+  #allowed(agent: Id, source: Id): Agent {
+    const known = this.registry.agent(agent)
+    const definition = this.registry.source(source)
+    if (known.revoked || definition.agent !== agent) {
+      throw new TidemarkError('not-allowed', {
+        message: `agent ${known.name} may not append to the journal of ${definition.name}`,
+        hint: known.revoked ? 'It was revoked; enrol it again.' : 'The source belongs to another agent.',
+      })
+    }
+    return known
+  }
+
+  /** Called after each growth of a journal; what it tells is durable, with all chunks it refers to. */
+  onDurable(listener: (growth: Growth) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closing = new TidemarkError('interrupted', { message: 'the vault is closing' })
+    this.#gate.refuseAll(closing)
+    await this.#committer.close()
+    for (const appender of this.#appenders.values()) await appender.end(closing)
+    try {
+      await this.#sealAll()
+    } finally {
+      await this.#packs.leave()
+      for (const journal of this.#journals.values()) await journal.leave()
+      this.#catalogue[Symbol.dispose]()
+    }
+  }
+
+  /** Without room for seals, files are left to be sealed at the next opening. */
+  async #sealAll(): Promise<void> {
+    try {
+      await this.#packs.close()
+      for (const journal of this.#journals.values()) await journal.close()
+      this.#committer.note()
+    } catch (error) {
+      if (!isCode(error, 'vault-full')) throw error
+    }
+  }
+}
+
+/** A journal read from another thread, over a store of its own; `durable` has to come from the vault. */
+export const openJournalReader = (
+  store: Store,
+  source: Id,
+  journalKey: Uint8Array,
+  durable: () => Sequence,
+): JournalReader => new StoredJournal({ store, source, key: createSecretKey(journalKey), durable })
+
+/** Chunks read from another thread, over a store and a connection of its own. */
+export function openChunkReader(
+  store: Store,
+  keys: ReaderKeys,
+  cacheBytes = defaultLimits.blockCacheBytes,
+): ChunkReader & Disposable {
+  const catalogue = new CatalogueReader(keys.cataloguePath)
+  const chunks = new PackedChunks({
+    store,
+    packsKey: createSecretKey(keys.packsKey),
+    chunkKey: createSecretKey(keys.chunkKey),
+    place: (id) => catalogue.place(id),
+    cacheBytes,
+  })
+  return { read: (id) => chunks.read(id), [Symbol.dispose]: () => catalogue[Symbol.dispose]() }
+}
