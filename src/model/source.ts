@@ -1,3 +1,5 @@
+import type { Moment } from './moment.ts'
+
 /** 16 random bytes as 32 hexadecimal digits; names a source, an agent or a vault for ever. */
 export type Id = string & { readonly is: 'Id' }
 
@@ -24,6 +26,8 @@ export interface SourceDefinition {
   readonly exclude: readonly string[]
   readonly policy: Policy
   readonly paused: boolean
+  /** When its protection ended. It is no longer captured, and forgotten once its history has left the window. */
+  readonly retired?: Moment | undefined
 }
 
 export interface Policy {

@@ -72,6 +72,7 @@ const isScanning = (state: SourceState): boolean => state === 'baseline' || stat
 function stateOf({ definition, live, agentConnected, damage, stalled }: SourceFacts, lagMs: number | undefined): SourceState {
   const { report } = live.meter
   if (damage !== undefined) return 'damaged'
+  if (definition.retired !== undefined) return 'retired'
   if (definition.paused) return 'paused'
   if (report === undefined) return agentConnected || !live.isShipping ? 'waiting' : 'offline'
   if (!live.isShipping) return 'offline'

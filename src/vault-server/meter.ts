@@ -7,6 +7,8 @@ const claimsMax = 64
 /** Clock readings that the difference of the clocks is taken from. */
 const readingsMax = 16
 const rateWindowMs = 10_000
+/** Arrivals closer together than this are one. */
+const rateStepMs = 100
 
 /**
  * Measures one source at the vault: how far what is durable here is behind the source. The agent only claims
@@ -38,8 +40,24 @@ export class SourceMeter {
 
   durable(sequence: Sequence, changes: number, bytes: number, nowMs: number): void {
     this.#durable = sequence
-    this.#rates.push({ atMs: nowMs, changes, bytes })
+    this.#count(changes, bytes, nowMs)
     this.#settle()
+  }
+
+  /** Content that came before the batch that refers to it. */
+  received(bytes: number, nowMs: number): void {
+    this.#count(0, bytes, nowMs)
+  }
+
+  #count(changes: number, bytes: number, nowMs: number): void {
+    const newest = this.#rates.at(-1)
+    if (newest && nowMs - newest.atMs < rateStepMs) {
+      newest.changes += changes
+      newest.bytes += bytes
+      return
+    }
+    this.#rates.push({ atMs: nowMs, changes, bytes })
+    while (this.#rates[0] && nowMs - this.#rates[0].atMs > rateWindowMs) this.#rates.shift()
   }
 
   #settle(): void {

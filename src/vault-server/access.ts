@@ -1,0 +1,52 @@
+import { TidemarkError } from '../base/errors.ts'
+import type { Id, SourceDefinition } from '../model/source.ts'
+import type { Registry } from '../vault/registry.ts'
+import type { Caller } from './http.ts'
+
+/** Who may do what: the operator everything; an agent what concerns its own sources; a stranger only enrol. */
+
+export function demandOperator(caller: Caller): void {
+  if (caller.kind === 'operator') return
+  throw new TidemarkError('not-allowed', {
+    message: 'only the operator of the vault may do that',
+    hint: 'give the command on the machine of the vault',
+  })
+}
+
+export function demandKnown(caller: Caller): void {
+  if (caller.kind !== 'stranger') return
+  throw new TidemarkError('not-allowed', {
+    message: 'this needs the certificate of an enrolled agent',
+    hint: 'enrol this server with "tidemark agent join"',
+  })
+}
+
+export const visibleSources = (registry: Registry, caller: Caller): SourceDefinition[] =>
+  registry.sources.filter((source) => caller.kind === 'operator' || (caller.kind === 'agent' && caller.agent === source.agent))
+
+/** The source of that name or id; what a caller may not see is not there for him. */
+export function sourceFor(registry: Registry, caller: Caller, nameOrId: string): SourceDefinition {
+  demandKnown(caller)
+  const found = visibleSources(registry, caller).find((source) => source.name === nameOrId || source.id === nameOrId)
+  if (found) return found
+  throw new TidemarkError('not-found', {
+    message: `there is no source "${nameOrId}"`,
+    hint: '"tidemark status" lists them; an agent sees only its own',
+  })
+}
+
+/** The agent that a new source is for: the asking one, or the one the operator names. */
+export function agentFor(registry: Registry, caller: Caller, nameOrId: string | undefined): Id {
+  demandKnown(caller)
+  if (caller.kind === 'agent') {
+    const own = registry.agent(caller.agent)
+    if (nameOrId === undefined || nameOrId === own.name || nameOrId === own.id) return own.id
+    throw new TidemarkError('not-allowed', { message: 'an agent protects only its own server', hint: 'give the command on that server, or at the vault' })
+  }
+  const found = registry.agents.find((agent) => !agent.revoked && (agent.name === nameOrId || agent.id === nameOrId))
+  if (found) return found.id
+  throw new TidemarkError('not-found', {
+    message: nameOrId === undefined ? 'no agent was named' : `there is no agent "${nameOrId}"`,
+    hint: 'name one with --on; "tidemark agents" lists them',
+  })
+}

@@ -1,0 +1,20 @@
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { VaultCredentials } from '../wire/authority.ts'
+import type { Vault } from '../vault/vault.ts'
+import type { ViewService } from '../vault/views/service.ts'
+import type { Live } from './live.ts'
+import type { Space } from './space.ts'
+
+/** What the routes of the HTTP API work with. */
+export interface Context {
+  readonly vault: Vault
+  readonly views: ViewService
+  readonly live: Live
+  readonly space: Space
+  readonly credentials: VaultCredentials
+  /** host:port that a token carries, if one is known. */
+  readonly address: string
+  readonly clock: Clock
+  readonly random: Random
+}
