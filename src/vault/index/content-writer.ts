@@ -1,0 +1,98 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { Extent } from '../../model/change.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import { forever } from './schema.ts'
+
+/** The bytes of a file as a version names them (schema.ts). */
+export type ContentName = null | Uint8Array | number
+
+export interface Located {
+  readonly at: number
+  readonly bytes: number
+  readonly skip: number
+  readonly cut: number
+  readonly location: Uint8Array | number
+}
+
+/** Keeps the extents of contents. Whatever is replaced stays valid up to the sequence that replaced it. */
+export class ContentWriter {
+  readonly #insert: StatementSync
+  readonly #end: StatementSync
+  readonly #drop: StatementSync
+  readonly #within: StatementSync
+  readonly #before: StatementSync
+  /** The number the last content got. */
+  last: number
+
+  constructor(database: DatabaseSync, last: number) {
+    this.last = last
+    this.#insert = database.prepare(
+      `INSERT INTO extent(content, at, since, until, bytes, skip, cut, location) VALUES (?, ?, ?, ${forever}, ?, ?, ?, ?)`,
+    )
+    this.#end = database.prepare('UPDATE extent SET until = ? WHERE content = ? AND at = ? AND since = ?')
+    this.#drop = database.prepare('DELETE FROM extent WHERE content = ? AND at = ? AND since = ?')
+    const columns = 'SELECT at, since, bytes, skip, cut, location FROM extent'
+    this.#within = database.prepare(
+      `${columns} WHERE content = ? AND at >= ? AND at < ? AND until = ${forever} ORDER BY at`,
+    )
+    this.#before = database.prepare(
+      `${columns} WHERE content = ? AND at < ? AND until = ${forever} ORDER BY at DESC LIMIT 1`,
+    )
+  }
+
+  /** A new content of exactly these extents, in the shortest form. */
+  create(extents: readonly Extent[], bytes: number, since: Sequence): ContentName {
+    const [only] = extents
+    if (only === undefined) return null
+    if (extents.length === 1 && only.at === 0 && only.bytes === bytes) {
+      return 'chunk' in only ? Buffer.from(only.chunk, 'latin1') : -since
+    }
+    const content = ++this.last
+    for (const extent of extents) this.#add(content, since, located(extent, since))
+    return content
+  }
+
+  /** The same content as rows of extents, to be changed in part from `since` on. `bytes` is the size of the file. */
+  changeable(name: ContentName, bytes: number, since: Sequence): number {
+    if (typeof name === 'number' && name > 0) return name
+    const content = ++this.last
+    if (name !== null) {
+      this.#add(content, since, { at: 0, bytes, skip: 0, cut: 0, location: typeof name === 'number' ? -name : name })
+    }
+    return content
+  }
+
+  /** Puts an extent over whatever the range held. */
+  put(content: number, extent: Extent, since: Sequence): void {
+    this.clear(content, extent.at, extent.at + extent.bytes, since)
+    this.#add(content, since, located(extent, since))
+  }
+
+  /** Makes the range from `start` up to `end` hold nothing; extents that reach across an edge are cut there. */
+  clear(content: number, start: number, end: number, since: Sequence): void {
+    const before = this.#before.get(content, start) as unknown as ExtentRow | undefined
+    const touched = this.#within.all(content, start, end) as unknown as ExtentRow[]
+    if (before !== undefined && before.at + before.bytes > start) touched.push(before)
+    for (const row of touched) {
+      if (row.since === since) this.#drop.run(content, row.at, row.since)
+      else this.#end.run(since, content, row.at, row.since)
+      if (row.at < start) this.#add(content, since, { ...row, bytes: start - row.at, cut: 1 })
+      const rest = row.at + row.bytes - end
+      if (rest > 0) this.#add(content, since, { ...row, at: end, bytes: rest, skip: row.skip + end - row.at, cut: 1 })
+    }
+  }
+
+  #add(content: number, since: Sequence, { at, bytes, skip, cut, location }: Located): void {
+    this.#insert.run(content, at, since, bytes, skip, cut, location)
+  }
+}
+
+type ExtentRow = Located & { since: number }
+
+const located = (extent: Extent, since: Sequence): Located => ({
+  at: extent.at,
+  bytes: extent.bytes,
+  skip: 0,
+  cut: 0,
+  location: 'chunk' in extent ? Buffer.from(extent.chunk, 'latin1') : since,
+})

@@ -1,0 +1,309 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { chunkBytesMax } from '../../model/batch.ts'
+import type { ChunkId, Mark } from '../../model/change.ts'
+import { type Moment, moment } from '../../model/moment.ts'
+import type { BinaryString } from '../../model/path.ts'
+import { type Sequence, sequence } from '../../model/sequence.ts'
+import { ByteReader } from '../../base/bytes.ts'
+import type { ContentName } from './content-writer.ts'
+import { markOf, type StateRow } from './index-writer.ts'
+import { type NodeType, nodeTypes } from './packing.ts'
+import { forever } from './schema.ts'
+import { type Sealing, shortTag } from './sealing.ts'
+
+/** A name in a directory, from `since` on and before `until`. */
+export interface EntryRow {
+  readonly id: number
+  readonly parent: number
+  readonly tag: number
+  readonly name: Uint8Array
+  readonly since: number
+  readonly until: number
+  readonly node: number
+  readonly type: number
+}
+
+export interface VersionRow {
+  readonly id: number
+  readonly node: number
+  readonly since: number
+  readonly linked: number
+  readonly bytes: number
+  readonly attributes: Uint8Array
+  readonly content: ContentName
+  readonly detail: Uint8Array | null
+}
+
+/** A piece of a file and where its bytes are; what no piece covers is zeros. */
+export interface Piece {
+  readonly at: number
+  readonly bytes: number
+  readonly skip: number
+  /** Not all of the chunk or data. */
+  readonly cut: boolean
+  readonly source:
+    | { readonly chunk: ChunkId }
+    /** The extent of that change that begins at `origin`. */
+    | { readonly sequence: Sequence; readonly origin: number }
+}
+
+export interface BatchRow {
+  readonly first: number
+  readonly last: number
+  readonly first_moment: number
+  readonly last_moment: number
+  readonly received: number
+  readonly settled: number
+  readonly bytes: number
+  /** Of all batches up to this one. */
+  readonly bytes_total: number
+  readonly moments: Uint8Array | null
+  readonly entry_from: number
+  readonly version_from: number
+}
+
+export interface MarkRow {
+  readonly sequence: Sequence
+  readonly moment: Moment
+  readonly mark: Mark
+}
+
+/** The questions that an index answers. Each is one statement: it sees one consistent state of the database. */
+export class IndexReader {
+  readonly sealing: Sealing
+  readonly #statements: ReturnType<typeof prepareAll>
+
+  constructor(database: DatabaseSync, sealing: Sealing) {
+    this.sealing = sealing
+    this.#statements = prepareAll(database)
+  }
+
+  /** As of the last commit of the writer. */
+  state(): StateRow {
+    return this.#statements.state.get() as unknown as StateRow
+  }
+
+  /** From where to where there are points, as of the last commit. */
+  kept(): { indexed: number; checkpoint: number; checkpoint_moment: number } {
+    return this.#statements.kept.get() as unknown as ReturnType<IndexReader['kept']>
+  }
+
+  child(parent: number, name: BinaryString, at: number): EntryRow | undefined {
+    const sealed = this.sealing.sealName(name)
+    return this.#statements.child.get(parent, shortTag(sealed), at, at, sealed) as unknown as EntryRow | undefined
+  }
+
+  /** All spans in which the directory had this name, oldest first. */
+  childThroughTime(parent: number, name: BinaryString): EntryRow[] {
+    const sealed = this.sealing.sealName(name)
+    return this.#statements.childThroughTime.all(parent, shortTag(sealed), sealed) as unknown as EntryRow[]
+  }
+
+  /** Children in order of their tags, at least one more than `after`; all with tags up to the last one's. */
+  children(parent: number, at: number, after: number, countMax: number): EntryRow[] {
+    let count = countMax
+    for (;;) {
+      const rows = this.#statements.children.all(parent, after, at, at, count) as unknown as EntryRow[]
+      if (rows.length < count) return rows
+      // The last tag may be shared by rows that were cut off.
+      const last = (rows.at(-1) as EntryRow).tag
+      const whole = rows.filter(({ tag }) => tag !== last)
+      if (whole.length > 0) return whole
+      count *= 2
+    }
+  }
+
+  namesOf(node: number, at: number): EntryRow[] {
+    return this.#statements.names.all(node, at, at) as unknown as EntryRow[]
+  }
+
+  version(node: number, at: number): VersionRow | undefined {
+    return this.#statements.version.get(node, at) as unknown as VersionRow | undefined
+  }
+
+  /** The version at `since` and all later ones before `until`, oldest first, a page at a time. */
+  versions(node: number, since: number, until: number, countMax: number): VersionRow[] {
+    return this.#statements.versions.all(node, since, until, countMax) as unknown as VersionRow[]
+  }
+
+  /** The pieces of a content that touch the range, ascending, at most about `countMax`. */
+  pieces(version: VersionRow, range: { start: number; end: number }, at: number, countMax: number): Piece[] {
+    const { content, bytes } = version
+    const end = Math.min(range.end, bytes)
+    if (content === null || range.start >= end) return []
+    if (typeof content !== 'number' || content < 0) {
+      const location = typeof content === 'number' ? -content : content
+      return [pieceOf({ at: 0, bytes, skip: 0, cut: 0, location })]
+    }
+    const { extentsFrom, extentBefore } = this.#statements
+    const before = extentBefore.get(content, range.start, range.start - chunkBytesMax, at, at) as unknown as ExtentRow
+    const rows = extentsFrom.all(content, range.start, end, at, at, countMax) as unknown as ExtentRow[]
+    return (before && before.at + before.bytes > range.start ? [before, ...rows] : rows).map(pieceOf)
+  }
+
+  /** The batch that holds `at`, or the last one before it. */
+  batchAt(at: number): BatchRow | undefined {
+    return this.#statements.batchAt.get(at) as unknown as BatchRow | undefined
+  }
+
+  batchAfter(at: number): BatchRow | undefined {
+    return this.#statements.batchAfter.get(at) as unknown as BatchRow | undefined
+  }
+
+  /** The last batch that began at or before `when`. */
+  batchAtMoment(when: number): BatchRow | undefined {
+    let low = this.batchAfter(0)
+    if (low === undefined || low.first_moment > when) return undefined
+    let high: number = this.state().indexed
+    for (;;) {
+      if (high <= low.last) return low
+      const middle = this.batchAt(Math.ceil((low.last + 1 + high) / 2)) as BatchRow
+      if (middle.first_moment <= when) low = middle
+      else high = middle.first - 1
+    }
+  }
+
+  /** Batches from the one that holds `from` on, in order, as they are asked for. */
+  batchesFrom(from: number, countMax: number): BatchRow[] {
+    return this.#statements.batchesFrom.all(from, countMax) as unknown as BatchRow[]
+  }
+
+  marks(from: number, to: number, countMax: number, newestFirst = false): MarkRow[] {
+    const statement = newestFirst ? this.#statements.marksNewest : this.#statements.marks
+    return (statement.all(from, to, countMax) as unknown as SealedMarkRow[]).map((row) => this.#opened(row))
+  }
+
+  /** The newest user's mark of this label. */
+  userMark(label: string): Sequence | undefined {
+    const row = this.#statements.userMark.get(this.sealing.seal(Buffer.from(label, 'utf8')))
+    return row === undefined ? undefined : sequence(row['sequence'] as number)
+  }
+
+  /** The oldest mark of a type after `after`. */
+  firstMark(type: Mark['type'], after: number): MarkRow | undefined {
+    const row = this.#statements.firstMark.get(type, after)
+    return row === undefined ? undefined : this.#opened(row as unknown as SealedMarkRow)
+  }
+
+  /** The newest mark of a type up to `upTo`. */
+  lastMark(type: Mark['type'], upTo: number): MarkRow | undefined {
+    const row = this.#statements.lastMark.get(type, upTo)
+    return row === undefined ? undefined : this.#opened(row as unknown as SealedMarkRow)
+  }
+
+  /** Rows of entry that began after the row `after` and before the row `before`. */
+  entriesById(after: number, before: number, countMax: number): EntryRow[] {
+    return this.#statements.entriesById.all(after, before, countMax) as unknown as EntryRow[]
+  }
+
+  versionsById(after: number, before: number, countMax: number): VersionRow[] {
+    return this.#statements.versionsById.all(after, before, countMax) as unknown as VersionRow[]
+  }
+
+  /** Rows that held at `from` and ended by `to`, in order of their end, then of their number. */
+  entriesEnded(from: number, to: number, after: { until: number; id: number }, countMax: number): EntryRow[] {
+    return this.#statements.entriesEnded.all(after.until, after.id, to, from, countMax) as unknown as EntryRow[]
+  }
+
+  #opened(row: SealedMarkRow): MarkRow {
+    return {
+      sequence: sequence(row.sequence),
+      moment: moment(row.moment),
+      mark: markOf(row, row.detail === null ? Buffer.alloc(0) : this.sealing.open(row.detail)),
+    }
+  }
+}
+
+interface SealedMarkRow {
+  readonly sequence: number
+  readonly moment: number
+  readonly type: string
+  readonly since: number | null
+  readonly detail: Uint8Array | null
+}
+
+interface ExtentRow {
+  readonly at: number
+  readonly bytes: number
+  readonly skip: number
+  readonly cut: number
+  readonly location: Uint8Array | number
+}
+
+function pieceOf({ at, bytes, skip, cut, location }: ExtentRow): Piece {
+  const source =
+    typeof location === 'number'
+      ? { sequence: sequence(location), origin: at - skip }
+      : { chunk: Buffer.from(location.buffer, location.byteOffset, location.byteLength).toString('latin1') as ChunkId }
+  return { at, bytes, skip, cut: cut === 1, source }
+}
+
+export const typeOf = (row: { readonly type: number }): NodeType => nodeTypes[row.type] as NodeType
+
+/** The moment of a change within its batch. */
+export function momentIn(batch: BatchRow, at: number): Moment {
+  if (batch.moments === null) return moment(batch.first_moment)
+  const reader = new ByteReader(batch.moments)
+  let when = batch.first_moment
+  for (let sequence = batch.first; sequence <= at; sequence++) when += reader.varint()
+  return moment(when)
+}
+
+/** The last change of the batch at or before the moment; the batch must have begun by then. */
+export function sequenceIn(batch: BatchRow, when: number): Sequence {
+  if (batch.last_moment <= when || batch.moments === null) return sequence(batch.last)
+  const reader = new ByteReader(batch.moments)
+  let found = batch.first
+  let at = batch.first_moment + reader.varint()
+  for (let next = batch.first + 1; next <= batch.last; next++) {
+    at += reader.varint()
+    if (at > when) break
+    found = next
+  }
+  return sequence(found)
+}
+
+function prepareAll(database: DatabaseSync) {
+  const entry = 'SELECT id, parent, tag, name, since, until, node, type FROM entry'
+  const version = 'SELECT id, node, since, linked, bytes, attributes, content, detail FROM version'
+  const batch = `
+    SELECT first, last, first_moment, last_moment, received, settled, bytes, bytes_total, moments, entry_from, version_from
+    FROM batch`
+  const mark = 'SELECT sequence, moment, type, since, detail FROM mark'
+  return {
+    state: database.prepare(`
+      SELECT indexed, moment, checkpoint, checkpoint_moment, node, content, files, bytes, bytes_total, misfits FROM state`),
+    kept: database.prepare('SELECT indexed, checkpoint, checkpoint_moment FROM state'),
+    child: database.prepare(`${entry} WHERE parent = ? AND tag = ? AND until > ? AND since <= ? AND name = ?`),
+    childThroughTime: database.prepare(`${entry} WHERE parent = ? AND tag = ? AND name = ? ORDER BY until`),
+    children: database.prepare(
+      `${entry} WHERE parent = ? AND tag > ? AND until > ? AND since <= ? ORDER BY tag LIMIT ?`,
+    ),
+    names: database.prepare(`${entry} WHERE node = ? AND since <= ? AND until > ? ORDER BY id`),
+    version: database.prepare(`${version} WHERE node = ? AND since <= ? ORDER BY since DESC LIMIT 1`),
+    versions: database.prepare(`${version} WHERE node = ? AND since >= ? AND since < ? ORDER BY since LIMIT ?`),
+    extentsFrom: database.prepare(`
+      SELECT at, bytes, skip, cut, location FROM extent
+      WHERE content = ? AND at >= ? AND at < ? AND since <= ? AND until > ? ORDER BY at LIMIT ?`),
+    extentBefore: database.prepare(`
+      SELECT at, bytes, skip, cut, location FROM extent
+      WHERE content = ? AND at < ? AND at > ? AND since <= ? AND until > ? ORDER BY at DESC LIMIT 1`),
+    batchAt: database.prepare(`${batch} WHERE first <= ? ORDER BY first DESC LIMIT 1`),
+    batchAfter: database.prepare(`${batch} WHERE first > ? ORDER BY first LIMIT 1`),
+    batchesFrom: database.prepare(`${batch} WHERE first >= ? ORDER BY first LIMIT ?`),
+    marks: database.prepare(`${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence, id LIMIT ?`),
+    marksNewest: database.prepare(
+      `${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT ?`,
+    ),
+    userMark: database.prepare(
+      `SELECT sequence FROM mark WHERE type = 'user' AND detail = ? ORDER BY sequence DESC LIMIT 1`,
+    ),
+    firstMark: database.prepare(`${mark} WHERE type = ? AND sequence > ? ORDER BY sequence, id LIMIT 1`),
+    lastMark: database.prepare(`${mark} WHERE type = ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT 1`),
+    entriesById: database.prepare(`${entry} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
+    versionsById: database.prepare(`${version} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
+    entriesEnded: database.prepare(`
+      ${entry} INDEXED BY entry_ended
+      WHERE until < ${forever} AND (until, id) > (?, ?) AND until <= ? AND since <= ? ORDER BY until, id LIMIT ?`),
+  } satisfies Record<string, StatementSync>
+}

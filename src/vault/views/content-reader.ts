@@ -1,0 +1,82 @@
+import { TidemarkError } from '../../base/errors.ts'
+import type { Change, Extent } from '../../model/change.ts'
+import { formatSequence, type Sequence } from '../../model/sequence.ts'
+import type { Piece } from '../index/index-reader.ts'
+import { Recent } from '../index/recent.ts'
+import type { ChunkReader, JournalReader, StoredBatch } from '../reader.ts'
+
+/** Batches kept for the inline data that stands in them; each may be 4 MiB. */
+const batchesMax = 8
+
+/** Brings the bytes of pieces: chunks from the packs, inline data from the journal. All of them are authenticated. */
+export class ContentReader {
+  readonly #journal: JournalReader
+  readonly #chunks: ChunkReader
+  readonly #batches = new Recent<Sequence, StoredBatch>(batchesMax)
+  #latest: StoredBatch | undefined
+
+  constructor(journal: JournalReader, chunks: ChunkReader) {
+    this.#journal = journal
+    this.#chunks = chunks
+  }
+
+  /** All bytes of a piece. */
+  async read(piece: Piece): Promise<Buffer> {
+    const { source } = piece
+    const whole = 'chunk' in source ? await this.#chunks.read(source.chunk) : await this.#inline(source)
+    const bytes = whole.subarray(piece.skip, piece.skip + piece.bytes)
+    if (bytes.length === piece.bytes) return bytes
+    throw new TidemarkError('damaged', {
+      message: `${describe(piece)} has ${whole.length} bytes where ${piece.skip + piece.bytes} are needed`,
+      hint: 'the index does not fit the journal; restart the vault with its derived files deleted, then verify again',
+    })
+  }
+
+  /** The whole data of the extent or write that began at `origin` in the change of that sequence. */
+  async #inline({ sequence, origin }: { sequence: Sequence; origin: number }): Promise<Buffer> {
+    const { batch } = await this.#batchOf(sequence)
+    const change = batch.changes[sequence - batch.first]?.change
+    const data = change === undefined ? undefined : dataAt(change, origin)
+    if (data !== undefined) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    throw new TidemarkError('damaged', {
+      message: `the change ${formatSequence(sequence)} holds no data for offset ${origin}`,
+      hint: 'the index does not fit the journal; restart the vault with its derived files deleted, then verify again',
+    })
+  }
+
+  async #batchOf(sequence: Sequence): Promise<StoredBatch> {
+    const latest = this.#latest
+    if (latest !== undefined && holds(latest, sequence)) return latest
+    const known = this.#batches.find((stored) => holds(stored, sequence))
+    const stored = known ?? (await this.#journal.batchOf(sequence))
+    this.#batches.set(stored.batch.first, stored)
+    this.#latest = stored
+    return stored
+  }
+}
+
+const holds = ({ batch }: StoredBatch, sequence: Sequence): boolean =>
+  sequence >= batch.first && sequence < batch.first + batch.changes.length
+
+function dataAt(change: Change, origin: number): Uint8Array | undefined {
+  switch (change.kind) {
+    case 'write':
+      return change.at === origin ? change.data : undefined
+    case 'put':
+      return change.content.type === 'file' ? extentAt(change.content.extents, origin) : undefined
+    case 'patch':
+      return extentAt(change.extents, origin)
+    default:
+      return undefined
+  }
+}
+
+function extentAt(extents: readonly Extent[], origin: number): Uint8Array | undefined {
+  const extent = extents.find(({ at }) => at === origin)
+  return extent !== undefined && 'data' in extent ? extent.data : undefined
+}
+
+const describe = ({ source }: Piece): string =>
+  'chunk' in source
+    ? `chunk ${Buffer.from(source.chunk, 'latin1').toString('hex')}`
+    : `the data of change ${formatSequence(source.sequence)}`

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
+import { test } from 'node:test'
+import { MemoryChunks, MemoryJournal } from '../../../test/oracle/memory-journal.ts'
+import { type Chance, RandomChanges, seeded } from '../../../test/oracle/random-changes.ts'
+import { applyToOracle, copyTree, emptyTree, type OracleTree } from '../../../test/oracle/tree-oracle.ts'
+import { readChange, writeChange } from '../../format/change.ts'
+import { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import type { Stamped } from '../../model/batch.ts'
+import type { Change, ChunkId } from '../../model/change.ts'
+import { moment } from '../../model/moment.ts'
+import { rootPath, type TreePath } from '../../model/path.ts'
+import { beforeFirst, type Sequence } from '../../model/sequence.ts'
+import { IndexReader } from '../index/index-reader.ts'
+import { IndexWriter } from '../index/index-writer.ts'
+import { memoryLocation } from '../index/schema.ts'
+import { ContentReader } from './content-reader.ts'
+import { type DiffRow, diffViews } from './diff.ts'
+import { historyOf } from './history.ts'
+import { manifestOf } from './manifest.ts'
+import { filled, View } from './view.ts'
+
+/** Random histories, judged by a tree that was told a second time (test/oracle). */
+const seeds = 250
+const changesPerSeed = 120
+const indexKey = createSecretKey(Buffer.alloc(32, 7))
+
+interface World {
+  readonly chance: Chance
+  readonly journal: MemoryJournal
+  readonly chunks: Map<ChunkId, Buffer>
+  /** The tree after each change; before the first at 0. */
+  readonly states: OracleTree[]
+  readonly random: RandomChanges
+}
+
+function makeWorld(seed: number): World {
+  const chance = seeded(seed)
+  const random = new RandomChanges(chance)
+  const journal = new MemoryJournal()
+  const states = [emptyTree()]
+  let when = 1_000_000
+  while (states.length <= changesPerSeed) {
+    const changes: Stamped[] = []
+    for (let count = 1 + chance.below(6); count > 0; count--) {
+      when += chance.of([0, 1, 500, 3_000_000])
+      const change = random.next()
+      changes.push({ moment: moment(when), change })
+      const next = copyTree(states.at(-1)!)
+      applyToOracle(next, change, (id) => random.chunks.get(id)!)
+      states.push(next)
+    }
+    journal.append(changes, chance.below(2) === 0)
+  }
+  return { chance, journal, chunks: random.chunks, states, random }
+}
+
+async function indexOf(journal: MemoryJournal): Promise<IndexWriter> {
+  const index = new IndexWriter(memoryLocation, indexKey)
+  for await (const stored of journal.batches(beforeFirst)) index.apply(stored)
+  index.commit()
+  return index
+}
+
+const viewOf = (world: World, rows: IndexReader, at: number): View =>
+  new View({ rows, content: new ContentReader(world.journal, new MemoryChunks(world.chunks)), at: at as Sequence })
+
+/** A tree as text: each path with its type, attributes, particulars, bytes, and which paths are the same file. */
+function tell(tree: OracleTree): string[] {
+  const first = new Map<number, TreePath>()
+  return [...tree.names]
+    .filter(([path]) => path !== rootPath)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, id]) => {
+      const node = tree.nodes.get(id)!
+      const same = first.get(id) ?? path
+      first.set(id, same)
+      return `${path} = ${same} ${node.type} ${tellAttributes(node.attributes)} ${node.particulars} ${node.bytes.toString('hex')}`
+    })
+}
+
+const tellAttributes = ({
+  mode,
+  uid,
+  gid,
+  modifiedNs,
+  xattrs,
+}: Extract<Change, { kind: 'put' }>['attributes']): string =>
+  `${mode} ${uid} ${gid} ${modifiedNs} ${xattrs.map(({ name, value }) => `${name}=${Buffer.from(value).toString('hex')}`)}`
+
+async function tellView(view: View): Promise<string[]> {
+  const told: [TreePath, string][] = []
+  const names = new Map<number, TreePath[]>()
+  for (const found of view.walk(view.find(rootPath))) {
+    if (found.path === rootPath) continue
+    const entry = view.stat(found.path)
+    assert.equal(entry.node, found.node)
+    const version = view.version(found.node)!
+    const parts: Buffer[] = []
+    for await (const part of filled(view.read(version))) parts.push(part)
+    const particulars = entry.target ?? (entry.device ? `${entry.device.major}:${entry.device.minor}` : '')
+    names.set(entry.node, [...(names.get(entry.node) ?? []), entry.path])
+    assert.equal(entry.bytes, Buffer.concat(parts).length)
+    told.push([
+      entry.path,
+      `${entry.type} ${tellAttributes(entry.attributes)} ${particulars} ${Buffer.concat(parts).toString('hex')}`,
+    ])
+  }
+  return told
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, rest]) => `${path} = ${[...names.values()].find((all) => all.includes(path))!.sort()[0]} ${rest}`)
+}
+
+/** Everything a manifest tells, applied to nothing. */
+async function replay(changes: AsyncIterable<Change>, chunks: ReadonlyMap<ChunkId, Buffer>): Promise<OracleTree> {
+  const tree = emptyTree()
+  for await (const change of changes) {
+    const writer = new ByteWriter()
+    writeChange(writer, change)
+    applyToOracle(tree, readChange(new ByteReader(writer.finish())), (id) => chunks.get(id)!)
+  }
+  return tree
+}
+
+async function checkTree(world: World, rows: IndexReader, at: number): Promise<void> {
+  const view = viewOf(world, rows, at)
+  const expected = tell(world.states[at]!)
+  assert.deepEqual(await tellView(view), expected, `the tree at ${at}`)
+  assert.deepEqual(tell(await replay(manifestOf(view, [rootPath]), world.chunks)), expected, `the manifest at ${at}`)
+  const path = world.random.path()
+  if (view.lookup(path) === undefined || path === rootPath) return
+  const part = await replay(manifestOf(view, [path]), world.chunks)
+  for (const [name, id] of part.names) {
+    const there = world.states[at]!
+    assert.deepEqual(part.nodes.get(id), there.nodes.get(there.names.get(name)!), `${name} in the manifest of ${path}`)
+  }
+  const below = [...world.states[at]!.names.keys()].filter((name) => name === path || name.startsWith(`${path}/`))
+  assert.deepEqual(
+    [...part.names.keys()].filter((name) => name.startsWith(path) && below.includes(name)).sort(),
+    below.sort(),
+  )
+}
+
+async function checkRange(world: World, rows: IndexReader, at: number): Promise<void> {
+  const files = [...world.states[at]!.names].filter(([, id]) => world.states[at]!.nodes.get(id)!.bytes.length > 0)
+  if (files.length === 0) return
+  const [path, id] = world.chance.of(files)
+  const whole = world.states[at]!.nodes.get(id)!.bytes
+  const start = world.chance.below(whole.length)
+  const end = start + world.chance.below(whole.length)
+  const view = viewOf(world, rows, at)
+  const parts: Buffer[] = []
+  for await (const part of filled(view.read(view.version(view.find(path).node)!, start, end))) parts.push(part)
+  assert.deepEqual(Buffer.concat(parts), whole.subarray(start, end), `bytes ${start} to ${end} of ${path} at ${at}`)
+}
+
+function checkDiff(world: World, rows: IndexReader, from: number, to: number, within: TreePath): void {
+  const told = [...diffViews({ from: viewOf(world, rows, from), to: viewOf(world, rows, to) }, within)]
+  const found = new Map<TreePath, DiffRow['change']>()
+  for (const { path, change } of told) {
+    assert.equal(found.has(path), false, `${path} is told twice between ${from} and ${to}`)
+    found.set(path, change)
+  }
+  const before = world.states[from]!
+  const after = world.states[to]!
+  for (const path of new Set([...before.names.keys(), ...after.names.keys(), ...found.keys()])) {
+    const inside = within === rootPath || path === within || path.startsWith(`${within}/`)
+    if (path === rootPath) continue
+    const expected = inside ? differenceOf(before, after, path) : undefined
+    const seen = found.get(path)
+    if (seen === 'content' && (expected === undefined || expected === 'attributes')) continue
+    assert.equal(seen, expected, `${JSON.stringify(path)} between ${from} and ${to} within ${JSON.stringify(within)}`)
+  }
+}
+
+function differenceOf(before: OracleTree, after: OracleTree, path: TreePath): DiffRow['change'] | undefined {
+  const old = before.nodes.get(before.names.get(path) ?? -1)
+  const young = after.nodes.get(after.names.get(path) ?? -1)
+  if (old === undefined) return young === undefined ? undefined : 'added'
+  if (young === undefined) return 'removed'
+  if (old.type !== young.type) return 'type'
+  if (!old.bytes.equals(young.bytes)) return 'content'
+  const same =
+    tellAttributes(old.attributes) === tellAttributes(young.attributes) && old.particulars === young.particulars
+  return same ? undefined : 'attributes'
+}
+
+function checkHistory(world: World, rows: IndexReader, path: TreePath, earliest: number): void {
+  const expected: string[] = []
+  for (let at = Math.max(earliest, 1); at < world.states.length; at++) {
+    const before = at === earliest ? emptyTree() : world.states[at - 1]!
+    const after = world.states[at]!
+    const old = before.names.get(path)
+    const young = after.names.get(path)
+    if (young === undefined) {
+      if (old !== undefined) expected.push(`${at} removed`)
+    } else if (old !== young || before.nodes.get(old) !== after.nodes.get(young)) {
+      const node = after.nodes.get(young)!
+      expected.push(`${at} ${node.type} ${node.bytes.length} ${node.attributes.modifiedNs}`)
+    }
+  }
+  const found = [...historyOf(rows, path)].map((row) =>
+    row.event === 'removed' ? `${row.sequence} removed` : `${row.sequence} ${row.type} ${row.bytes} ${row.modifiedNs}`,
+  )
+  assert.deepEqual(found, expected, `the history of ${JSON.stringify(path)}`)
+}
+
+test('any history is seen at any moment as a second telling of it says', async () => {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const world = makeWorld(seed)
+    using index = await indexOf(world.journal)
+    const rows = new IndexReader(index.database, index.sealing)
+    const end = world.states.length - 1
+    try {
+      for (let count = 0; count < 5; count++) {
+        const at = 1 + world.chance.below(end)
+        await checkTree(world, rows, at)
+        await checkRange(world, rows, at)
+        const within = world.chance.below(3) === 0 ? world.random.path() : rootPath
+        const from = 1 + world.chance.below(at)
+        const there = [from, at].some((point) => world.states[point]!.names.has(within))
+        if (within === rootPath || there) checkDiff(world, rows, from, at, within)
+      }
+      await checkTree(world, rows, end)
+      for (let count = 0; count < 4; count++) {
+        const path = world.random.path()
+        if (path !== rootPath) checkHistory(world, rows, path, 0)
+      }
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error })
+    }
+  }
+})
+
+test('an index made in pieces, or made again, is the same to the last row', async () => {
+  for (let seed = 1000; seed < 1020; seed++) {
+    const world = makeWorld(seed)
+    using whole = await indexOf(world.journal)
+    using pieces = new IndexWriter(memoryLocation, indexKey)
+    for await (const stored of world.journal.batches(beforeFirst)) {
+      pieces.apply(stored)
+      pieces.commit()
+      pieces.apply(stored)
+    }
+    pieces.commit()
+    assert.deepEqual(dump(pieces), dump(whole))
+    const { files, bytes } = new IndexReader(whole.database, whole.sealing).state()
+    const last = world.states.at(-1)!
+    const ids = new Set([...last.names.values()].filter((id) => last.nodes.get(id)!.type === 'file'))
+    assert.deepEqual(
+      { files, bytes },
+      { files: ids.size, bytes: [...ids].reduce((sum, id) => sum + last.nodes.get(id)!.bytes.length, 0) },
+    )
+  }
+})
+
+const dump = ({ database }: IndexWriter): unknown[] =>
+  ['entry', 'version', 'extent', 'batch', 'mark', 'state'].map((table) =>
+    database.prepare(`SELECT * FROM ${table} ORDER BY 1, 2, 3`).all(),
+  )

@@ -1,0 +1,262 @@
+import { TidemarkError } from '../../base/errors.ts'
+import { chunkBytesMax } from '../../model/batch.ts'
+import type { Attributes } from '../../model/change.ts'
+import { formatMoment, moment } from '../../model/moment.ts'
+import {
+  type BinaryString,
+  displayName,
+  isWithin,
+  joinPath,
+  rootPath,
+  stagingName,
+  type TreePath,
+} from '../../model/path.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } from '../index/index-reader.ts'
+import { directoryType, type NodeType, unpackAttributes } from '../index/packing.ts'
+import { rootNode } from '../index/schema.ts'
+import type { ContentReader } from './content-reader.ts'
+
+/** What stands at a path at the sequence of a view. */
+export interface Entry {
+  readonly path: TreePath
+  readonly type: NodeType
+  /** Size of a file, 0 for anything else. */
+  readonly bytes: number
+  readonly attributes: Attributes
+  /** Names of this file; 1 for anything that is not hard-linked. */
+  readonly links: number
+  /** The same for all names of a file, never used again for another within one index. */
+  readonly node: number
+  /** Of a symbolic link. */
+  readonly target?: BinaryString
+  /** Of a device. */
+  readonly device?: { readonly major: number; readonly minor: number }
+}
+
+/** A stretch of a file; without data it is a hole: all zeros. */
+export interface Stretch {
+  readonly at: number
+  readonly bytes: number
+  readonly data?: Buffer
+}
+
+/** A node with the path by which it was found. */
+export interface Found {
+  readonly path: TreePath
+  readonly node: number
+  readonly type: NodeType
+}
+
+/** Above this many children the order of a listing is not that of the names. */
+export const sortedChildrenMax = 100_000
+/** More names than can share a tag by accident: a page may end that much early. */
+const sharedTagMax = 16
+const childrenAtOnce = 65_536
+const entriesAtOnce = 1_000
+const piecesAtOnce = 4_096
+
+/**
+ * The tree at one sequence. Paths are taken as they are: symbolic links are not followed. What a capture builds below
+ * the staging name is hidden unless `staging` is asked for.
+ * A view whose point leaves the window while it is read fails with `point-unreachable`, never with less than it had.
+ */
+export class View {
+  readonly at: Sequence
+  readonly rows: IndexReader
+  readonly #content: ContentReader
+  readonly #staging: boolean
+
+  constructor(parts: { rows: IndexReader; content: ContentReader; at: Sequence; staging?: boolean }) {
+    this.at = parts.at
+    this.rows = parts.rows
+    this.#content = parts.content
+    this.#staging = parts.staging ?? false
+    const { indexed } = this.#stillKept()
+    if (this.at > indexed) {
+      throw new TidemarkError('point-unreachable', {
+        message: `the change ${this.at} is not indexed yet; the index has reached ${indexed}`,
+        hint: 'ask again in a moment',
+      })
+    }
+  }
+
+  /** Throws `not-found` where nothing is at `path`. */
+  stat(path: TreePath): Entry {
+    return this.entry(this.find(path))
+  }
+
+  find(path: TreePath): Found {
+    const found = this.lookup(path)
+    if (found !== undefined) return found
+    throw new TidemarkError('not-found', {
+      message: `there is no ${JSON.stringify(displayName(path))} at this point`,
+      hint: 'ask for the history of the path, or choose another point',
+    })
+  }
+
+  lookup(path: TreePath): Found | undefined {
+    if (!this.#staging && isWithin(path, stagingName as TreePath)) return undefined
+    let node: number = rootNode
+    let type: NodeType = 'directory'
+    for (const name of path === rootPath ? [] : path.split('/')) {
+      const row = this.rows.child(node, name as BinaryString, this.at)
+      if (row === undefined) return this.#kept(undefined)
+      node = row.node
+      type = typeOf(row)
+    }
+    return this.#kept({ path, node, type })
+  }
+
+  entry({ path, node, type }: Found): Entry {
+    const version = this.version(node)
+    if (version === undefined) return { ...impliedRoot, path, type, node }
+    const { attributes, particulars } = unpackAttributes(type, version, this.rows.sealing)
+    const links = version.linked === 1 ? this.rows.namesOf(node, this.at).length : 1
+    const entry = { path, type, bytes: version.bytes, attributes, links, node }
+    if (particulars.type === 'symlink') return { ...entry, target: particulars.target }
+    if (particulars.type === 'character-device' || particulars.type === 'block-device') {
+      return { ...entry, device: { major: particulars.major, minor: particulars.minor } }
+    }
+    return entry
+  }
+
+  /** Undefined for a root of which nothing was ever told. */
+  version(node: number): VersionRow | undefined {
+    return this.#kept(this.rows.version(node, this.at))
+  }
+
+  /**
+   * The children of a directory, or the one entry where `path` is something else, some at a time. In ascending order
+   * of their names' bytes as long as there are at most `sortedChildrenMax`; else in an order that stays the same.
+   * Goes on after the name `after`, which must have been listed before.
+   */
+  *list(path: TreePath, after?: BinaryString): Generator<Entry[]> {
+    const found = this.find(path)
+    if (found.type !== 'directory') return yield [this.entry(found)]
+    const first = this.#childrenFrom(found, -1, sortedChildrenMax + sharedTagMax)
+    if (first.length <= sortedChildrenMax) {
+      const rest = first
+        .filter(({ name }) => after === undefined || name > after)
+        .sort((a, b) => (a.name < b.name ? -1 : 1))
+      return yield* this.#entries(found, rest)
+    }
+    const last = after === undefined ? undefined : this.rows.child(found.node, after, this.at)
+    for (const children of this.#pages(found, last?.tag ?? -1)) yield* this.#entries(found, children)
+  }
+
+  *#entries(parent: Found, children: readonly NamedRow[]): Generator<Entry[]> {
+    for (let start = 0; start < children.length; start += entriesAtOnce) {
+      yield children.slice(start, start + entriesAtOnce).map((child) => this.entry(foundIn(parent, child)))
+    }
+  }
+
+  /** Everything at and below `found`, parents before children; files of a directory in the order they were made. */
+  *walk(found: Found): Generator<Found> {
+    yield found
+    const folders: Found[] = found.type === 'directory' ? [found] : []
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      const below: Found[] = []
+      for (const children of this.#pages(folder, -1)) {
+        for (const row of children.sort((a, b) => a.node - b.node)) {
+          const child = foundIn(folder, row)
+          if (row.type === directoryType) below.push(child)
+          yield child
+        }
+      }
+      while (below.length > 0) folders.push(below.pop() as Found)
+    }
+  }
+
+  /** Children in the order of their tags, which is the same at every point. */
+  *children(folder: Found): Generator<NamedRow> {
+    for (const page of this.#pages(folder, -1)) yield* page
+  }
+
+  *#pages(folder: Found, after: number): Generator<NamedRow[]> {
+    let last = after
+    for (;;) {
+      const rows = this.#childrenFrom(folder, last, childrenAtOnce)
+      if (rows.length === 0) return
+      last = (rows.at(-1) as NamedRow).tag
+      yield rows
+    }
+  }
+
+  #childrenFrom(folder: Found, after: number, countMax: number): NamedRow[] {
+    const rows = this.#kept(this.rows.children(folder.node, this.at, after, countMax))
+    const named = rows.map((row) => Object.assign(row, { name: this.rows.sealing.openName(row.name) }) as NamedRow)
+    const hides = !this.#staging && folder.node === rootNode
+    return hides ? named.filter(({ name }) => name !== stagingName) : named
+  }
+
+  /** The pieces of a version in a range, ascending; gaps between them are zeros. */
+  *pieces(version: VersionRow, start = 0, end: number = version.bytes): Generator<Piece> {
+    for (let from = start; ;) {
+      const pieces = this.#kept(this.rows.pieces(version, { start: from, end }, this.at, piecesAtOnce))
+      yield* pieces
+      const last = pieces.at(-1)
+      if (last === undefined || pieces.length < piecesAtOnce) return
+      from = last.at + last.bytes
+    }
+  }
+
+  /** Bytes `start` up to `end` (or the end of the file), whole and in order; every byte is authenticated. */
+  async *read(version: VersionRow, start = 0, end: number = version.bytes): AsyncGenerator<Stretch> {
+    const stop = Math.min(end, version.bytes)
+    let reached = start
+    for (const piece of this.pieces(version, start, stop)) {
+      if (piece.at > reached) yield { at: reached, bytes: piece.at - reached }
+      reached = Math.max(piece.at, start)
+      const pieceEnd = Math.min(piece.at + piece.bytes, stop)
+      const data = (await this.readPiece(piece)).subarray(reached - piece.at, pieceEnd - piece.at)
+      yield { at: reached, bytes: data.length, data }
+      reached = pieceEnd
+    }
+    if (reached < stop) yield { at: reached, bytes: stop - reached }
+  }
+
+  readPiece(piece: Piece): Promise<Buffer> {
+    return this.#content.read(piece)
+  }
+
+  /** Hands on what was just read, having made sure that retention did not take rows away before it was read. */
+  #kept<T>(value: T): T {
+    this.#stillKept()
+    return value
+  }
+
+  #stillKept(): { indexed: number } {
+    const state = this.rows.kept()
+    if (state.checkpoint <= this.at && this.at > 0) return state
+    throw new TidemarkError('point-unreachable', {
+      message: `the point at change ${this.at} is not kept`,
+      hint:
+        state.indexed === 0
+          ? 'nothing has been captured yet'
+          : `the earliest kept is ${formatMoment(moment(state.checkpoint_moment))} (seq:${state.checkpoint}); list the points`,
+    })
+  }
+}
+
+/** The bytes of stretches, zeros written out, in pieces of at most a chunk. */
+export async function* filled(stretches: AsyncIterable<Stretch>): AsyncGenerator<Buffer> {
+  for await (const { bytes, data } of stretches) {
+    if (data !== undefined) yield data
+    else for (let rest = bytes; rest > 0; rest -= chunkBytesMax) yield Buffer.alloc(Math.min(rest, chunkBytesMax))
+  }
+}
+
+export type NamedRow = Omit<EntryRow, 'name'> & { readonly name: BinaryString }
+
+export const foundIn = (parent: Found, { name, node, type }: NamedRow): Found => ({
+  path: joinPath(parent.path, name),
+  node,
+  type: typeOf({ type }),
+})
+
+const impliedRoot = {
+  bytes: 0,
+  attributes: { mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, xattrs: [] },
+  links: 1,
+}
