@@ -15,88 +15,34 @@ export class Broken extends Error {
   }
 }
 
-/** One change as the simulated capture said it, and the tree it led to. */
+/** One change as a capture said it, and the tree it led to. */
 interface Told {
   readonly stamped: Stamped
   readonly tree: Tree
-  /** Of the batch it came in. */
-  readonly first: Sequence
-  readonly last: Sequence
-  readonly cursor: Uint8Array
-  readonly settled: boolean
 }
 
-/**
- * The history of one source, kept in memory and away from everything that is tested: every change its captures said,
- * with the tree after each, and how much of it was ever called durable.
- */
-export class History {
-  readonly name: string
-  readonly #told: Told[] = []
-  readonly #chunks = new Map<ChunkId, Buffer>()
-  /** The highest sequence the vault ever acknowledged to the agent. */
-  acknowledged: Sequence = beforeFirst
-  /** Holes that a capture recorded: moments whose changes were not kept one by one. */
-  holes = 0
+/** A batch as a capture said it, after another one: a capture that lost some of what it said goes on from an earlier. */
+interface Said {
+  readonly before: Said | undefined
+  readonly batch: Batch
+  readonly last: Sequence
+  readonly changes: readonly Told[]
+}
 
-  constructor(name: string) {
-    this.name = name
+/** One line of batches, from the first change on. */
+export class Line {
+  readonly #name: string
+  readonly #changes: readonly Told[]
+
+  constructor(name: string, said: Said | undefined) {
+    this.#name = name
+    const batches: Said[] = []
+    for (let one = said; one !== undefined; one = one.before) batches.push(one)
+    this.#changes = batches.reverse().flatMap(({ changes }) => changes)
   }
 
   get last(): Sequence {
-    return this.#told.length as Sequence
-  }
-
-  get chunkCount(): number {
-    return this.#chunks.size
-  }
-
-  keepChunk(id: ChunkId, data: Uint8Array): void {
-    if (!this.#chunks.has(id)) this.#chunks.set(id, Buffer.from(data))
-  }
-
-  readonly chunk = (id: ChunkId): Buffer => {
-    const data = this.#chunks.get(id)
-    if (data === undefined)
-      throw new Error(`the simulated source never made chunk ${Buffer.from(id, 'latin1').toString('hex')}`)
-    return data
-  }
-
-  /** A capture says a batch. */
-  say(batch: Batch): void {
-    if (batch.first !== this.last + 1)
-      throw new Error(`the simulated capture skipped from ${this.last} to ${batch.first}`)
-    const last = (batch.first + batch.changes.length - 1) as Sequence
-    const { first, cursor, settled } = batch
-    let tree = this.treeAt(this.last)
-    for (const stamped of batch.changes) {
-      tree = tree.after(stamped.change, this.chunk)
-      this.#told.push({ stamped, tree, first, last, cursor, settled })
-      if (stamped.change.kind === 'mark' && stamped.change.mark.type === 'hole') this.holes++
-    }
-  }
-
-  acknowledge(sequence: Sequence): void {
-    if (sequence > this.last) {
-      throw new Broken(1, `${this.name}: ${sequence} was acknowledged, and only ${this.last} ever said`)
-    }
-    if (sequence > this.acknowledged) this.acknowledged = sequence
-  }
-
-  /** A capture is opened after `at`: what came later and was never acknowledged may be said differently now. */
-  resume(at: Sequence, cursor: Uint8Array): void {
-    if (at < this.acknowledged) {
-      throw new Broken(1, `${this.name}: resumed after ${at} although ${this.acknowledged} was acknowledged`)
-    }
-    if (at > this.last) throw new Broken(1, `${this.name}: resumed after ${at}, and only ${this.last} was ever said`)
-    const known = at === beforeFirst ? undefined : this.#told[at - 1]
-    if (known !== undefined && known.last !== at) {
-      throw new Broken(1, `${this.name}: resumed after ${at}, inside the batch ${known.first} to ${known.last}`)
-    }
-    if (!Buffer.from(known?.cursor ?? []).equals(cursor)) {
-      throw new Broken(1, `${this.name}: resumed after ${at} with the cursor of another place`)
-    }
-    this.#told.length = at
+    return this.#changes.length as Sequence
   }
 
   treeAt(sequence: Sequence): Tree {
@@ -111,53 +57,166 @@ export class History {
     return this.#at(sequence).stamped.change
   }
 
-  cursorAt(sequence: Sequence): Uint8Array {
-    return sequence === beforeFirst ? new Uint8Array() : this.#at(sequence).cursor
-  }
-
-  /** The last sequence whose moment is not after `moment`. */
-  lastAtMoment(moment: Moment, upTo: Sequence): Sequence {
-    let found: number = upTo
-    while (found > 0 && this.#at(found as Sequence).stamped.moment > moment) found--
-    return found as Sequence
+  /** The last sequence whose moment is not after `moment`; 0 where there is none. */
+  lastAtMoment(moment: Moment): Sequence {
+    return (this.#changes.findLastIndex(({ stamped }) => stamped.moment <= moment) + 1) as Sequence
   }
 
   /** `found` is what a vault gives out as the tree after `at`. */
   expectTree(found: Tree, at: Sequence, told: string): void {
     const lines = differences(this.treeAt(at), found)
     if (lines.length === 0) return
-    throw new Broken(
-      3,
-      `${this.name}: ${told}, the tree at ${at} is not what it was:\n  ${lines.slice(0, 12).join('\n  ')}`,
-    )
-  }
-
-  /** A batch as the vault reads it from its journal is exactly a batch that was said. */
-  expectBatch(found: Batch): void {
-    const told = this.#told[found.first - 1]
-    const last = found.first + found.changes.length - 1
-    if (told === undefined || told.first !== found.first || told.last !== last) {
-      const said = told === undefined ? 'nothing' : `${told.first} to ${told.last}`
-      throw new Broken(1, `${this.name}: the journal has a batch ${found.first} to ${last}, where ${said} was said`)
-    }
-    if (!Buffer.from(found.cursor).equals(told.cursor)) {
-      throw new Broken(1, `${this.name}: the journal's cursor at ${last} is of another batch`)
-    }
-    found.changes.forEach((stamped, index) => {
-      const at = found.first - 1 + index
-      const [wanted, got] = [plain(this.#told[at]!.stamped), plain(stamped)]
-      if (wanted !== got) {
-        throw new Broken(1, `${this.name}: change ${at + 1} in the journal is\n  ${got}\nand was said as\n  ${wanted}`)
-      }
-    })
+    const shown = lines.slice(0, 12).join('\n  ')
+    throw new Broken(3, `${this.#name}: ${told}, the tree at ${at} is not what it was:\n  ${shown}`)
   }
 
   #at(sequence: Sequence): Told {
-    const told = this.#told[sequence - 1]
-    if (told === undefined) throw new Broken(1, `${this.name}: ${sequence} is beyond what was ever said (${this.last})`)
+    const told = this.#changes[sequence - 1]
+    if (told === undefined) throw new Broken(1, `${this.#name}: ${sequence} is beyond what was said (${this.last})`)
     return told
   }
 }
+
+/**
+ * The history of one source, kept in memory and away from everything that is tested: every batch its captures said,
+ * with the tree after each change, and which of it was ever called durable.
+ *
+ * A capture that is opened again may say other changes for the same sequences, as long as those before it were never
+ * acknowledged. So there are several lines, and a batch is known by its cursor; a vault holds exactly one of them.
+ */
+export class History {
+  readonly name: string
+  readonly #chunks = new Map<ChunkId, Buffer>()
+  readonly #byCursor = new Map<string, Said>()
+  /** The newest batch of the line that the present capture goes on with. */
+  #present: Said | undefined
+  /** The highest batch the vault ever acknowledged to the agent. */
+  #acknowledged: Said | undefined
+  /** Holes that captures recorded: moments whose changes were not kept one by one. */
+  holes = 0
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  /** The last sequence said. */
+  get last(): Sequence {
+    return this.#present?.last ?? beforeFirst
+  }
+
+  get tree(): Tree {
+    return this.#present?.changes.at(-1)?.tree ?? Tree.empty
+  }
+
+  get cursor(): Uint8Array {
+    return this.#present?.batch.cursor ?? new Uint8Array()
+  }
+
+  get acknowledged(): Sequence {
+    return this.#acknowledged?.last ?? beforeFirst
+  }
+
+  keepChunk(id: ChunkId, data: Uint8Array): void {
+    if (!this.#chunks.has(id)) this.#chunks.set(id, Buffer.from(data))
+  }
+
+  readonly chunk = (id: ChunkId): Buffer => {
+    const data = this.#chunks.get(id)
+    if (data !== undefined) return data
+    throw new Broken(3, `${this.name}: chunk ${Buffer.from(id, 'latin1').toString('hex')} was never made`)
+  }
+
+  /** A capture says a batch. */
+  say(batch: Batch): void {
+    if (batch.first !== this.last + 1)
+      throw new Error(`the simulated capture skipped from ${this.last} to ${batch.first}`)
+    let tree = this.tree
+    const changes = batch.changes.map((stamped) => {
+      tree = tree.after(stamped.change, this.chunk)
+      if (stamped.change.kind === 'mark' && stamped.change.mark.type === 'hole') this.holes++
+      return { stamped, tree }
+    })
+    this.#present = { before: this.#present, batch, last: (this.last + changes.length) as Sequence, changes }
+    this.#byCursor.set(hex(batch.cursor), this.#present)
+  }
+
+  /** The vault has acknowledged everything up to `sequence` to the agent. */
+  acknowledge(sequence: Sequence): void {
+    if (sequence <= this.acknowledged) return
+    let said = this.#present
+    while (said !== undefined && said.last > sequence) said = said.before
+    if (said?.last !== sequence)
+      throw new Broken(1, `${this.name}: ${sequence} was acknowledged, and no batch ends there`)
+    if (!isAfter(said, this.#acknowledged)) {
+      throw new Broken(1, `${this.name}: ${sequence} was acknowledged, after ${this.acknowledged} of another line`)
+    }
+    this.#acknowledged = said
+  }
+
+  /** A capture is opened after `at`: what came later and was never acknowledged may be said differently now. */
+  resume(at: Sequence, cursor: Uint8Array): void {
+    const said = this.#endingAt(at, cursor, 'a capture is resumed')
+    if (!isAfter(said, this.#acknowledged)) {
+      throw new Broken(1, `${this.name}: resumed after ${at} although ${this.acknowledged} was acknowledged`)
+    }
+    this.#present = said
+  }
+
+  /** The line of a journal that ends at `at` with this cursor, which holds all that was ever acknowledged. */
+  durableLine(at: Sequence, cursor: Uint8Array): Line {
+    const said = this.#endingAt(at, cursor, 'the journal ends')
+    if (!isAfter(said, this.#acknowledged)) {
+      throw new Broken(1, `${this.name}: the journal ends at ${at}, and ${this.acknowledged} was acknowledged`)
+    }
+    return new Line(this.name, said)
+  }
+
+  /**
+   * Takes the batches of a journal as they are read from it, up to `at`; each has to be exactly one that was said, and
+   * to follow the one before it. The first may have any place: history before it was dropped.
+   */
+  async expectJournal(batches: AsyncIterable<Batch>, after: Sequence, at: Sequence): Promise<void> {
+    let before: Said | undefined
+    let next = after + 1
+    for await (const batch of batches) {
+      const said = this.#byCursor.get(hex(batch.cursor))
+      if (said === undefined)
+        throw new Broken(1, `${this.name}: the journal has a batch from ${batch.first} that was never said`)
+      if (before === undefined ? batch.first > next || said.last < next : said.before !== before) {
+        throw new Broken(
+          1,
+          `${this.name}: batch ${batch.first} to ${said.last} does not follow ${before?.last ?? after}`,
+        )
+      }
+      const [wanted, found] = [plain(said.batch), plain(batch)]
+      if (wanted !== found) {
+        throw new Broken(1, `${this.name}: a batch in the journal is\n  ${found}\nand was said as\n  ${wanted}`)
+      }
+      before = said
+      next = said.last + 1
+    }
+    if (next !== at + 1) throw new Broken(1, `${this.name}: reading the journal ended before ${next}, not after ${at}`)
+  }
+
+  #endingAt(at: Sequence, cursor: Uint8Array, told: string): Said | undefined {
+    if (at === beforeFirst && cursor.length === 0) return undefined
+    const said = this.#byCursor.get(hex(cursor))
+    if (said?.last === at) return said
+    throw new Broken(
+      1,
+      `${this.name}: ${told} at ${at} with a cursor of ${said === undefined ? 'no batch' : `the batch that ends at ${said.last}`}`,
+    )
+  }
+}
+
+function isAfter(said: Said | undefined, ancestor: Said | undefined): boolean {
+  if (ancestor === undefined) return true
+  let one = said
+  while (one !== undefined && one.last > ancestor.last) one = one.before
+  return one === ancestor
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
 /** The same text for equal values, and no other. */
 export const plain = (value: unknown): string =>

@@ -63,7 +63,7 @@ export class SimulatedSource {
 
   /** Whatever the vault's journal lacks of the present state. */
   behind(): string[] {
-    return differences(this.real, this.history.treeAt(this.history.last))
+    return differences(this.real, this.history.tree)
   }
 }
 
@@ -96,7 +96,7 @@ export class SimulatedCapture implements Capture {
   readonly #label: string
   #pending: Change[] = []
   #marks: { tag: number; label: string }[] = []
-  #holeSince: Moment | undefined
+  #hole: { readonly since: Moment; readonly reason: string } | undefined
   #reconcileFor: SuspectReason | undefined
   #last: Sequence
   #lastMoment: number
@@ -123,9 +123,9 @@ export class SimulatedCapture implements Capture {
 
   notice(change: Change): void {
     if (!this.#parts.life.alive || this.#disposed) return
-    if (this.#holeSince !== undefined) return
+    if (this.#hole !== undefined) return
     if (this.#pending.length >= pendingMax) {
-      this.#holeSince = this.#now()
+      this.#hole = { since: this.#now(), reason: 'nobody took the changes' }
       this.#pending = []
       this.#parts.trace.add(this.#label, 'too much to remember: a hole begins')
     } else this.#pending.push(change)
@@ -164,6 +164,13 @@ export class SimulatedCapture implements Capture {
     this.#wake()
   }
 
+  hole(since: Moment, reason: string): void {
+    this.#parts.trace.add(this.#label, `told of a hole since ${since}: ${reason}`)
+    this.#hole ??= { since, reason }
+    this.#pending = []
+    this.#wake()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     this.#wake()
@@ -188,14 +195,12 @@ export class SimulatedCapture implements Capture {
     yield this.#report()
     const known = yield* this.#startingTree()
     if (known === undefined) return
-    yield* this.#converge(known, this.#last === 0 ? 'baseline' : 'start', [])
+    yield* this.#converge(known, this.#last === 0 ? 'baseline' : 'start')
     while (!this.#disposed) {
-      const since = this.#holeSince
-      if (since !== undefined) {
-        const hole: Change = { kind: 'mark', mark: { type: 'hole', since, reason: 'nobody took the changes' } }
-        yield* this.#converge(this.#history.treeAt(this.#last), 'overflow', [hole])
+      if (this.#hole !== undefined) {
+        yield* this.#converge(this.#history.tree, 'overflow')
       } else if (this.#reconcileFor !== undefined) {
-        yield* this.#converge(this.#history.treeAt(this.#last), this.#reconcileFor, [])
+        yield* this.#converge(this.#history.tree, this.#reconcileFor)
       } else if (this.#pending.length > 0 || this.#marks.length > 0) {
         const count = Math.min(this.#random.skewed(1, 12), this.#pending.length)
         const changes = this.#pending.splice(0, count)
@@ -211,7 +216,7 @@ export class SimulatedCapture implements Capture {
 
   /** What the journal's tree is at the place to resume from: remembered, or asked for. */
   async *#startingTree(): AsyncGenerator<CaptureOutput, Tree | undefined> {
-    const remembered = this.#history.treeAt(this.#last)
+    const remembered = this.#history.tree
     if (this.#last === 0 || this.#random.chance(0.4)) return remembered
     yield { kind: 'manifest-wanted', reason: 'the simulated capture has lost its memory' }
     while (this.#manifest === undefined) {
@@ -225,30 +230,43 @@ export class SimulatedCapture implements Capture {
     for await (const group of decodeManifest([readFileSync(path)])) {
       for (const change of group) tree = tree.after(change, this.#history.chunk)
     }
-    this.#history.expectTree(tree, at, 'in the manifest given to the capture')
+    expectSameTree(remembered, tree, `${this.#label}: the manifest given to the capture at ${at}`)
     return tree
   }
 
   /** Bulk batches that lead from `known` to what stands at the source now. */
-  async *#converge(known: Tree, reason: SuspectReason, before: readonly Change[]): AsyncGenerator<CaptureOutput> {
-    this.#holeSince = undefined
+  async *#converge(known: Tree, reason: SuspectReason): AsyncGenerator<CaptureOutput> {
+    yield* this.#whileLineIsDown()
+    if (this.#disposed) return
+    const hole: Change[] = this.#hole === undefined ? [] : [{ kind: 'mark', mark: { type: 'hole', ...this.#hole } }]
+    this.#hole = undefined
     this.#reconcileFor = undefined
     this.#pending = []
     const steps = converging(known, this.#parts.source.real, this.#parts.workload)
     const all: Change[] = [
-      ...before,
+      ...hole,
       { kind: 'mark', mark: { type: 'suspect', reason } },
       ...steps,
       { kind: 'mark', mark: { type: 'complete', reason } },
     ]
-    while (all.length > 0 && !this.#disposed) {
+    while (all.length > 0) {
+      yield* this.#whileLineIsDown()
+      if (this.#disposed) return
       const changes = all.splice(0, this.#random.skewed(1, 15))
       yield* this.#batch({ changes, marks: [], bulk: true, settled: all.length === 0 && this.#isSettled() })
     }
   }
 
+  /** Bulk work waits for the line. */
+  async *#whileLineIsDown(): AsyncGenerator<CaptureOutput> {
+    while (!this.#lineUp && !this.#disposed) {
+      if (this.#random.chance(0.2)) yield this.#report()
+      await this.#something()
+    }
+  }
+
   #isSettled(): boolean {
-    return this.#pending.length === 0 && this.#holeSince === undefined
+    return this.#pending.length === 0 && this.#hole === undefined
   }
 
   async *#batch(intent: Intent): AsyncGenerator<CaptureOutput> {
@@ -346,6 +364,12 @@ export class SimulatedCapture implements Capture {
     if (!this.#woken) await new Promise<void>((resolve) => (this.#resolve = resolve))
     this.#woken = false
   }
+}
+
+function expectSameTree(wanted: Tree, found: Tree, told: string): void {
+  const lines = differences(wanted, found)
+  if (lines.length > 0)
+    throw new Broken(3, `${told} is not the tree that stood there:\n  ${lines.slice(0, 12).join('\n  ')}`)
 }
 
 /** Changes that make `known` equal to `real`. */
