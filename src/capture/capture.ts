@@ -46,8 +46,8 @@ export interface CaptureRequest {
   readonly resumeAt: Sequence
   /**
    * The cursor of the batch at `resumeAt`; empty at the beginning of a journal. Cursors of different batches differ,
-   * also of those a capture makes anew for the same sequences after a crash (a random number of its run is part of
-   * them): by its cursor the agent knows whether the vault's last batch is the one it has.
+   * also of those that a capture makes anew for the same sequences after a crash (the moment is part of them): by its
+   * cursor the agent knows whether the vault's last batch is the one it has.
    */
   readonly cursor: Uint8Array
   /** HMAC key of chunk ids, from the vault. */

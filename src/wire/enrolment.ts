@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Moment, moment } from '../model/moment.ts'
@@ -38,33 +37,10 @@ export function parseToken(text: string): EnrolmentToken {
   }
 }
 
-/** What the vault keeps of a token that has not been used: never the secret itself. */
-export interface OpenEnrolment {
-  /** SHA-256 of the secret, in hexadecimal digits. */
-  readonly secretHash: string
-  readonly expires: Moment
+export function newEnrolment(
+  now: Moment,
+  validMs: number,
+  random: Random,
+): { secret: Buffer; open: { expires: Moment } } {
+  return { secret: Buffer.from(random.bytes(secretBytes)), open: { expires: moment(now + validMs * 1000) } }
 }
-
-export function newEnrolment(now: Moment, validMs: number, random: Random): { secret: Buffer; open: OpenEnrolment } {
-  const secret = Buffer.from(random.bytes(secretBytes))
-  return { secret, open: { secretHash: hashOf(secret).toString('hex'), expires: moment(now + validMs * 1000) } }
-}
-
-/**
- * The open enrolment that a secret (base64url, as the agent posts it) belongs to. The caller removes it, durably, before
- * it lets the agent in: a token is good once.
- */
-export function redeem(secret: string, open: readonly OpenEnrolment[], now: Moment): OpenEnrolment {
-  const hash = hashOf(Buffer.from(secret, 'base64url'))
-  const found = open.find(({ secretHash }) => {
-    const kept = Buffer.from(secretHash, 'hex')
-    return kept.length === hash.length && timingSafeEqual(kept, hash)
-  })
-  if (found && found.expires > now) return found
-  throw new TidemarkError('token-refused', {
-    message: found ? 'this enrolment token has expired' : 'this enrolment token is unknown or was used before',
-    hint: 'make a new one at the vault with "tidemark vault token"',
-  })
-}
-
-const hashOf = (secret: Uint8Array): Buffer => createHash('sha256').update(secret).digest()

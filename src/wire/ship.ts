@@ -82,6 +82,11 @@ export class JournalSession {
     return this.#conversation.clockOffset
   }
 
+  /** Bulk that keeps the line busy without delaying live changes for long. */
+  get bulkBytesMax(): number {
+    return this.#window.bytesMax
+  }
+
   /** Ships until the connection ends: resolves when the vault closed it in order or `signal` aborts, else rejects. */
   async run(cargo: Cargo, pace: Pace, signal: AbortSignal): Promise<void> {
     cargo.acknowledged(this.journal.durable)

@@ -15,7 +15,7 @@ import { type Moment, moment } from '../model/moment.ts'
 import { sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { openCredentials, type VaultCredentials } from './authority.ts'
-import { formatToken, newEnrolment, parseToken, redeem } from './enrolment.ts'
+import { formatToken, parseToken } from './enrolment.ts'
 import { apiClient, vaultDoor } from './http-client.ts'
 import { agentInMemory, batchForTest, JournalInMemory } from './journal-in-memory.ts'
 import { messageParts } from './messages.ts'
@@ -311,18 +311,6 @@ test('a token survives its text form; others are refused', () => {
   for (const text of ['', 'hello', formatToken(token).slice(0, 40), 'B'.repeat(100)]) {
     assert.throws(() => parseToken(text), { code: 'token-refused' })
   }
-})
-
-test('a token is good once and until its end', () => {
-  const { secret, open } = newEnrolment(moment(1_000_000), 60_000, systemRandom)
-  const posted = secret.toString('base64url')
-  assert.equal(redeem(posted, [open], moment(1_000_000)), open)
-  assert.throws(() => redeem(posted, [open], moment(1_000_000 + 60_000_000)), {
-    code: 'token-refused',
-    message: /expired/,
-  })
-  assert.throws(() => redeem(posted, [], moment(1_000_000)), { code: 'token-refused', message: /used before/ })
-  assert.throws(() => redeem('', [open], moment(1_000_000)), { code: 'token-refused' })
 })
 
 test('a request for a certificate that is not signed by its key is refused', async () => {

@@ -1,0 +1,290 @@
+import { createWriteStream } from 'node:fs'
+import { chmod, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { apiPath } from '../api/client.ts'
+import type { Clock } from '../base/clock.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { encodeManifest } from '../format/manifest.ts'
+import type { Sequence } from '../model/sequence.ts'
+import type { Id, SourceDefinition, SourceKind } from '../model/source.ts'
+import { lockDirectory } from '../store/lock.ts'
+import { apiClient, type HttpDoor, vaultDoor } from '../wire/http-client.ts'
+import type { Link } from '../wire/link.ts'
+import { Pace } from '../wire/pace.ts'
+import { expiresAt } from '../wire/pki.ts'
+import { followDefinitions } from '../wire/ship.ts'
+import { software } from '../wire/software.ts'
+import { dialLink } from '../wire/tls.ts'
+import { together } from '../wire/together.ts'
+import { Wake } from '../wire/wake.ts'
+import { Backoff } from './backoff.ts'
+import { AgentHome } from './identity.ts'
+import { serveLocally } from './local-api.ts'
+import { type OpenCapture, Protection, type ProtectionStatus } from './protect.ts'
+
+export interface AgentParts {
+  readonly directory: string
+  readonly captures: Readonly<Record<SourceKind, OpenCapture>>
+  readonly clock: Clock
+  readonly random: Random
+  /** Told, in a line each, of what the operator would want to find in a log. */
+  readonly tell: (line: string) => void
+}
+
+export interface AgentStatus {
+  readonly id: Id
+  readonly name: string
+  readonly software: string
+  readonly vault: { readonly id: Id; readonly host: string; readonly port: number }
+  readonly connected: boolean
+  readonly certificateExpires: string
+  readonly sources: readonly ProtectionStatus[]
+  readonly lastError: { readonly code: string; readonly message: string; readonly hint?: string } | undefined
+}
+
+export const socketName = 'api.sock'
+const renewalCheckMs = 3_600_000
+
+/** Protects what the vault says this agent protects, until `signal` aborts. */
+export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<void> {
+  const { directory, clock, tell } = parts
+  const home = await AgentHome.open(directory)
+  using _lock = lockDirectory(directory)
+  const agent = new Agent(home, parts)
+  await using _socket = await serveLocally(join(directory, socketName), agent)
+  tell(`agent ${home.identity.name} (${home.identity.agent}) of vault ${home.identity.host}:${home.identity.port}`)
+  await together(signal, [
+    (inside) => agent.protect(inside),
+    (inside) => agent.follow(inside),
+    (inside) => renewing(home, clock, tell, inside),
+  ]).catch((error: unknown) => {
+    if (!signal.aborted) throw error
+  })
+}
+
+async function renewing(
+  home: AgentHome,
+  clock: Clock,
+  tell: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    if (home.needsRenewal(clock)) {
+      try {
+        await home.renew()
+        tell('the certificate was renewed')
+      } catch (error) {
+        tell(`the certificate could not be renewed, it is tried again: ${messageOf(error)}`)
+      }
+    }
+    await clock.sleep(renewalCheckMs, signal)
+  }
+}
+
+interface Running {
+  readonly definition: SourceDefinition
+  readonly protection: Protection
+  readonly stop: AbortController
+  readonly ended: Promise<void>
+}
+
+class Agent {
+  readonly #home: AgentHome
+  readonly #parts: AgentParts
+  readonly #pace: Pace
+  readonly #running = new Map<Id, Running>()
+  readonly #told = new Wake()
+  #definitions: readonly SourceDefinition[] | undefined
+  /** Whether the definitions are the vault's of this run, not those remembered. */
+  #isFresh = false
+  #connected = false
+  #lastError: TidemarkError | undefined
+  /** Kept with the certificate it was opened for. */
+  #door: { readonly certificate: string; readonly door: HttpDoor } | undefined
+
+  constructor(home: AgentHome, parts: AgentParts) {
+    this.#home = home
+    this.#parts = parts
+    this.#pace = new Pace(home.settings.bandwidth, parts.clock)
+  }
+
+  status(): AgentStatus {
+    const { agent, name, vault, host, port } = this.#home.identity
+    const error = this.#lastError
+    return {
+      id: agent,
+      name,
+      software,
+      vault: { id: vault, host, port },
+      connected: this.#connected,
+      certificateExpires: new Date(expiresAt(this.#home.credential.certificate) / 1000).toISOString(),
+      sources: Array.from(this.#running.values(), ({ protection }) => protection.status()),
+      lastError: error && {
+        code: error.code,
+        message: error.message,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      },
+    }
+  }
+
+  /** The vault's HTTP API, with the present certificate. */
+  vault(): HttpDoor {
+    const { certificate } = this.#home.credential
+    if (this.#door?.certificate !== certificate) {
+      this.#door?.door[Symbol.dispose]()
+      this.#door = { certificate, door: vaultDoor({ ...this.#home.identity, credential: this.#home.credential }) }
+    }
+    return this.#door.door
+  }
+
+  /** Keeps the control connection, over which the vault tells the sources. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const { clock, random, tell } = this.#parts
+    const backoff = new Backoff(clock, random)
+    for (;;) {
+      try {
+        await followDefinitions(
+          await this.#dial(signal),
+          { software },
+          (sources) => this.#learn(sources, backoff),
+          clock,
+          signal,
+        )
+      } catch (error) {
+        signal.throwIfAborted()
+        const told =
+          error instanceof TidemarkError
+            ? error
+            : new TidemarkError('interrupted', { message: messageOf(error), cause: error })
+        if (this.#lastError?.message !== told.message) tell(`no line to the vault: ${told.message}`)
+        this.#lastError = told
+      } finally {
+        this.#connected = false
+      }
+      await backoff.wait(signal)
+    }
+  }
+
+  #learn(sources: readonly SourceDefinition[], backoff: Backoff): void {
+    backoff.succeeded()
+    if (!this.#connected) this.#parts.tell('the vault is reached')
+    this.#connected = true
+    this.#lastError = undefined
+    this.#definitions = sources
+    this.#isFresh = true
+    this.#told.wake()
+  }
+
+  /** Runs one protection for each source that is told. Until the vault has told, those remembered are protected. */
+  async protect(signal: AbortSignal): Promise<void> {
+    this.#definitions ??= await this.#home.definitions()
+    try {
+      for (;;) {
+        const definitions = this.#definitions
+        if (this.#isFresh) await this.#home.definitionsTold(definitions)
+        await this.#apply(definitions)
+        await this.#told.until(() => (this.#definitions === definitions ? undefined : true), signal)
+      }
+    } finally {
+      await Promise.all(Array.from(this.#running.keys(), (id) => this.#stop(id)))
+      this.#door?.door[Symbol.dispose]()
+    }
+  }
+
+  async #apply(definitions: readonly SourceDefinition[]): Promise<void> {
+    const wanted = new Map(definitions.map((definition) => [definition.id, definition]))
+    for (const [id, { definition }] of [...this.#running]) {
+      const next = wanted.get(id)
+      if (next && JSON.stringify(next) === JSON.stringify(definition)) continue
+      await this.#stop(id)
+      if (next) continue
+      this.#parts.tell(`${definition.name} is no longer protected`)
+      await rm(this.#directoryOf(definition), { recursive: true, force: true })
+    }
+    for (const definition of definitions) if (!this.#running.has(definition.id)) this.#start(definition)
+  }
+
+  #start(definition: SourceDefinition): void {
+    const { captures, clock, random, tell } = this.#parts
+    const home = this.#home
+    const protection = new Protection({
+      definition,
+      directory: this.#directoryOf(definition),
+      software,
+      spoolKey: home.spoolKey,
+      spoolBytesMax: home.settings.spoolBytesMax,
+      openCapture: captures[definition.kind],
+      dial: (signal) => this.#dial(signal),
+      fetchManifest: (source, at, into, signal) => fetchManifest(this.vault(), source, at, into, signal),
+      chunkKey: {
+        get known() {
+          return home.chunkKey
+        },
+        told: (key) => home.chunkKeyTold(key),
+      },
+      pace: this.#pace,
+      clock,
+      random,
+    })
+    const stop = new AbortController()
+    const isPaused = definition.paused
+    if (!isPaused) tell(`protecting ${definition.name}`)
+    const ended = isPaused ? Promise.resolve() : this.#keepRunning(protection, definition, stop.signal)
+    this.#running.set(definition.id, { definition, protection, stop, ended })
+  }
+
+  /** A protection that fails, say because its disk does, leaves the others alone and is begun again. */
+  async #keepRunning(protection: Protection, definition: SourceDefinition, signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff(this.#parts.clock, this.#parts.random)
+    while (!signal.aborted) {
+      try {
+        await protection.run(signal)
+      } catch (error) {
+        protection.failed(error)
+        this.#parts.tell(`protection of ${definition.name} failed, it is begun again: ${messageOf(error)}`)
+        await backoff.wait(signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async #stop(id: Id): Promise<void> {
+    const running = this.#running.get(id)
+    if (!running) return
+    running.stop.abort(new TidemarkError('interrupted', { message: 'the protection was stopped' }))
+    await running.ended
+    this.#running.delete(id)
+  }
+
+  #directoryOf({ id }: SourceDefinition): string {
+    return join(this.#home.directory, 'sources', id)
+  }
+
+  #dial(signal: AbortSignal): Promise<Link> {
+    return dialLink({ ...this.#home.identity, credential: this.#home.credential }, signal)
+  }
+}
+
+/** The beginning of a journal needs no vault to be described. */
+async function fetchManifest(
+  door: HttpDoor,
+  source: SourceDefinition,
+  at: Sequence,
+  into: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await mkdir(join(into, '..'), { recursive: true, mode: 0o700 })
+  const pieces =
+    at === 0
+      ? encodeManifest([])
+      : await apiClient(door).stream(
+          'GET',
+          apiPath(`/v1/sources/${source.id}/manifest`, { at: `seq:${at}` }),
+          undefined,
+          signal,
+        )
+  await pipeline(Readable.from(pieces, { objectMode: false }), createWriteStream(into, { mode: 0o600 }), { signal })
+  await chmod(into, 0o600)
+}

@@ -1,0 +1,392 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { KeyObject } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import { isCode, messageOf, TidemarkError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import type { Capture, CaptureOutput, CaptureRequest } from '../capture/capture.ts'
+import type { ChunkId } from '../model/change.ts'
+import { type Moment, moment } from '../model/moment.ts'
+import type { CaptureReport } from '../model/report.ts'
+import { beforeFirst, type Sequence } from '../model/sequence.ts'
+import type { SourceDefinition } from '../model/source.ts'
+import { directoryStore } from '../store/directory.ts'
+import type { Store } from '../store/store.ts'
+import type { Link } from '../wire/link.ts'
+import type { Pace } from '../wire/pace.ts'
+import type { AppenderRequest } from '../wire/ports.ts'
+import { type Cargo, type JournalWelcome, JournalSession, type ShippedBatch } from '../wire/ship.ts'
+import { together, unlessAborted } from '../wire/together.ts'
+import { Wake } from '../wire/wake.ts'
+import { Backlog } from './backlog.ts'
+import { Backoff } from './backoff.ts'
+
+export type OpenCapture = (request: CaptureRequest) => Promise<Capture>
+
+export interface ProtectionParts {
+  readonly definition: SourceDefinition
+  /** A directory of this source. */
+  readonly directory: string
+  readonly software: string
+  readonly spoolKey: KeyObject
+  readonly spoolBytesMax: number
+  readonly spoolFreeMin?: number | undefined
+  readonly memoryBytesMax?: number | undefined
+  /** Opens the disk of the spool; a simulated one in tests. */
+  readonly openStore?: ((path: string) => Promise<Store>) | undefined
+  readonly openCapture: OpenCapture
+  /** A connection to the vault for the link. */
+  readonly dial: (signal: AbortSignal) => Promise<Link>
+  /** Puts the tree as the vault holds it at `at` into the file `into`. */
+  readonly fetchManifest: (source: SourceDefinition, at: Sequence, into: string, signal: AbortSignal) => Promise<void>
+  readonly chunkKey: ChunkKeyMemory
+  readonly pace: Pace
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** The vault's chunk key, as it was last told: what a start without a line needs. */
+export interface ChunkKeyMemory {
+  readonly known: Uint8Array | undefined
+  told(key: Uint8Array): Promise<void>
+}
+
+/** How long a start waits for the vault's word before it goes on from its own. */
+export const startWithoutLineMs = 5000
+const saveMs = 5000
+/** A session that lived this long was no failure. */
+const sessionMsGood = 10_000
+
+export interface ProtectionStatus {
+  readonly id: SourceDefinition['id']
+  readonly name: string
+  readonly kind: SourceDefinition['kind']
+  readonly paused: boolean
+  readonly line: 'up' | 'down' | 'stalled'
+  readonly capture: CaptureReport | undefined
+  /** Up to where the vault has acknowledged, and up to where has been captured. */
+  readonly acknowledged: Sequence
+  readonly captured: Sequence
+  readonly memoryBytes: number
+  readonly spoolBytes: number
+  readonly spoolFull: boolean
+  /** Age of the newest moment up to which everything is known to be at the vault; absent before the first. */
+  readonly lagMs: number | undefined
+  /** How far the vault's clock is ahead. */
+  readonly clockAheadMs: number | undefined
+  readonly lastError: { readonly code: string; readonly message: string; readonly hint?: string } | undefined
+}
+
+/**
+ * The protection of one source: its capture fills the backlog, sessions with the vault empty it. Each goes on without the
+ * other. Where the vault's journal is not what the backlog continues, the vault is right: the backlog is dropped, the
+ * capture is opened anew at the vault's end, and what could not be kept one by one is recorded as a hole.
+ */
+export class Protection {
+  readonly #parts: ProtectionParts
+  #backlog: Backlog | undefined
+  #capture: Capture | undefined
+  #session: JournalSession | undefined
+  #isStalled = false
+  /** The vault has been asked, or the wait for it is over: the capture may be opened. */
+  #mayStart = false
+  /** Why the backlog must not be shipped again, though sequence and cursor fit. */
+  #distrust: string | undefined
+  #hole: { readonly since: Moment; readonly reason: string } | undefined
+  #reopen = new AbortController()
+  readonly #changed = new Wake()
+  readonly #offers = new Map<number, readonly ChunkId[]>()
+  #marks: { readonly tag: number; readonly sequence: Sequence }[] = []
+  #report: CaptureReport | undefined
+  #manifestWanted = false
+  #lastError: TidemarkError | undefined
+
+  constructor(parts: ProtectionParts) {
+    this.#parts = parts
+  }
+
+  status(): ProtectionStatus {
+    const { id, name, kind, paused } = this.#parts.definition
+    const error = this.#lastError
+    return {
+      id,
+      name,
+      kind,
+      paused,
+      line: this.#session ? (this.#isStalled ? 'stalled' : 'up') : 'down',
+      capture: this.#report,
+      acknowledged: this.#backlog?.acknowledgedUpTo ?? beforeFirst,
+      captured: this.#backlog?.end ?? beforeFirst,
+      memoryBytes: this.#backlog?.memoryBytes ?? 0,
+      spoolBytes: this.#backlog?.spoolBytes ?? 0,
+      spoolFull: this.#backlog?.isFull ?? false,
+      lagMs: this.#lagMs(),
+      clockAheadMs: this.#session?.clockOffset?.aheadMs,
+      lastError: error && {
+        code: error.code,
+        message: error.message,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      },
+    }
+  }
+
+  /** Protects until `signal` aborts; resolves then. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { directory, definition, clock, random, spoolKey, spoolBytesMax, spoolFreeMin, memoryBytesMax } = this.#parts
+    const { openStore = directoryStore } = this.#parts
+    await mkdir(this.#captureDirectory, { recursive: true, mode: 0o700 })
+    const store = await openStore(join(directory, 'spool'))
+    const spool = { store, random, clock, key: spoolKey, source: definition.id, bytesMax: spoolBytesMax }
+    await using backlog = await Backlog.open({ ...spool, freeMin: spoolFreeMin, memoryBytesMax })
+    this.#backlog = backlog
+    if (backlog.damage !== undefined) {
+      this.failed(new TidemarkError('damaged', { message: `a part of the spool was lost: ${backlog.damage}` }))
+      this.#hole = { since: this.#sinceEnd(backlog), reason: 'the spool was damaged' }
+    }
+    await together(signal, [
+      (inside) => this.#ship(backlog, inside),
+      (inside) => this.#watch(backlog, inside),
+      (inside) => this.#fetchManifests(backlog, inside),
+      async (inside) => {
+        await clock.sleep(startWithoutLineMs, inside)
+        this.#start()
+        for (;;) {
+          await clock.sleep(saveMs, inside)
+          await backlog.save()
+        }
+      },
+    ]).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
+  }
+
+  // The capture's side
+
+  async #watch(backlog: Backlog, signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff(this.#parts.clock, this.#parts.random)
+    for (;;) {
+      const chunkKey = await this.#changed.until(
+        () => (this.#mayStart && backlog.isKnown ? this.#parts.chunkKey.known : undefined),
+        signal,
+      )
+      this.#reopen = new AbortController()
+      const inside = AbortSignal.any([signal, this.#reopen.signal])
+      try {
+        await this.#capturing(backlog, chunkKey, inside)
+      } catch (error) {
+        if (!inside.aborted) this.failed(error)
+      } finally {
+        this.#capture = undefined
+        this.#offers.clear()
+        this.#manifestWanted = false
+        this.#changed.wake()
+      }
+      if (!inside.aborted) await backoff.wait(signal)
+      signal.throwIfAborted()
+    }
+  }
+
+  async #capturing(backlog: Backlog, chunkKey: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { openCapture, definition } = this.#parts
+    const resumeAt = backlog.end
+    const cursor = await backlog.endCursor()
+    await using capture = await openCapture({
+      source: definition,
+      stateDirectory: this.#captureDirectory,
+      resumeAt,
+      cursor,
+      chunkKey,
+    })
+    signal.throwIfAborted()
+    this.#capture = capture
+    if (this.#hole) capture.hole(this.#hole.since, this.#hole.reason)
+    this.#hole = undefined
+    capture.line(this.#session !== undefined)
+    capture.durable(backlog.acknowledgedUpTo)
+    const outputs = capture.outputs[Symbol.asyncIterator]()
+    for (;;) {
+      await backlog.wantsMore(signal)
+      const { value, done } = await unlessAborted(outputs.next(), signal)
+      if (done === true) throw new TidemarkError('interrupted', { message: 'the capture ended; it is opened again' })
+      await this.#take(value, capture, backlog, signal)
+    }
+  }
+
+  async #take(output: CaptureOutput, capture: Capture, backlog: Backlog, signal: AbortSignal): Promise<void> {
+    switch (output.kind) {
+      case 'batch': {
+        const { stoppedSince } = await backlog.add(output, signal)
+        this.#marks.push(...output.marks)
+        if (stoppedSince !== undefined) capture.hole(stoppedSince, 'the spool was full')
+        return
+      }
+      case 'offer':
+        if (!this.#session) return capture.answer(output.tag, allMissing(output.ids))
+        this.#offers.set(output.tag, output.ids)
+        // A session that is gone by now answers by its end.
+        return this.#session.offer(output.tag, output.ids).catch(() => undefined)
+      case 'manifest-wanted':
+        this.#manifestWanted = true
+        return this.#changed.wake()
+      case 'report':
+        this.#report = { ...output.report, backlogBytes: backlog.memoryBytes + backlog.spoolBytes }
+        return this.#session?.report(this.#report)
+    }
+  }
+
+  /** The manifest is of where all that the capture has said is at the vault: then it describes what the capture left. */
+  async #fetchManifests(backlog: Backlog, signal: AbortSignal): Promise<void> {
+    const { definition, directory, fetchManifest, clock, random } = this.#parts
+    const backoff = new Backoff(clock, random)
+    for (let count = 0; ; count++) {
+      const { capture, at } = await this.#changed.until(() => {
+        const isReady = this.#manifestWanted && this.#session && backlog.isEmpty
+        return isReady && this.#capture ? { capture: this.#capture, at: backlog.acknowledgedUpTo } : undefined
+      }, signal)
+      const path = join(directory, `manifest-${count % 2}`)
+      try {
+        await fetchManifest(definition, at, path, signal)
+        if (capture !== this.#capture) continue
+        this.#manifestWanted = false
+        capture.manifest(path, at)
+        backoff.succeeded()
+      } catch (error) {
+        signal.throwIfAborted()
+        this.failed(error)
+        await backoff.wait(signal)
+      }
+    }
+  }
+
+  // The line's side
+
+  async #ship(backlog: Backlog, signal: AbortSignal): Promise<void> {
+    const { dial, definition, software, clock, random, pace } = this.#parts
+    const backoff = new Backoff(clock, random)
+    for (;;) {
+      let startedAt: number | undefined
+      try {
+        const link = await dial(signal)
+        const session = await JournalSession.open(link, { source: definition.id, software }, clock, signal)
+        startedAt = clock.monotonicMs()
+        await this.#adopt(backlog, session.journal, signal)
+        this.#lineUp(backlog, session)
+        await session.run(this.#cargo(backlog, session), pace, signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        this.failed(error)
+        if (isCode(error, 'chunk-missing') || isCode(error, 'sequence-refused') || isCode(error, 'damaged')) {
+          this.#distrust = error.message
+        }
+      } finally {
+        this.#lineDown(backlog)
+      }
+      signal.throwIfAborted()
+      if (startedAt !== undefined && clock.monotonicMs() - startedAt > sessionMsGood) backoff.succeeded()
+      await backoff.wait(signal)
+    }
+  }
+
+  /** Makes backlog and capture go on from where the vault's journal ends. */
+  async #adopt(backlog: Backlog, { durable, cursor, chunkKey }: JournalWelcome, signal: AbortSignal): Promise<void> {
+    const isOtherKey =
+      this.#parts.chunkKey.known !== undefined && Buffer.compare(this.#parts.chunkKey.known, chunkKey) !== 0
+    await this.#parts.chunkKey.told(chunkKey)
+    const fits = this.#distrust === undefined && !isOtherKey && (await backlog.continues(durable, cursor))
+    if (!fits) {
+      // A process that died may have shipped more than it left behind: then nothing is lost.
+      const isBehind = !this.#capture && this.#distrust === undefined && durable >= backlog.end
+      const since = backlog.acknowledgedMoment ?? this.#sinceEnd(backlog)
+      const reason = this.#distrust ?? `the vault's journal ends at ${durable}, which is not what was sent`
+      await this.#closeCapture(signal)
+      await backlog.restart(durable, cursor)
+      if (backlog.isKnown && !isBehind) this.#hole = { since, reason: reason.slice(0, 500) }
+      this.#distrust = undefined
+    }
+    this.#start()
+  }
+
+  #start(): void {
+    this.#mayStart = true
+    this.#changed.wake()
+  }
+
+  async #closeCapture(signal: AbortSignal): Promise<void> {
+    this.#mayStart = false
+    this.#reopen.abort(new TidemarkError('interrupted', { message: 'the capture is opened anew' }))
+    await this.#changed.until(() => (this.#capture === undefined ? true : undefined), signal)
+  }
+
+  #lineUp(backlog: Backlog, session: JournalSession): void {
+    this.#session = session
+    this.#lastError = undefined
+    this.#isStalled = false
+    backlog.line(true)
+    this.#capture?.line(true)
+    if (this.#report) session.report(this.#report)
+    this.#changed.wake()
+  }
+
+  #lineDown(backlog: Backlog): void {
+    if (!this.#session) return
+    this.#session = undefined
+    backlog.line(false)
+    this.#capture?.line(false)
+    for (const [tag, ids] of this.#offers) this.#capture?.answer(tag, allMissing(ids))
+    this.#offers.clear()
+  }
+
+  #cargo(backlog: Backlog, session: JournalSession): Cargo {
+    return {
+      next: (first, signal): Promise<ShippedBatch> => backlog.next(first, signal),
+      unanswered: () => Array.from(this.#offers, ([tag, ids]) => ({ tag, ids })),
+      acknowledged: (durable) => {
+        backlog.acknowledged(durable)
+        backlog.bulkBytesMax = Math.max(2 * session.bulkBytesMax, 2 * 1024 * 1024)
+        this.#capture?.durable(durable)
+        const done = this.#marks.filter((mark) => mark.sequence <= durable)
+        this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
+        // A session that is gone by now is asked again by whoever waits for the mark.
+        for (const { tag, sequence } of done) session.marked(tag, sequence).catch(() => undefined)
+        this.#changed.wake()
+      },
+      answered: (tag, missing) => {
+        if (this.#offers.get(tag)?.length !== missing.length) return
+        this.#offers.delete(tag)
+        this.#capture?.answer(tag, missing)
+      },
+      requested: (request: AppenderRequest) => {
+        if (request.kind === 'mark') this.#capture?.mark(request.tag, request.label)
+        else this.#capture?.reconcile()
+      },
+      stalled: (isStalled) => {
+        this.#isStalled = isStalled
+      },
+    }
+  }
+
+  #lagMs(): number | undefined {
+    const backlog = this.#backlog
+    if (!backlog) return undefined
+    const since = backlog.isEmpty && this.#report ? this.#report.covered : backlog.acknowledgedMoment
+    return since === undefined ? undefined : Math.max(0, (this.#parts.clock.now() - since) / 1000)
+  }
+
+  #sinceEnd(backlog: Backlog): Moment {
+    return backlog.endMoment ?? moment(this.#parts.clock.now())
+  }
+
+  /** What is wrong, for the status. */
+  failed(error: unknown): void {
+    this.#lastError =
+      error instanceof TidemarkError
+        ? error
+        : new TidemarkError('interrupted', { message: messageOf(error), cause: error })
+  }
+
+  get #captureDirectory(): string {
+    return join(this.#parts.directory, 'capture')
+  }
+}
+
+const allMissing = (ids: readonly ChunkId[]): boolean[] => ids.map(() => true)
