@@ -1,0 +1,92 @@
+import { isCode, TidemarkError } from '../base/errors.ts'
+import type { Extent } from '../model/change.ts'
+import { displayName, type TreePath } from '../model/path.ts'
+import type { Entry } from './groups.ts'
+import type { ReadRequest, RestoreOrigin } from './origin.ts'
+
+/** Bytes of one group, in the order of `runsOf`: what the vault could not give is zeros, and will not verify. */
+export interface Fetched {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** What the vault said of the damage, if there was some. */
+  readonly damage: readonly string[]
+}
+
+/** A stretch of a file without holes, whose content comes from the origin. */
+export interface Run {
+  readonly at: number
+  readonly bytes: number
+}
+
+/** Asks the origin for all content of the entries that does not stand in the manifest itself. */
+export async function fetchContent(origin: RestoreOrigin, entries: readonly Entry[]): Promise<Fetched> {
+  const requests: ReadRequest[] = []
+  for (const entry of entries) {
+    if (entry.kind === 'node') continue
+    for (const { at, bytes } of runsOf(entry.extents)) requests.push({ path: entry.path, at, bytes })
+  }
+  const bytes = new Uint8Array(requests.reduce((sum, request) => sum + request.bytes, 0))
+  const damage: string[] = []
+  await fill(origin, requests, bytes, damage)
+  return { bytes, damage }
+}
+
+/** Neighbouring extents are asked for as one. */
+export function runsOf(extents: readonly Extent[]): Run[] {
+  const runs: { at: number; bytes: number }[] = []
+  for (const extent of extents) {
+    if ('data' in extent) continue
+    const last = runs.at(-1)
+    if (last && last.at + last.bytes === extent.at) last.bytes += extent.bytes
+    else runs.push({ at: extent.at, bytes: extent.bytes })
+  }
+  return runs
+}
+
+/** Where the vault finds damage, asks for halves, until what is damaged stands alone. */
+async function fill(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array, damage: string[]): Promise<void> {
+  if (requests.length === 0) return
+  try {
+    return await fillAtOnce(origin, requests, into)
+  } catch (error) {
+    if (!isCode(error, 'damaged')) throw error
+    const [first, second] = halves(requests)
+    if (second.length === 0) {
+      into.fill(0)
+      damage.push(error.message)
+      return
+    }
+    const middle = first.reduce((sum, request) => sum + request.bytes, 0)
+    await fill(origin, first, into.subarray(0, middle), damage)
+    await fill(origin, second, into.subarray(middle), damage)
+  }
+}
+
+/** Requests this small are not split any more. */
+const splitBytesMin = 64 * 1024
+
+function halves(requests: ReadRequest[]): [ReadRequest[], ReadRequest[]] {
+  const middle = requests.length >> 1
+  if (middle > 0) return [requests.slice(0, middle), requests.slice(middle)]
+  const [{ path, at, bytes }] = requests as [ReadRequest]
+  if (bytes <= splitBytesMin) return [requests, []]
+  const head = bytes >> 1
+  return [[{ path, at, bytes: head }], [{ path, at: at + head, bytes: bytes - head }]]
+}
+
+async function fillAtOnce(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array): Promise<void> {
+  let filled = 0
+  for await (const piece of origin.read(requests)) {
+    if (filled + piece.length > into.length) throw wrongLength(requests, filled + piece.length, into.length)
+    into.set(piece, filled)
+    filled += piece.length
+  }
+  if (filled !== into.length) throw wrongLength(requests, filled, into.length)
+}
+
+const wrongLength = (requests: ReadRequest[], got: number, wanted: number): TidemarkError =>
+  new TidemarkError('protocol-violation', {
+    message:
+      `the vault sent ${got} bytes where ${wanted} were asked for, ` +
+      `from ${displayName((requests[0] as { path: TreePath }).path)} on`,
+    hint: 'run the restore again with --resume; if this happens again, the versions of agent and vault do not fit',
+  })
