@@ -86,6 +86,8 @@ export class Protection {
   readonly #parts: ProtectionParts
   #backlog: Backlog | undefined
   #capture: Capture | undefined
+  /** Where it was opened: of what was durable before it has nothing to forget. */
+  #resumedAt = beforeFirst
   #session: JournalSession | undefined
   #isStalled = false
   /** The vault has been asked, or the wait for it is over: the capture may be opened. */
@@ -139,6 +141,7 @@ export class Protection {
     const spool = { store, random, clock, key: spoolKey, source: definition.id, bytesMax: spoolBytesMax }
     await using backlog = await Backlog.open({ ...spool, freeMin: spoolFreeMin, memoryBytesMax })
     this.#backlog = backlog
+    this.#mayStart = false
     if (backlog.damage !== undefined) {
       this.failed(new TidemarkError('damaged', { message: `a part of the spool was lost: ${backlog.damage}` }))
       this.#hole = { since: this.#sinceEnd(backlog), reason: 'the spool was damaged' }
@@ -199,10 +202,10 @@ export class Protection {
     })
     signal.throwIfAborted()
     this.#capture = capture
+    this.#resumedAt = resumeAt
     if (this.#hole) capture.hole(this.#hole.since, this.#hole.reason)
     this.#hole = undefined
     capture.line(this.#session !== undefined)
-    capture.durable(backlog.acknowledgedUpTo)
     const outputs = capture.outputs[Symbol.asyncIterator]()
     for (;;) {
       await backlog.wantsMore(signal)
@@ -343,7 +346,7 @@ export class Protection {
       acknowledged: (durable) => {
         backlog.acknowledged(durable)
         backlog.bulkBytesMax = Math.max(2 * session.bulkBytesMax, 2 * 1024 * 1024)
-        this.#capture?.durable(durable)
+        if (durable > this.#resumedAt) this.#capture?.durable(durable)
         const done = this.#marks.filter((mark) => mark.sequence <= durable)
         this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
         // A session that is gone by now is asked again by whoever waits for the mark.

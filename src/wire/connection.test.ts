@@ -87,7 +87,7 @@ function someBatches(random: Seeded, count: number): ShippedBatch[] {
 /** Virtual time in which a whole world runs. */
 function inVirtualTime<T>(limitMs: number, world: (clock: Clock) => Promise<T>): Promise<T> {
   const time = new SimulatedTime()
-  return time.run(world(new MachineClock(time, new Life('test', new Trace()), 1.7e15)), limitMs)
+  return time.run(world(new MachineClock(time, new Life('test', new Trace()), { us: 1.7e15 })), limitMs)
 }
 
 interface Parts {

@@ -22,7 +22,7 @@ export class JournalInMemory implements VaultPort {
   readonly id = 'e'.repeat(32) as Id
   readonly software = 'journal in memory'
   readonly chunkKey = Buffer.alloc(32, 1)
-  readonly applied: { readonly first: Sequence; readonly last: Sequence; readonly label: string }[] = []
+  readonly applied: AppliedBatch[] = []
   readonly reports: { readonly report: CaptureReport; readonly agentNow: Moment }[] = []
   readonly marks: { readonly tag: number; readonly sequence: Sequence }[] = []
   readonly requests: AppenderRequest[] = []
@@ -62,10 +62,17 @@ export class JournalInMemory implements VaultPort {
 
 export const agentInMemory = 'a'.repeat(32) as Id
 
+interface AppliedBatch {
+  readonly first: Sequence
+  readonly last: Sequence
+  readonly label: string
+  readonly cursor: string
+}
+
 interface Waiting {
   readonly last: Sequence
   readonly cursor: Uint8Array
-  readonly entry: { readonly first: Sequence; readonly last: Sequence; readonly label: string }
+  readonly entry: AppliedBatch
   readonly resolve: () => void
 }
 
@@ -124,7 +131,8 @@ class MemoryAppender implements Appender {
     }
     this.#end = last
     await new Promise<void>((resolve) => {
-      const entry = { first: batch.first, last, label: change.mark.type === 'user' ? change.mark.label : '' }
+      const label = change.mark.type === 'user' ? change.mark.label : ''
+      const entry = { first: batch.first, last, label, cursor: Buffer.from(batch.cursor).toString() }
       this.#waiting.push({ last, cursor: batch.cursor, entry, resolve })
       void this.#sync()
     })
@@ -194,19 +202,20 @@ class MemoryAppender implements Appender {
 
 const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 
-/** A batch of `changes` marks that needs `blocks` to have arrived. Its cursor is its last sequence, as text. */
+/** A batch of `changes` marks that needs `blocks` to have arrived. Its cursor is its run and last sequence, as text. */
 export function batchForTest(
   first: Sequence,
   changes: number,
   blocks: readonly Uint8Array[],
   bulk: boolean,
+  run = '',
 ): ShippedBatch {
   const last = advance(first, changes - 1)
   const label = ['batch', ...blocks.map(hashOf)].join(' ')
   const bytes = encodeBatch({
     first,
     settled: true,
-    cursor: Buffer.from(String(last)),
+    cursor: Buffer.from(`${run}:${last}`),
     changes: Array.from({ length: changes }, (_, index) => ({
       moment: moment(first * 1000 + index),
       change: { kind: 'mark', mark: { type: 'user', label } },
