@@ -31,6 +31,11 @@ export class SimulatedTime {
     return new Promise((resolve) => this.after(ms, resolve))
   }
 
+  /** Resolves once `holds`, which is asked again and again. */
+  async until(holds: () => boolean, everyMs = 100): Promise<void> {
+    while (!holds()) await this.sleep(everyMs)
+  }
+
   /** Ends the run with this error: for what fails in a part that nobody waits for. */
   fail(error: unknown): void {
     this.#failure ??= { error }
@@ -72,20 +77,25 @@ export class Stuck extends Error {
   override readonly name = 'Stuck'
 }
 
-/** The clock of one machine: what it shows may be wrong and may step; what it measures is right. */
+/** What a machine's clock shows is this at the beginning of the run; it may be wrong, and it may be set. */
+export interface Wall {
+  us: number
+}
+
+/** The clock of a machine, as one program on it has it. What it measures is right. */
 export class MachineClock implements Clock {
   readonly #time: SimulatedTime
   readonly #life: Life
-  #wallUs: number
+  readonly #wall: Wall
 
-  constructor(time: SimulatedTime, life: Life, wallUs: number) {
+  constructor(time: SimulatedTime, life: Life, wall: Wall) {
     this.#time = time
     this.#life = life
-    this.#wallUs = wallUs
+    this.#wall = wall
   }
 
   now(): number {
-    return Math.round(this.#wallUs + this.#time.nowMs * 1000)
+    return Math.round(this.#wall.us + this.#time.nowMs * 1000)
   }
 
   monotonicMs(): number {
@@ -114,18 +124,30 @@ export class MachineClock implements Clock {
  */
 export class Life {
   readonly name: string
+  /** Resolves when it is killed. */
+  readonly ended: Promise<void>
   readonly #trace: Trace
+  #end: () => void
   alive = true
 
   constructor(name: string, trace: Trace) {
     this.name = name
     this.#trace = trace
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.ended = promise
+    this.#end = resolve
   }
 
   kill(how: string): void {
     if (!this.alive) return
     this.alive = false
-    this.#trace.add(this.name, `killed: ${how}`)
+    this.#trace.add(this.name, `ends: ${how}`)
+    this.#end()
+  }
+
+  /** For those outside who ask it something: its answer, or undefined when it dies before. */
+  answer<T>(promise: Promise<T>): Promise<T | undefined> {
+    return Promise.race([promise, this.ended.then(() => undefined)])
   }
 
   /** Passes `promise` on while alive; afterwards stays silent for ever. */

@@ -38,7 +38,7 @@ test('a world in which nothing can happen any more is a failure, not a wait', as
 test('what a killed process waits for never comes', async () => {
   const time = new SimulatedTime()
   const life = new Life('agent', trace)
-  const clock = new MachineClock(time, life, 0)
+  const clock = new MachineClock(time, life, { us: 0 })
   let woken = false
   clock.sleep(10).then(
     () => (woken = true),
@@ -124,7 +124,7 @@ test('a simulated capture says what happens at its source, and after a crash say
           cursor: history.cursor,
           chunkKey: Buffer.alloc(32),
         },
-        new MachineClock(time, alive, 1e15),
+        new MachineClock(time, alive, { us: 1e15 }),
         alive,
       )
       capture.line(true)

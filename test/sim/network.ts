@@ -17,7 +17,7 @@ export class SimulatedNetwork {
   readonly #time: SimulatedTime
   readonly #random: Seeded
   readonly #trace: Trace
-  readonly #listeners = new Map<string, { readonly life: Life; readonly accept: (link: Link) => void }>()
+  readonly #listeners = new Map<string, { readonly life: Life; readonly accept: Accept }>()
   readonly #connections = new Set<Connection>()
   readonly #cuts = new Set<string>()
   #count = 0
@@ -30,7 +30,7 @@ export class SimulatedNetwork {
   }
 
   /** Accepts for as long as `life` lasts or until another listens there. */
-  listen(machine: string, life: Life, accept: (link: Link) => void): void {
+  listen(machine: string, life: Life, accept: Accept): void {
     this.#listeners.set(machine, { life, accept })
   }
 
@@ -50,7 +50,7 @@ export class SimulatedNetwork {
     this.#connections.add(connection)
     connection.onClosed = () => this.#connections.delete(connection)
     const near = connection.end(0, life)
-    listener.accept(connection.end(1, listener.life))
+    listener.accept(connection.end(1, listener.life), from)
     await this.#time.sleep(this.#delayMs())
     if (!life.alive) {
       near.destroy('process gone')
@@ -112,6 +112,9 @@ export interface Quality {
   readonly windowBytes: number
   readonly lostAnswerChance: number
 }
+
+/** Told which machine dials, as mutual certificates would tell. */
+export type Accept = (link: Link, from: string) => void
 
 type Side = 0 | 1
 

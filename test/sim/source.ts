@@ -23,6 +23,8 @@ const pendingMax = 30
 export class SimulatedSource {
   readonly definition: SourceDefinition
   readonly history: History
+  /** Ids of chunks that captures of this agent have ever sent. */
+  readonly chunksSent: Set<string>
   readonly #random: Seeded
   readonly #workload: Workload
   readonly #trace: Trace
@@ -30,8 +32,15 @@ export class SimulatedSource {
   #capture: SimulatedCapture | undefined
   #opened = 0
 
-  constructor(definition: SourceDefinition, history: History, random: Seeded, trace: Trace) {
+  constructor(
+    definition: SourceDefinition,
+    history: History,
+    random: Seeded,
+    trace: Trace,
+    chunksSent: Set<string> = new Set(),
+  ) {
     this.definition = definition
+    this.chunksSent = chunksSent
     this.history = history
     this.#random = random
     this.#workload = new Workload(random.fork(`workload ${definition.name} ${random.fraction()}`))
@@ -44,6 +53,11 @@ export class SimulatedSource {
       this.real = this.real.after(change, this.history.chunk)
       this.#capture?.notice(change)
     }
+  }
+
+  /** The schedule asks for a comparison. */
+  reconcile(): void {
+    this.#capture?.reconcile()
   }
 
   open(request: CaptureRequest, clock: Clock, life: Life): SimulatedCapture {
@@ -303,11 +317,14 @@ export class SimulatedCapture implements Capture {
   async *#missing(ids: readonly ChunkId[]): AsyncGenerator<CaptureOutput, readonly ChunkId[]> {
     if (ids.length === 0 || !this.#lineUp || this.#random.chance(0.3)) return ids
     const tag = ++this.#tag
+    const { chunksSent } = this.#parts.source
     yield { kind: 'offer', tag, ids }
     for (;;) {
       const answer = this.#answers.get(tag)
       if (answer !== undefined) {
         this.#answers.delete(tag)
+        const stranger = ids.find((id, index) => !answer[index] && !chunksSent.has(id))
+        if (stranger !== undefined) throw new Broken(5, `${this.#label}: the vault tells of a chunk of another agent`)
         return ids.filter((_, index) => answer[index])
       }
       if (!this.#lineUp || this.#disposed) return ids
@@ -317,6 +334,7 @@ export class SimulatedCapture implements Capture {
 
   #blocks(chunks: { readonly id: ChunkId; readonly data: Uint8Array }[]): Buffer[] {
     const blocks: Buffer[] = []
+    for (const { id } of chunks) this.#parts.source.chunksSent.add(id)
     while (chunks.length > 0) blocks.push(encodeBlock(chunks.splice(0, this.#random.integer(1, 6))))
     return blocks
   }

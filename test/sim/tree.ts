@@ -29,6 +29,10 @@ export class Tree {
     this.#nextNumber = nextNumber
   }
 
+  static of(names: ReadonlyMap<TreePath, number>, nodes: ReadonlyMap<number, TreeNode>): Tree {
+    return new Tree(names, nodes, Math.max(0, ...nodes.keys()) + 1)
+  }
+
   at(path: TreePath): TreeNode | undefined {
     const number = this.names.get(path)
     return number === undefined ? undefined : this.nodes.get(number)

@@ -1,0 +1,55 @@
+/**
+ * npm run sim -- [--seeds COUNT] [--from SEED] [--seed SEED]
+ *
+ * Runs worlds, one after the other, each decided by its seed. `--seed` runs one and tells all that happens in it.
+ * Exit status: 0 when all promises were kept, 1 when one was broken, 2 for arguments that are not understood.
+ */
+import { parseArgs } from 'node:util'
+import { runWorld } from './world.ts'
+import { Trace } from './trace.ts'
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  const told = argumentsOf()
+  if (told === undefined) return 2
+  const { seeds, from, isVerbose } = told
+  const startedMs = performance.now()
+  let changes = 0
+  let trees = 0
+  for (let seed = from; seed < from + seeds; seed++) {
+    const trace = new Trace({ live: isVerbose ? (line) => console.log(line) : undefined })
+    try {
+      const passed = await runWorld(seed, trace)
+      changes += passed.changes
+      trees += passed.treesCompared
+      if (isVerbose) console.log(JSON.stringify(passed))
+    } catch (error) {
+      if (!isVerbose) console.log(trace.tail())
+      console.log(error)
+      console.log(`\nseed ${seed} failed; see all of it with: npm run sim -- --seed ${seed}`)
+      return 1
+    }
+  }
+  const seconds = (performance.now() - startedMs) / 1000
+  console.log(
+    `${seeds} seeds from ${from}: ${(seeds / seconds).toFixed(1)} seeds/s, ${changes} changes, ${trees} trees compared byte by byte`,
+  )
+  return 0
+}
+
+function argumentsOf(): { readonly seeds: number; readonly from: number; readonly isVerbose: boolean } | undefined {
+  const options = { seeds: { type: 'string' }, from: { type: 'string' }, seed: { type: 'string' } } as const
+  try {
+    const { values } = parseArgs({ options })
+    const from = Number(values.seed ?? values.from ?? 1)
+    const seeds = values.seed === undefined ? Number(values.seeds ?? 100) : 1
+    if (Number.isSafeInteger(from) && Number.isSafeInteger(seeds) && from >= 0 && seeds > 0) {
+      return { seeds, from, isVerbose: values.seed !== undefined }
+    }
+    console.error('seeds are whole numbers')
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+  }
+  return undefined
+}

@@ -1,0 +1,249 @@
+import { createSecretKey } from 'node:crypto'
+import { isCode, TidemarkError } from '../../src/base/errors.ts'
+import { encodeManifest } from '../../src/format/manifest.ts'
+import { lastOf } from '../../src/model/batch.ts'
+import { moment } from '../../src/model/moment.ts'
+import { rootPath } from '../../src/model/path.ts'
+import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
+import type { Id, SourceDefinition } from '../../src/model/source.ts'
+import { Live } from '../../src/vault-server/live.ts'
+import { vaultPort } from '../../src/vault-server/port.ts'
+import { IndexReader } from '../../src/vault/index/index-reader.ts'
+import { IndexWriter } from '../../src/vault/index/index-writer.ts'
+import { memoryLocation } from '../../src/vault/index/schema.ts'
+import type { Limits } from '../../src/vault/limits.ts'
+import type { JournalReader } from '../../src/vault/reader.ts'
+import { createVault, Vault } from '../../src/vault/vault.ts'
+import { ContentReader } from '../../src/vault/views/content-reader.ts'
+import { manifestOf } from '../../src/vault/views/manifest.ts'
+import { View } from '../../src/vault/views/view.ts'
+import { serveConnection } from '../../src/wire/serve.ts'
+import { Life, MachineClock, type Wall } from './clock.ts'
+import { SimulatedDisk } from './disk.ts'
+import { type Machinery, passed } from './machinery.ts'
+import type { History, Line } from './oracle.ts'
+import { restored } from './restored.ts'
+import type { Tree } from './tree.ts'
+
+const vaultKey = createSecretKey(Buffer.alloc(32, 1))
+const indexKey = createSecretKey(Buffer.alloc(32, 2))
+
+interface Protected {
+  readonly definition: SourceDefinition
+  readonly history: History
+  index: IndexWriter
+}
+
+/** The machine of a vault: its disk stays, its programs come and go. */
+export class VaultMachine {
+  readonly name: string
+  readonly disk: SimulatedDisk
+  readonly wall: Wall
+  readonly #machinery: Machinery
+  readonly #limits: Partial<Limits>
+  readonly #agents = new Map<string, Id>()
+  readonly #protected = new Map<Id, Protected>()
+  life: Life
+  /** While it is open. */
+  vault: Vault | undefined
+  #stop = new AbortController()
+
+  constructor(name: string, machinery: Machinery, limits: Partial<Limits>) {
+    this.name = name
+    this.#machinery = machinery
+    this.#limits = limits
+    this.disk = new SimulatedDisk(name, machinery.time, machinery.random.fork(`disk ${name}`), machinery.trace)
+    this.wall = { us: 1_700_000_000_000_000 }
+    this.life = new Life(name, machinery.trace)
+  }
+
+  async create(): Promise<void> {
+    const store = this.disk.store(this.life)
+    await createVault(
+      { store, key: vaultKey, random: this.#machinery.random },
+      { name: this.name, keyOrigin: { from: 'file' } },
+    )
+    await this.#open()
+  }
+
+  async addAgent(machine: string): Promise<Id> {
+    const agent = await this.vault!.registry.addAgent({ name: machine, certificates: [], enrolled: moment(this.wall.us) })
+    this.#agents.set(machine, agent.id)
+    return agent.id
+  }
+
+  async addSource(told: Omit<SourceDefinition, 'id'>, history: History): Promise<SourceDefinition> {
+    const definition = await this.vault!.addSource(told)
+    const index = new IndexWriter(memoryLocation, indexKey)
+    this.#protected.set(definition.id, { definition, history, index })
+    return definition
+  }
+
+  get isUp(): boolean {
+    return this.vault !== undefined
+  }
+
+  /** Starts the program again; it is up some time later. */
+  start(): void {
+    if (this.life.alive) return
+    this.life = new Life(this.name, this.#machinery.trace)
+    this.#open().catch((error: unknown) => this.#machinery.time.fail(error))
+  }
+
+  async #open(): Promise<void> {
+    const { life } = this
+    const { time, random, network, trace, plant } = this.#machinery
+    const clock = new MachineClock(time, life, this.wall)
+    const store = passed(plant.vaultStore, this.disk.store(life))
+    const parts = { store, key: vaultKey, clock, random, cataloguePath: ':memory:', limits: this.#limits }
+    const vault = await untilRoom(clock, () => Vault.open(parts))
+    trace.add(this.name, 'open')
+    for (const damage of vault.damage) throw damage
+    this.#stop = new AbortController()
+    this.vault = vault
+    for (const { definition, history } of this.#protected.values()) {
+      const { durable, cursor } = vault.journal(definition.id).end
+      history.durableLine(durable, cursor)
+      trace.add(this.name, `${definition.name} is durable up to ${durable}`)
+    }
+    const { signal } = this.#stop
+    vault.onDurable(({ source }) => this.#index(life, source))
+    const port = passed(plant.port, vaultPort(vault, new Live(clock), clock))
+    network.listen(this.name, life, (link, from) => {
+      const agent = this.#agents.get(from)!
+      serveConnection(passed(plant.link, link), { agent }, port, clock, signal).then(
+        (end) => trace.add(this.name, `connection of ${from} ${end.how}${'error' in end ? `: ${end.error.message}` : ''}`),
+        (error: unknown) => life.alive && time.fail(error),
+      )
+    })
+    for (const source of this.#protected.keys()) this.#index(life, source)
+  }
+
+  crash({ powerGoes }: { readonly powerGoes: boolean }): void {
+    if (!this.life.alive) return
+    this.life.kill(powerGoes ? 'power cut' : 'killed')
+    this.vault = undefined
+    this.#indexing.clear()
+    this.#machinery.network.died(this.name, powerGoes)
+    if (powerGoes) this.disk.cutPower()
+  }
+
+  /** Ends the program in order. */
+  async close(): Promise<void> {
+    const { vault, life } = this
+    if (vault === undefined) return
+    this.vault = undefined
+    this.#stop.abort(new TidemarkError('interrupted', { message: 'the vault is closing' }))
+    await life.answer(vault[Symbol.asyncDispose]())
+    this.crash({ powerGoes: false })
+  }
+
+  /** Throws the index away: it is built anew from the journal. */
+  reindex(source: Id): void {
+    const kept = this.#protected.get(source)!
+    kept.index = new IndexWriter(memoryLocation, indexKey)
+    this.#indexing.delete(source)
+    this.#index(this.life, source)
+  }
+
+  readonly #indexing = new Map<Id, IndexWriter>()
+
+  /** Brings the index of a source up to what is durable, unless that is being done. */
+  #index(life: Life, source: Id): void {
+    const { index, history } = this.#protected.get(source)!
+    const { vault } = this
+    if (vault === undefined || this.#indexing.get(source) === index) return
+    this.#indexing.set(source, index)
+    const work = async (): Promise<void> => {
+      const journal = this.#journal(vault, source)
+      if (index.indexed === beforeFirst) {
+        const checkpoint = await journal.checkpoint()
+        if (checkpoint) await index.load(checkpoint)
+      }
+      while (index.indexed < vault.journal(source).durable) {
+        for await (const stored of journal.batches(index.indexed)) {
+          if (stored.batch.first !== index.indexed + 1) {
+            throw new Error(`${history.name}: reading after ${index.indexed} begins at ${stored.batch.first}`)
+          }
+          index.apply(stored)
+          if (lastOf(stored.batch) >= vault.journal(source).durable) break
+        }
+        index.commit()
+      }
+      this.#indexing.delete(source)
+    }
+    work().catch((error: unknown) => life.alive && this.#machinery.time.fail(error))
+  }
+
+  #journal(vault: Vault, source: Id): JournalReader {
+    return passed(this.#machinery.plant.journal, vault.journal(source))
+  }
+
+  indexed(source: Id): Sequence {
+    return this.#protected.get(source)!.index.indexed
+  }
+
+  rows(source: Id): IndexReader {
+    const { index } = this.#protected.get(source)!
+    return new IndexReader(index.database, index.sealing)
+  }
+
+  /** The line of history that the journal holds. */
+  line(source: Id): Line {
+    const { durable, cursor } = this.vault!.journal(source).end
+    return this.#protected.get(source)!.history.durableLine(durable, cursor)
+  }
+
+  view(source: Id, at: Sequence): View {
+    const vault = this.vault!
+    const content = new ContentReader(this.#journal(vault, source), passed(this.#machinery.plant.chunks, vault.chunks))
+    return new View({ rows: this.rows(source), content, at })
+  }
+
+  /** The tree after `at`, restored. Undefined when the program dies meanwhile. */
+  async treeAt(source: Id, at: Sequence): Promise<Tree | undefined> {
+    return this.life.answer(restored(this.view(source, at)))
+  }
+
+  /** Reads the whole journal and compares it with what was said. */
+  async expectJournal(source: Id, after: Sequence = beforeFirst): Promise<void> {
+    const vault = this.vault!
+    const { durable } = vault.journal(source)
+    const batches = this.#journal(vault, source).batches(after)
+    const { history } = this.#protected.get(source)!
+    const upTo = async function* () {
+      for await (const { batch } of batches) {
+        yield batch
+        if (lastOf(batch) >= durable) return
+      }
+    }
+    await this.life.answer(history.expectJournal(upTo(), after, durable))
+  }
+
+  /** The tree at `at`, as the agent asks for it; fails as any request to a vault may. */
+  async manifest(source: Id, at: Sequence): Promise<Buffer> {
+    const told = await this.life.answer(this.#manifest(source, at))
+    if (told === undefined) throw new TidemarkError('unreachable', { message: 'the vault is gone' })
+    return told
+  }
+
+  async #manifest(source: Id, at: Sequence): Promise<Buffer> {
+    await this.#machinery.time.until(() => !this.isUp || this.indexed(source) >= at)
+    if (!this.isUp) throw new TidemarkError('unreachable', { message: 'the vault is gone' })
+    const groups: Buffer[] = []
+    for await (const group of encodeManifest(manifestOf(this.view(source, at), [rootPath]))) groups.push(group)
+    return Buffer.concat(groups)
+  }
+}
+
+/** Opening seals what was growing, which needs room. */
+async function untilRoom<T>(clock: MachineClock, open: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await open()
+    } catch (error) {
+      if (!isCode(error, 'vault-full')) throw error
+      await clock.sleep(1000)
+    }
+  }
+}

@@ -1,0 +1,387 @@
+import { isCode, TidemarkError } from '../../src/base/errors.ts'
+import { moment } from '../../src/model/moment.ts'
+import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
+import { defaultPolicy, type Id } from '../../src/model/source.ts'
+import { resolvePoint } from '../../src/vault/views/points.ts'
+import { AgentMachine, type AgentLimits } from './agent-machine.ts'
+import { SimulatedTime } from './clock.ts'
+import { quick, slow } from './disk.ts'
+import type { Machinery, Plant } from './machinery.ts'
+import { SimulatedNetwork } from './network.ts'
+import { Broken, History } from './oracle.ts'
+import { Seeded } from './random.ts'
+import { SimulatedSource } from './source.ts'
+import { Trace } from './trace.ts'
+import { VaultMachine } from './vault-machine.ts'
+
+/** What a finished world has been through. */
+export interface Passed {
+  readonly events: number
+  readonly changes: number
+  readonly faults: number
+  readonly holes: number
+  readonly treesCompared: number
+  readonly virtualMs: number
+}
+
+/** How long the servers are busy and things go wrong, and how long after that all must be well again. */
+const busyMs: readonly [number, number] = [4_000, 30_000]
+const settleMsMax = 240_000
+
+const faultKinds = [
+  'vault killed',
+  'vault loses power',
+  'vault closed and opened',
+  'agent killed',
+  'agent loses power',
+  'agent stopped and started',
+  'line cut',
+  'line cut one way',
+  'connections reset',
+  'line slow',
+  'answers lost',
+  'disk of the vault slow',
+  'disk of the vault full',
+  'clock of the agent set',
+  'clock of the vault set',
+  'index thrown away',
+  'reconciliation',
+] as const
+type FaultKind = (typeof faultKinds)[number]
+
+/** One world, decided by its seed alone. Rejects with what was broken. */
+export async function runWorld(seed: number, trace: Trace, plant: Plant = {}): Promise<Passed> {
+  const time = new SimulatedTime()
+  trace.timedBy(() => time.nowMs)
+  const random = new Seeded(seed)
+  const network = new SimulatedNetwork(time, random.fork('network'), trace)
+  using world = new World({ time, random: random.fork('machines'), network, trace, plant }, random)
+  return await time.run(world.run(), busyMs[1] + settleMsMax + 60_000)
+}
+
+class World implements Disposable {
+  readonly #machinery: Machinery
+  readonly #time: SimulatedTime
+  readonly #random: Seeded
+  readonly #trace: Trace
+  readonly #network: SimulatedNetwork
+  readonly #vault: VaultMachine
+  readonly #kinds: readonly FaultKind[]
+  #agents: readonly AgentMachine[] = []
+  #isBusy = true
+  #faults = 0
+  #treesCompared = 0
+
+  constructor(machinery: Machinery, random: Seeded) {
+    this.#machinery = machinery
+    this.#time = machinery.time
+    this.#trace = machinery.trace
+    this.#network = machinery.network
+    this.#random = random.fork('world')
+    this.#kinds = faultKinds.filter(() => this.#random.chance(0.6))
+    this.#vault = new VaultMachine('vault', machinery, {
+      segmentBytes: this.#random.skewed(1000, 100_000),
+      segmentAgeMs: this.#random.skewed(1000, 100_000),
+      packBytes: this.#random.skewed(1000, 100_000),
+      waitingBytesMax: this.#random.skewed(4000, 200_000),
+      blockCacheBytes: this.#random.skewed(1, 100_000),
+      reserveBytes: 0,
+    })
+  }
+
+  async run(): Promise<Passed> {
+    await this.#build()
+    const busyForMs = this.#random.integer(...busyMs)
+    const parts = [
+      ...this.#sources.map((source) => this.#keepBusy(source)),
+      this.#goWrong(),
+      this.#lookAgainAndAgain(),
+    ]
+    await this.#time.sleep(busyForMs)
+    this.#isBusy = false
+    await Promise.all(parts)
+    await this.#settle()
+    await this.#expectAll('after everything has settled')
+    await this.#expectRefusals()
+    await this.#vault.close()
+    this.#vault.start()
+    await this.#time.until(() => this.#vault.isUp)
+    await this.#expectAll('after closing and opening the vault')
+    if (this.#random.chance(0.3)) await this.#expectDamageTold()
+    const histories = this.#sources.map(({ history }) => history)
+    return {
+      events: this.#time.events,
+      changes: histories.reduce((sum, { last }) => sum + last, 0),
+      faults: this.#faults,
+      holes: histories.reduce((sum, { holes }) => sum + holes, 0),
+      treesCompared: this.#treesCompared,
+      virtualMs: Math.round(this.#time.nowMs),
+    }
+  }
+
+  get #sources(): SimulatedSource[] {
+    return this.#agents.flatMap(({ sources }) => sources)
+  }
+
+  async #build(): Promise<void> {
+    const random = this.#random
+    await this.#vault.create()
+    const agents: AgentMachine[] = []
+    for (let count = random.integer(1, 2); count > 0; count--) {
+      const name = `agent-${count}`
+      const agent = await this.#vault.addAgent(name)
+      const sources: SimulatedSource[] = []
+      const chunksSent = new Set<string>()
+      for (let each = random.integer(1, 3 - count); each > 0; each--) {
+        const label = `files-${count}-${each}`
+        const history = new History(label)
+        const definition = await this.#vault.addSource(
+          { name: label, kind: 'files', agent, paths: ['/'], exclude: [], policy: defaultPolicy, paused: false },
+          history,
+        )
+        sources.push(new SimulatedSource(definition, history, random, this.#trace, chunksSent))
+      }
+      agents.push(new AgentMachine(name, this.#machinery, { vault: this.#vault, sources, limits: this.#agentLimits() }))
+    }
+    this.#agents = agents
+    for (const agent of agents) agent.start()
+  }
+
+  #agentLimits(): AgentLimits {
+    return {
+      spoolBytesMax: this.#random.skewed(2000, 500_000),
+      memoryBytesMax: this.#random.skewed(1000, 200_000),
+    }
+  }
+
+  async #keepBusy(source: SimulatedSource): Promise<void> {
+    const restMs = this.#random.skewed(20, 800)
+    while (this.#isBusy) {
+      for (let steps = this.#random.chance(0.1) ? this.#random.integer(2, 25) : 1; steps > 0; steps--) source.step()
+      await this.#time.sleep(this.#random.integer(1, restMs * 2))
+    }
+  }
+
+  async #goWrong(): Promise<void> {
+    if (this.#kinds.length === 0) return
+    const restMs = this.#random.skewed(200, 8000)
+    while (this.#isBusy) {
+      await this.#time.sleep(this.#random.integer(1, restMs * 2))
+      if (!this.#isBusy) return
+      this.#faults++
+      await this.#letHappen(this.#random.pick(this.#kinds))
+    }
+  }
+
+  async #letHappen(kind: FaultKind): Promise<void> {
+    const random = this.#random
+    const vault = this.#vault
+    const agent = random.pick(this.#agents)
+    const soon = (ms: number, action: () => void): void => void this.#time.after(random.integer(1, ms), action)
+    this.#trace.add('world', kind)
+    switch (kind) {
+      case 'vault killed':
+      case 'vault loses power':
+        vault.crash({ powerGoes: kind === 'vault loses power' })
+        return soon(5000, () => vault.start())
+      case 'vault closed and opened':
+        await vault.close()
+        return soon(3000, () => vault.start())
+      case 'agent killed':
+      case 'agent loses power':
+        agent.crash({ powerGoes: kind === 'agent loses power' })
+        return soon(random.pick([100, 15_000]), () => agent.start())
+      case 'agent stopped and started':
+        await agent.close()
+        return soon(3000, () => agent.start())
+      case 'line cut':
+      case 'line cut one way': {
+        const ways = [
+          [agent.name, vault.name],
+          [vault.name, agent.name],
+        ] as const
+        const cut = kind === 'line cut' ? ways : [random.pick(ways)]
+        for (const [from, to] of cut) this.#network.cut(from, to)
+        return soon(random.pick([1000, 30_000]), () => cut.forEach(([from, to]) => this.#network.heal(from, to)))
+      }
+      case 'connections reset':
+        return this.#network.reset(random.pick([agent.name, vault.name]), 'connection reset')
+      case 'line slow': {
+        const usual = this.#network.quality
+        this.#network.quality = { ...usual, latencyMs: 400, jitterMs: 300, bytesPerMs: 5 }
+        return soon(8000, () => (this.#network.quality = { ...usual, lostAnswerChance: this.#network.quality.lostAnswerChance }))
+      }
+      case 'answers lost':
+        this.#network.quality = { ...this.#network.quality, lostAnswerChance: 0.5 }
+        return soon(10_000, () => (this.#network.quality = { ...this.#network.quality, lostAnswerChance: 0 }))
+      case 'disk of the vault slow':
+        vault.disk.speed = slow
+        return soon(6000, () => (vault.disk.speed = quick))
+      case 'disk of the vault full':
+        vault.disk.capacityBytes = vault.disk.usedBytes + random.integer(0, 2000)
+        return soon(10_000, () => (vault.disk.capacityBytes = plenty))
+      case 'clock of the agent set':
+        agent.wall.us += random.integer(-60, 60) * 1_000_000
+        return
+      case 'clock of the vault set':
+        vault.wall.us += random.integer(-60, 60) * 1_000_000
+        return
+      case 'index thrown away':
+        return vault.reindex(random.pick(this.#sources).definition.id)
+      case 'reconciliation':
+        return random.pick(this.#sources).reconcile()
+      default:
+        return kind satisfies never
+    }
+  }
+
+  /** Compares what the vault gives out, at random points, while everything goes on. */
+  async #lookAgainAndAgain(): Promise<void> {
+    while (this.#isBusy) {
+      await this.#time.sleep(this.#random.integer(100, 4000))
+      for (const agent of this.#agents) this.#expectSpoolWithinLimit(agent)
+      const { id } = this.#random.pick(this.#sources).definition
+      if (!this.#vault.isUp) continue
+      await this.#expectTreeAt(id, this.#randomPoint(id), 'while everything goes on')
+      if (this.#vault.isUp && this.#random.chance(0.3)) await this.#vault.expectJournal(id)
+    }
+  }
+
+  #randomPoint(id: Id): Sequence {
+    return this.#random.integer(0, this.#vault.indexed(id)) as Sequence
+  }
+
+  async #expectTreeAt(id: Id, at: Sequence, told: string): Promise<void> {
+    const line = this.#vault.line(id)
+    const tree = await this.#vault.treeAt(id, at)
+    if (tree === undefined) return
+    line.expectTree(tree, at, told)
+    this.#treesCompared++
+  }
+
+  /** Faults are over: everything has to find together again by itself. */
+  async #settle(): Promise<void> {
+    this.#trace.add('world', 'faults end')
+    const vault = this.#vault
+    vault.disk.speed = quick
+    vault.disk.capacityBytes = plenty
+    this.#network.quality = new SimulatedNetwork(this.#time, this.#random, this.#trace).quality
+    for (const { name } of this.#agents) {
+      this.#network.heal(name, vault.name)
+      this.#network.heal(vault.name, name)
+    }
+    vault.start()
+    for (const agent of this.#agents) agent.start()
+    const giveUpMs = this.#time.nowMs + settleMsMax
+    while (!this.#isSettled()) {
+      if (this.#time.nowMs > giveUpMs) throw new Broken(1, `nothing settled within ${settleMsMax / 1000} s:\n${this.#unsettled()}`)
+      await this.#time.sleep(100)
+    }
+    this.#trace.add('world', 'settled')
+  }
+
+  #isSettled(): boolean {
+    const vault = this.#vault
+    return this.#sources.every((source) => {
+      const { definition, history } = source
+      return (
+        vault.isUp &&
+        history.acknowledged === history.last &&
+        history.last > beforeFirst &&
+        vault.indexed(definition.id) === history.last &&
+        source.behind().length === 0
+      )
+    })
+  }
+
+  #unsettled(): string {
+    const told = this.#sources.map(({ definition: { id, name }, history }) => {
+      const durable = this.#vault.vault?.journal(id).durable ?? 'unknown'
+      return `${name}: said ${history.last}, durable ${durable}, acknowledged ${history.acknowledged}, indexed ${this.#vault.indexed(id)}`
+    })
+    return [...told, ...this.#agents.flatMap((agent) => agent.lastErrors())].join('\n')
+  }
+
+  async #expectAll(told: string): Promise<void> {
+    for (const source of this.#sources) {
+      const { id } = source.definition
+      const line = this.#vault.line(id)
+      if (line.last !== source.history.last) {
+        throw new Broken(1, `${source.history.name}: ${source.history.last} was said, the journal ends at ${line.last} ${told}`)
+      }
+      await this.#vault.expectJournal(id)
+      for (let count = 0; count < 3; count++) await this.#expectTreeAt(id, this.#randomPoint(id), told)
+      await this.#expectTreeAt(id, line.last, told)
+      this.#expectMoments(id, told)
+    }
+  }
+
+  /** A moment means the last change that was not after it. */
+  #expectMoments(id: Id, told: string): void {
+    const line = this.#vault.line(id)
+    for (let count = 0; count < 5; count++) {
+      const near = line.momentAt(this.#random.integer(1, line.last) as Sequence)
+      const wanted = moment(near + this.#random.integer(-1, 1))
+      const expected = line.lastAtMoment(wanted)
+      let found: Sequence = beforeFirst
+      try {
+        found = resolvePoint(this.#vault.rows(id), { kind: 'moment', moment: wanted }).sequence
+      } catch (error) {
+        if (!isCode(error, 'point-unreachable')) throw error
+      }
+      if (found !== expected) throw new Broken(7, `${told}, moment ${wanted} is ${expected}, and was resolved as ${found}`)
+    }
+  }
+
+  #expectSpoolWithinLimit({ name, disks, limits }: AgentMachine): void {
+    for (const disk of disks) {
+      if (disk.usedBytes > limits.spoolBytesMax + spoolSlackBytes) {
+        throw new Broken(4, `${name}: the spool takes ${disk.usedBytes} bytes, and ${limits.spoolBytesMax} are allowed`)
+      }
+    }
+  }
+
+  /** An agent cannot append to the journal of another. */
+  async #expectRefusals(): Promise<void> {
+    const [one, other] = this.#agents
+    if (one === undefined || other === undefined) return
+    const { agent } = one.sources[0]!.definition
+    const { id } = other.sources[0]!.definition
+    try {
+      await this.#vault.vault!.appender(agent, id, new AbortController().signal)
+    } catch (error) {
+      if (isCode(error, 'not-allowed')) return
+      throw error
+    }
+    throw new Broken(5, `${one.name} may append to the journal of ${other.name}`)
+  }
+
+  /** Whatever a flipped bit does, nobody is given wrong bytes: it is the right ones, or an error that names the file. */
+  async #expectDamageTold(): Promise<void> {
+    const { disk } = this.#vault
+    disk.flipBit((name) => name.startsWith('journals/') || name.startsWith('packs/'))
+    for (const { definition } of this.#sources) {
+      const { id } = definition
+      for (let count = 0; count < 3; count++) await this.#orDamageNamed(() => this.#expectTreeAt(id, this.#randomPoint(id), 'with a flipped bit'))
+      await this.#orDamageNamed(() => this.#vault.expectJournal(id))
+    }
+  }
+
+  async #orDamageNamed(look: () => Promise<void>): Promise<void> {
+    try {
+      await look()
+    } catch (error) {
+      const names = [...this.#vault.disk.flipped]
+      const isTold = error instanceof TidemarkError && error.code === 'damaged' && names.some((name) => error.message.includes(name))
+      if (!isTold) throw error
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const agent of this.#agents) agent[Symbol.dispose]()
+  }
+}
+
+const plenty = 1e9
+/** A file header, a seal and the note of what was acknowledged do not count as spooled. */
+const spoolSlackBytes = 2000
