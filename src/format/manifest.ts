@@ -5,11 +5,12 @@ import { readChange, writeChange } from './change.ts'
 import { compressBody, decompressBody } from './compression.ts'
 
 /**
- * A manifest: a tree (or part of one) at one point, told as the changes that make it from nothing: parents before
- * children, children in any order, hard links as `link` to the name told first, the root only if something is known of
- * it. A manifest of part of a tree tells the directories above that part too. A file of more extents than one change
- * may hold, or of much data standing in the changes, is a `put` at its final path, of its final size, with the first
- * extents, followed at once by `patch`es with the others: only the end of a manifest is a state of the tree.
+ * A manifest: a tree (or part of one) at one point, told as the changes that make it from nothing. Parents come before
+ * children, everything below a directory before its next sibling, siblings in ascending order of their names' bytes;
+ * hard links as `link` to the name told first; the root only if something is known of it. A manifest of part of a tree
+ * tells the directories above that part too. A file of more extents than one change may hold, or of much data standing
+ * in the changes, is a `put` at its final path, of its final size, with the first extents, followed at once by `patch`es
+ * with the others: only the end of a manifest is a state of the tree.
  *
  *   repeated: u32 length, compressed body (format/compression.ts) of changes (format/change.ts), at least one
  *   at the end: u32 0. A manifest without that end is cut short.

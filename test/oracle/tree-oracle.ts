@@ -144,7 +144,7 @@ export function applyToOracle(tree: OracleTree, change: Change, chunk: ChunkByte
 }
 
 function nodeOf(attributes: Attributes, content: Content, chunk: ChunkBytes): OracleNode {
-  let bytes = Buffer.alloc(content.type === 'file' ? content.bytes : 0)
+  let bytes: Buffer = Buffer.alloc(content.type === 'file' ? content.bytes : 0)
   let particulars = ''
   if (content.type === 'file') {
     for (const extent of content.extents) bytes = over(bytes, extent.at, bytesOf(extent, chunk))

@@ -245,7 +245,7 @@ export function momentIn(batch: BatchRow, at: number): Moment {
   if (batch.moments === null) return moment(batch.first_moment)
   const reader = new ByteReader(batch.moments)
   let when = batch.first_moment
-  for (let sequence = batch.first; sequence <= at; sequence++) when += reader.varint()
+  for (let next = batch.first; next <= at; next++) when += reader.varint()
   return moment(when)
 }
 

@@ -122,11 +122,23 @@ async function replay(changes: AsyncIterable<Change>, chunks: ReadonlyMap<ChunkI
   return tree
 }
 
+/** Parents first, everything below a directory before its next sibling, siblings ascending. */
+function checkOrder(view: View): void {
+  const paths = [...view.walk(view.find(rootPath))].map(({ path }) => path.split('/'))
+  for (const [index, path] of paths.slice(1).entries()) {
+    const before = paths[index]!
+    const at = path.findIndex((name, place) => name !== before[place])
+    const ascends = at === before.length || before[0] === '' || (before[at] !== undefined && path[at]! > before[at])
+    assert.equal(ascends, true, `${path} after ${before}`)
+  }
+}
+
 async function checkTree(world: World, rows: IndexReader, at: number): Promise<void> {
   const view = viewOf(world, rows, at)
   const expected = tell(world.states[at]!)
   assert.deepEqual(await tellView(view), expected, `the tree at ${at}`)
   assert.deepEqual(tell(await replay(manifestOf(view, [rootPath]), world.chunks)), expected, `the manifest at ${at}`)
+  checkOrder(view)
   const path = world.random.path()
   if (view.lookup(path) === undefined || path === rootPath) return
   const part = await replay(manifestOf(view, [path]), world.chunks)

@@ -13,7 +13,7 @@ import {
 } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } from '../index/index-reader.ts'
-import { directoryType, type NodeType, unpackAttributes } from '../index/packing.ts'
+import { type NodeType, unpackAttributes } from '../index/packing.ts'
 import { rootNode } from '../index/schema.ts'
 import type { ContentReader } from './content-reader.ts'
 
@@ -48,11 +48,9 @@ export interface Found {
   readonly type: NodeType
 }
 
-/** Above this many children the order of a listing is not that of the names. */
-export const sortedChildrenMax = 100_000
-/** More names than can share a tag by accident: a page may end that much early. */
-const sharedTagMax = 16
-const childrenAtOnce = 65_536
+/** Children held at once while they are sorted, twice so many for a while. */
+const sortedAtOnce = 250_000
+const childrenAtOnce = 8_192
 const entriesAtOnce = 1_000
 const piecesAtOnce = 4_096
 
@@ -127,44 +125,55 @@ export class View {
   }
 
   /**
-   * The children of a directory, or the one entry where `path` is something else, some at a time. In ascending order
-   * of their names' bytes as long as there are at most `sortedChildrenMax`; else in an order that stays the same.
-   * Goes on after the name `after`, which must have been listed before.
+   * The children of a directory, or the one entry where `path` is something else, some at a time, ascending by the
+   * bytes of their names. Begins after the name `after` where one is given.
    */
   *list(path: TreePath, after?: BinaryString): Generator<Entry[]> {
     const found = this.find(path)
     if (found.type !== 'directory') return yield [this.entry(found)]
-    const first = this.#childrenFrom(found, -1, sortedChildrenMax + sharedTagMax)
-    if (first.length <= sortedChildrenMax) {
-      const rest = first
-        .filter(({ name }) => after === undefined || name > after)
-        .sort((a, b) => (a.name < b.name ? -1 : 1))
-      return yield* this.#entries(found, rest)
+    let entries: Entry[] = []
+    for (const child of this.#sorted(found, after)) {
+      entries.push(this.entry(foundIn(found, child)))
+      if (entries.length < entriesAtOnce) continue
+      yield entries
+      entries = []
     }
-    const last = after === undefined ? undefined : this.rows.child(found.node, after, this.at)
-    for (const children of this.#pages(found, last?.tag ?? -1)) yield* this.#entries(found, children)
+    if (entries.length > 0) yield entries
   }
 
-  *#entries(parent: Found, children: readonly NamedRow[]): Generator<Entry[]> {
-    for (let start = 0; start < children.length; start += entriesAtOnce) {
-      yield children.slice(start, start + entriesAtOnce).map((child) => this.entry(foundIn(parent, child)))
-    }
-  }
-
-  /** Everything at and below `found`, parents before children; files of a directory in the order they were made. */
+  /** Everything at and below `found`: a directory, then all below it, ascending by name, before its next sibling. */
   *walk(found: Found): Generator<Found> {
     yield found
-    const folders: Found[] = found.type === 'directory' ? [found] : []
-    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      const below: Found[] = []
-      for (const children of this.#pages(folder, -1)) {
-        for (const row of children.sort((a, b) => a.node - b.node)) {
-          const child = foundIn(folder, row)
-          if (row.type === directoryType) below.push(child)
-          yield child
-        }
+    const open: { folder: Found; children: Iterator<Child> }[] = []
+    if (found.type === 'directory') open.push({ folder: found, children: this.#sorted(found) })
+    for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+      const next = top.children.next()
+      if (next.done) {
+        open.pop()
+        continue
       }
-      while (below.length > 0) folders.push(below.pop() as Found)
+      const child = foundIn(top.folder, next.value)
+      yield child
+      if (child.type === 'directory') open.push({ folder: child, children: this.#sorted(child) })
+    }
+  }
+
+  /** Children ascending by name. Of a directory of very many, some of the smallest names at a time are looked for. */
+  *#sorted(folder: Found, after: string = ''): Generator<Child> {
+    let last = after
+    for (;;) {
+      let smallest: Child[] = []
+      let isMore = false
+      for (const { name, node, type } of this.children(folder)) {
+        if (name <= last) continue
+        smallest.push({ name, node, type })
+        if (smallest.length < 2 * sortedAtOnce) continue
+        smallest = smallest.sort(byName).slice(0, sortedAtOnce)
+        isMore = true
+      }
+      yield* smallest.sort(byName)
+      if (!isMore) return
+      last = (smallest.at(-1) as Child).name
     }
   }
 
@@ -249,7 +258,11 @@ export async function* filled(stretches: AsyncIterable<Stretch>): AsyncGenerator
 
 export type NamedRow = Omit<EntryRow, 'name'> & { readonly name: BinaryString }
 
-export const foundIn = (parent: Found, { name, node, type }: NamedRow): Found => ({
+type Child = Pick<NamedRow, 'name' | 'node' | 'type'>
+
+const byName = (a: Child, b: Child): number => (a.name < b.name ? -1 : 1)
+
+export const foundIn = (parent: Found, { name, node, type }: Child): Found => ({
   path: joinPath(parent.path, name),
   node,
   type: typeOf({ type }),

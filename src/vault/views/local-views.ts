@@ -1,0 +1,160 @@
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import { encodeManifest } from '../../format/manifest.ts'
+import { type Moment, moment } from '../../model/moment.ts'
+import { type BinaryString, displayName, rootPath, type TreePath } from '../../model/path.ts'
+import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
+import { type Sequence, sequence } from '../../model/sequence.ts'
+import type { Id } from '../../model/source.ts'
+import type { IndexReader } from '../index/index-reader.ts'
+import { indexFailure } from '../index/sqlite-failure.ts'
+import type { ContentReader } from './content-reader.ts'
+import { type DiffRow, diffViews } from './diff.ts'
+import { type HistoryRow, historyOf } from './history.ts'
+import { manifestOf } from './manifest.ts'
+import { listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
+import type { ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import { verifyView } from './verify.ts'
+import { type Entry, filled, type Found, View } from './view.ts'
+
+/** What views of one source are made of. */
+export interface ViewSource {
+  readonly rows: IndexReader
+  readonly content: ContentReader
+}
+
+/** Answers in this thread, from what is indexed at the time. */
+export class LocalViews implements ViewService {
+  readonly #find: (source: Id) => ViewSource
+  readonly #clock: Clock
+
+  /** `find` is asked anew at each call; throws `not-found` for an unknown source. */
+  constructor(find: (source: Id) => ViewSource, clock: Clock) {
+    this.#find = find
+    this.#clock = clock
+  }
+
+  resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
+    return answer(() => resolvePoint(this.#find(source).rows, parsePoint(point, now)))
+  }
+
+  points(source: Id, request: PointsRequest): Promise<PointRow[]> {
+    return answer(() => listPoints(this.#find(source).rows, request))
+  }
+
+  stat(source: Id, at: Sequence, path: TreePath): Promise<Entry> {
+    return answer(() => this.#view(source, at).stat(path))
+  }
+
+  list(source: Id, at: Sequence, path: TreePath, signal?: AbortSignal, after?: BinaryString): AsyncIterable<Entry[]> {
+    return stream(() => this.#view(source, at).list(path, after), signal)
+  }
+
+  history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow> {
+    return stream(() => historyOf(this.#find(source).rows, path), signal)
+  }
+
+  diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow> {
+    return stream(() => diffViews({ from: this.#view(source, from), to: this.#view(source, to) }, path), signal)
+  }
+
+  manifest(source: Id, at: Sequence, paths: readonly TreePath[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    const wanted = paths.length === 0 ? [rootPath] : paths
+    return stream(() => encodeManifest(manifestOf(this.#view(source, at), wanted)), signal)
+  }
+
+  content(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    offset: number,
+    bytes: number,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    return stream(() => {
+      const view = this.#view(source, at)
+      return readFile(view, view.find(path), offset, offset + bytes)
+    }, signal)
+  }
+
+  read(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    return stream(() => readAll(this.#view(source, at), requests), signal)
+  }
+
+  verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {
+    return stream(() => verifyView(this.#view(source, at), this.#clock), signal)
+  }
+
+  statistics(source: Id): Promise<Statistics> {
+    return answer(() => statisticsOf(this.#find(source).rows))
+  }
+
+  #view(source: Id, at: Sequence): View {
+    return new View({ ...this.#find(source), at })
+  }
+}
+
+async function* readAll(view: View, requests: readonly ReadRequest[]): AsyncGenerator<Buffer> {
+  for (const { path, at, bytes } of requests) {
+    const found = view.find(path)
+    const size = view.version(found.node)?.bytes ?? 0
+    if (at + bytes > size) {
+      throw new TidemarkError('bad-request', {
+        message: `${JSON.stringify(displayName(path))} has ${size} bytes at this point; ${bytes} from ${at} were asked for`,
+        hint: 'ask for the manifest of the same point',
+      })
+    }
+    yield* readFile(view, found, at, at + bytes)
+  }
+}
+
+async function* readFile(view: View, { path, node, type }: Found, start: number, end: number): AsyncGenerator<Buffer> {
+  const version = view.version(node)
+  if (type !== 'file' || version === undefined) {
+    throw new TidemarkError('bad-request', {
+      message: `${JSON.stringify(displayName(path))} is a ${type}, it has no bytes`,
+      hint: 'name a file',
+    })
+  }
+  yield* filled(view.read(version, start, end))
+}
+
+function statisticsOf(rows: IndexReader): Statistics {
+  const state = rows.state()
+  const first = rows.batchAfter(0)
+  const earliest = state.checkpoint > 0 ? state.checkpoint_moment : first?.first_moment
+  return {
+    indexed: sequence(state.indexed),
+    earliest: earliest === undefined ? undefined : moment(earliest),
+    latest: state.indexed === 0 ? undefined : moment(state.moment),
+    changes: state.indexed - state.checkpoint,
+    changedBytes: first === undefined ? 0 : state.bytes_total - first.bytes_total + first.bytes,
+    files: state.files,
+    bytes: state.bytes,
+    misfits: state.misfits,
+  }
+}
+
+async function answer<T>(make: () => T): Promise<T> {
+  try {
+    return make()
+  } catch (error) {
+    throw indexFailure(error)
+  }
+}
+
+/** Begins when it is first asked; looks at the signal before each item. */
+async function* stream<T>(
+  begin: () => Iterable<T> | AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
+  signal?.throwIfAborted()
+  try {
+    for await (const item of begin()) {
+      yield item
+      signal?.throwIfAborted()
+    }
+  } catch (error) {
+    throw indexFailure(error)
+  }
+}

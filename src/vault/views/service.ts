@@ -1,0 +1,81 @@
+import type { Moment } from '../../model/moment.ts'
+import type { BinaryString, TreePath } from '../../model/path.ts'
+import type { RecoveryPoint } from '../../model/recovery-point.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import type { Id } from '../../model/source.ts'
+import type { DiffRow } from './diff.ts'
+import type { HistoryRow } from './history.ts'
+import type { PointRow, PointsRequest } from './points.ts'
+import type { Entry } from './view.ts'
+
+/**
+ * Every question about any moment. The HTTP API, restores and verification ask here and nowhere else; whether the
+ * answer is made in this thread or in another cannot be told.
+ *
+ * A stream ends early, with the signal's reason, when its signal aborts. Errors: `point-unreachable` where a point is
+ * not kept, not indexed yet, or left the window while it was read; `not-found` for a path; `damaged` for bytes.
+ */
+export interface ViewService {
+  /** What a point as a person writes it (model/recovery-point.ts) means now. */
+  resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint>
+  points(source: Id, request: PointsRequest): Promise<PointRow[]>
+  stat(source: Id, at: Sequence, path: TreePath): Promise<Entry>
+  /** Children of a directory ascending by name, or the one entry; begins after the name `after` if one is given. */
+  list(source: Id, at: Sequence, path: TreePath, signal?: AbortSignal, after?: BinaryString): AsyncIterable<Entry[]>
+  history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow>
+  diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow>
+  /** The tree at and below the paths (all of it without any), encoded as in format/manifest.ts. */
+  manifest(source: Id, at: Sequence, paths: readonly TreePath[], signal?: AbortSignal): AsyncIterable<Buffer>
+  /** `bytes` bytes of a file from `offset` on, fewer where it ends. */
+  content(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    offset: number,
+    bytes: number,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer>
+  /**
+   * The bytes of the requests, one after the other. All of them are there: a request that reaches beyond the end of
+   * its file is `bad-request`.
+   */
+  read(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer>
+  /** Reads back and checks every byte of every file. The last event is `done` and tells all that is wrong. */
+  verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent>
+  statistics(source: Id): Promise<Statistics>
+}
+
+export interface ReadRequest {
+  readonly path: TreePath
+  readonly at: number
+  readonly bytes: number
+}
+
+export interface VerifyEvent {
+  readonly done: boolean
+  readonly files: number
+  readonly filesTotal: number
+  readonly bytes: number
+  readonly bytesTotal: number
+  /** In the last event, at most `failuresMax`. */
+  readonly failures: readonly { readonly path: TreePath; readonly message: string }[]
+}
+
+export const failuresMax = 10_000
+
+export interface Statistics {
+  /** Up to where views can be opened. */
+  readonly indexed: Sequence
+  /** Moment of the first point that can be restored; undefined while there is none. */
+  readonly earliest: Moment | undefined
+  readonly latest: Moment | undefined
+  /** Changes kept one by one. */
+  readonly changes: number
+  /** Bytes of content that those brought. */
+  readonly changedBytes: number
+  /** The tree as it is now. A file of several names counts once. */
+  readonly files: number
+  readonly bytes: number
+  /** Changes that made no sense where they stood and were passed over; more than 0 is a fault of a capture. */
+  readonly misfits: number
+}

@@ -1,0 +1,86 @@
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import type { Moment } from '../../model/moment.ts'
+import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import type { Id } from '../../model/source.ts'
+import type { PointRow, PointsRequest } from './points.ts'
+import type { ViewService } from './service.ts'
+
+/** How far the indexes are, as the one who tells them of durable changes knows it. */
+export interface IndexProgress {
+  durable(source: Id): Sequence
+  indexed(source: Id): Sequence
+  /** Resolves once the index holds everything up to `at`; rejects when it cannot, or with the signal's reason. */
+  reached(source: Id, at: Sequence, signal: AbortSignal): Promise<void>
+}
+
+/** Longest time that an answer waits for the index. */
+const waitMsMax = 10_000
+
+/** Views that see what was durable when they were asked for: the question is passed on once the index has come so far. */
+export function waitingViews(views: ViewService, progress: IndexProgress, clock: Clock): ViewService {
+  const reach = async (source: Id, at: Sequence): Promise<boolean> => {
+    if (progress.indexed(source) >= at) return true
+    const stop = new AbortController()
+    const late = clock.sleep(waitMsMax, stop.signal).then(
+      () => stop.abort(),
+      () => undefined,
+    )
+    try {
+      await progress.reached(source, at, stop.signal)
+      return true
+    } catch (error) {
+      if (stop.signal.aborted) return false
+      throw error
+    } finally {
+      stop.abort()
+      await late
+    }
+  }
+  const need = async (source: Id, at: Sequence): Promise<void> => {
+    const known = progress.durable(source)
+    // What is beyond the durable end is refused by the view itself.
+    if (at <= known && !(await reach(source, at))) throw behind(progress.indexed(source), at)
+  }
+  async function* after<T>(source: Id, at: Sequence, begin: () => AsyncIterable<T>): AsyncGenerator<T> {
+    await need(source, at)
+    yield* begin()
+  }
+
+  return {
+    async resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
+      const { kind } = parsePoint(point, now)
+      const durable = progress.durable(source)
+      const isThere = await reach(source, durable)
+      const resolved = await views.resolve(source, point, now)
+      // A moment that the index has not come to might mean a later change.
+      if (!isThere && kind === 'moment' && resolved.sequence >= progress.indexed(source)) {
+        throw behind(progress.indexed(source), durable)
+      }
+      return resolved
+    },
+    async points(source: Id, request: PointsRequest): Promise<PointRow[]> {
+      await reach(source, progress.durable(source))
+      return views.points(source, request)
+    },
+    async stat(source, at, path) {
+      await need(source, at)
+      return views.stat(source, at, path)
+    },
+    list: (source, at, ...rest) => after(source, at, () => views.list(source, at, ...rest)),
+    history: (source, ...rest) => after(source, progress.durable(source), () => views.history(source, ...rest)),
+    diff: (source, from, to, ...rest) => after(source, to, () => views.diff(source, from, to, ...rest)),
+    manifest: (source, at, ...rest) => after(source, at, () => views.manifest(source, at, ...rest)),
+    content: (source, at, ...rest) => after(source, at, () => views.content(source, at, ...rest)),
+    read: (source, at, ...rest) => after(source, at, () => views.read(source, at, ...rest)),
+    verify: (source, at, ...rest) => after(source, at, () => views.verify(source, at, ...rest)),
+    statistics: (source) => views.statistics(source),
+  }
+}
+
+const behind = (indexed: Sequence, wanted: Sequence): TidemarkError =>
+  new TidemarkError('point-unreachable', {
+    message: `the index has reached change ${indexed}, and ${wanted} is needed`,
+    hint: 'everything up to there is durable; ask again in a moment',
+  })
