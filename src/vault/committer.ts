@@ -191,7 +191,7 @@ export class Committer {
   #firstItems(): TakenItem[] {
     let bytes = 0
     const past = this.#items.findIndex((one) => (bytes += one.bytes) > itemBytesPerRound)
-    return past === -1 ? this.#items : this.#items.slice(0, Math.max(past, 1))
+    return this.#items.slice(0, past === -1 ? undefined : Math.max(past, 1))
   }
 
   #failPacks(error: unknown): void {
