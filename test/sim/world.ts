@@ -92,14 +92,15 @@ class World implements Disposable {
   async run(): Promise<Passed> {
     await this.#build()
     const busyForMs = this.#random.integer(...busyMs)
-    const parts = [
+    const parts = Promise.all([
       ...this.#sources.map((source) => this.#keepBusy(source)),
       this.#goWrong(),
       this.#lookAgainAndAgain(),
-    ]
+    ])
+    parts.catch((error: unknown) => this.#time.fail(error))
     await this.#time.sleep(busyForMs)
     this.#isBusy = false
-    await Promise.all(parts)
+    await parts
     await this.#settle()
     await this.#expectAll('after everything has settled')
     await this.#expectRefusals()
