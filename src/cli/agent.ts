@@ -6,7 +6,6 @@ import { namePattern } from '../model/source.ts'
 import { agentDirectory } from './connect.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { parseAddress } from './vault.ts'
-import { join as joinVault, run as runAgent } from './agent-process.ts'
 
 export function agentCommands(program: Command, parts: Parts): void {
   const agent = program.command('agent').description('the agent: the process on a protected server')
@@ -23,6 +22,7 @@ export function agentCommands(program: Command, parts: Parts): void {
     .action(async (address: string, options: { tokenFile?: string; name?: string; dir?: string }) => {
       const name = options.name ?? hostname()
       if (!namePattern.test(name)) throw new TidemarkError('bad-request', { message: `"${name}" is no name`, hint: 'give one with --name: letters, digits, "-", "_", "."' })
+      const { joinVault } = await import('../agent/identity.ts')
       const joined = await joinVault({ directory: directoryOf(options), ...parseAddress(address, 'the address'), token: tokenOf(options, parts), name }, parts)
       parts.out.write(`this server is now agent "${name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`)
     })
@@ -33,7 +33,8 @@ export function agentCommands(program: Command, parts: Parts): void {
     .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
     .addHelpText('after', `\nExample:\n  tidemark agent run\n${exitStatusHelp}`)
     .action(async (options: { dir?: string }) => {
-      await runAgent(directoryOf(options), { ...parts, tell: (line: string) => void parts.err.write(`${line}\n`) })
+      const { runAgentProcess } = await import('./agent-process.ts')
+      await runAgentProcess(directoryOf(options), { ...parts, tell: (line: string) => void parts.err.write(`${line}\n`) })
     })
 }
 

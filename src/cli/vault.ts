@@ -3,9 +3,6 @@ import { tokenAnswer } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { namePattern } from '../model/source.ts'
 import { formatMoment } from '../model/moment.ts'
-import { initVault } from '../vault-server/init.ts'
-import { reindexVault } from '../vault-server/reindex.ts'
-import { runVault } from '../vault-server/run.ts'
 import { connect, vaultDirectory } from './connect.ts'
 import { formatCount } from './format.ts'
 import { isoToMoment } from './points.ts'
@@ -15,6 +12,7 @@ import { duration } from './protect.ts'
 const collect = (value: string, before: string[]): string[] => [...before, value]
 export const defaultListen = '127.0.0.1:7433'
 
+// What serves is loaded only when it is needed: most commands are short.
 export function vaultCommands(program: Command, parts: Parts): void {
   const vault = program.command('vault').description('the vault: the place in another town that keeps the journals')
   const directoryOf = ({ dir }: { dir?: string }): string => dir ?? vaultDirectory(parts)
@@ -31,6 +29,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .addHelpText('after', `\nExample:\n  tidemark vault init --name county --address vault.county.example --key-file /etc/tidemark/vault.key\n${exitStatusHelp}`)
     .action(async (options: { dir?: string; name: string; address: string[]; keyFile?: string; passphraseFile?: string }) => {
       if (!namePattern.test(options.name)) throw new TidemarkError('bad-request', { message: `"${options.name}" is no name`, hint: 'use letters, digits, "-", "_", "."' })
+      const { initVault } = await import('../vault-server/init.ts')
       const made = await initVault({ ...options, directory: directoryOf(options), addresses: options.address }, parts)
       parts.out.write(`vault "${options.name}" created in ${made.directory}\n`)
       parts.out.write(`  key: ${made.key}. Keep a copy of it elsewhere: without it nothing in the vault can ever be read.\n`)
@@ -44,6 +43,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .option('--listen <host:port>', 'where agents connect; nothing listens beyond loopback until told here', defaultListen)
     .addHelpText('after', `\nExample:\n  tidemark vault run --listen 0.0.0.0:7433\n${exitStatusHelp}`)
     .action(async (options: { dir?: string; listen: string }) => {
+      const { runVault } = await import('../vault-server/run.ts')
       await runVault({ directory: directoryOf(options), ...parseAddress(options.listen, '--listen') }, { ...parts, tell }, parts.signal)
     })
 
@@ -69,6 +69,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .option('--json', 'one JSON object')
     .addHelpText('after', `\nExample:\n  tidemark vault reindex\n${exitStatusHelp}`)
     .action(async (options: { dir?: string; json?: boolean }) => {
+      const { reindexVault } = await import('../vault-server/reindex.ts')
       const rebuilt = await reindexVault({ directory: directoryOf(options) }, { ...parts, tell }, parts.signal)
       parts.out.write(options.json ? `${JSON.stringify(rebuilt)}\n` : `${formatCount(rebuilt.journals)} journals with ${formatCount(rebuilt.changes)} changes indexed again\n`)
     })

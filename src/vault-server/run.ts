@@ -1,0 +1,115 @@
+import { chmod, mkdir, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { directoryStore } from '../store/directory.ts'
+import { lockDirectory } from '../store/lock.ts'
+import { Vault } from '../vault/vault.ts'
+import { openCredentials, type VaultCredentials } from '../wire/authority.ts'
+import { serveConnection } from '../wire/serve.ts'
+import { listenTls } from '../wire/tls.ts'
+import { certificateNames } from './init.ts'
+import type { Context } from './context.ts'
+import { makeHttp } from './http.ts'
+import { Live } from './live.ts'
+import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaultKey, socketName } from './place.ts'
+import { vaultPort } from './port.ts'
+import { keepRetention } from './retention.ts'
+import { enrolmentRoutes } from './routes/enrolment.ts'
+import { sourceRoutes } from './routes/sources.ts'
+import { viewRoutes } from './routes/views.ts'
+import { Space } from './space.ts'
+import { openDerived } from './derived.ts'
+
+export interface RunRequest {
+  readonly directory: string
+  readonly host: string
+  readonly port: number
+}
+
+export interface RunParts {
+  readonly clock: Clock
+  readonly random: Random
+  /** Told, in a line each, of what the operator would want to find in a log. */
+  readonly tell: (line: string) => void
+}
+
+/** Serves the vault of a directory until `signal` aborts. What was acknowledged is durable however this ends. */
+export async function runVault(request: RunRequest, parts: RunParts, signal: AbortSignal): Promise<void> {
+  const { clock, random, tell } = parts
+  const directory = resolve(request.directory)
+  const settings = await readSettings(directory)
+  using _lock = lockDirectory(directory)
+  const store = await directoryStore(directory)
+  const { key } = await readVaultKey(directory, store)
+  await mkdir(derivedFolder(directory), { recursive: true, mode: 0o700 })
+  await using vault = await Vault.open({ store, key, clock, random, cataloguePath: cataloguePath(directory) })
+  for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`)
+  await using derived = await openDerived(vault, directory, clock)
+  const credentials = await openCredentials(join(directory, credentialsFolder), certificateNames(settings.addresses), parts)
+  const live = new Live(clock)
+  const [dialled] = settings.addresses
+  const context: Context = {
+    vault,
+    views: derived.views,
+    live,
+    space: new Space(store, clock),
+    credentials,
+    address: dialled === undefined ? '' : `${dialled}:${request.port}`,
+    clock,
+    random,
+  }
+  await using http = await serveHttp(context, join(directory, socketName))
+  await using listener = await serveTls(request, parts, context, http.admit, signal)
+  tell(`vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`)
+  await keepRetention(derived, vault, parts, signal)
+}
+
+/** The HTTP API, for the operator on a socket only he can open, and for agents over TLS. */
+async function serveHttp(context: Context, socketPath: string) {
+  const { http, admit } = await makeHttp()
+  enrolmentRoutes(http, context)
+  sourceRoutes(http, context)
+  viewRoutes(http, context)
+  http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
+  await rm(socketPath, { force: true })
+  await http.listen({ path: socketPath })
+  await chmod(socketPath, 0o600)
+  return {
+    admit,
+    [Symbol.asyncDispose]: async () => {
+      await http.close()
+      await rm(socketPath, { force: true })
+    },
+  }
+}
+
+function serveTls(
+  { host, port }: RunRequest,
+  { clock, tell }: RunParts,
+  context: { vault: Vault; live: Live; credentials: VaultCredentials },
+  admit: Awaited<ReturnType<typeof makeHttp>>['admit'],
+  signal: AbortSignal,
+) {
+  const { vault, live, credentials } = context
+  const port_ = vaultPort(vault, live, clock)
+  return listenTls({
+    host,
+    port,
+    credentials,
+    clock,
+    admits: (agent) => vault.registry.agents.some(({ id, revoked }) => id === agent && !revoked),
+    link: async (link, peer) => {
+      try {
+        const end = await serveConnection(link, peer, port_, clock, signal)
+        if (end.how === 'refused' || end.how === 'refused-by-peer') tell(`agent ${vault.registry.agent(peer.agent).name}: ${end.how}: ${end.error.message}`)
+      } catch (error) {
+        tell(`fault while serving an agent: ${messageOf(error)}`)
+        throw error
+      }
+    },
+    http: (socket, peer) => admit(socket, peer ? { kind: 'agent', agent: peer.agent } : { kind: 'stranger' }),
+    refused: (from, reason) => tell(`refused ${from}: ${reason}`),
+  })
+}
