@@ -14,6 +14,8 @@ import { Spool, type SpooledBatch, type SpoolParts } from './spool.ts'
 export const memoryBytesMax = 32 * 1024 * 1024
 /** While more than this (or what the line takes) is held and bulk is among it, the capture is not asked for more. */
 export const bulkBytesMin = 2 * 1024 * 1024
+/** A shorter stop is only a slow batch. */
+const stoppedMsMin = 1000
 /** How often a full backlog looks again whether there is room. */
 const retryMs = 2000
 
@@ -147,6 +149,7 @@ export class Backlog implements AsyncDisposable {
     assert(batch.first === advance(this.end, 1), 'a capture goes on where it was opened, without a gap')
     const { first, last, moment: at, blocks, bytes, bulk } = batch
     const kept: SpooledBatch = { first, last, moment: at, blocks, bytes, bulk }
+    const startedAt = this.#parts.clock.monotonicMs()
     let refused = false
     while (!(await this.#inOrder(() => this.#keep(kept)))) {
       if (this.#failure) throw this.#failure.error
@@ -157,7 +160,8 @@ export class Backlog implements AsyncDisposable {
     this.#isFull = false
     this.#end = { sequence: last, moment: at }
     this.grown.wake()
-    return refused ? { stoppedSince: at } : {}
+    const stoppedMs = this.#parts.clock.monotonicMs() - startedAt
+    return refused && stoppedMs > stoppedMsMin ? { stoppedSince: at } : {}
   }
 
   /** Resolves when the capture should be asked for more. */
