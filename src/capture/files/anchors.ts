@@ -1,0 +1,114 @@
+import { readdirSync } from 'node:fs'
+import { isSystemError } from '../../base/errors.ts'
+import { isWithin, type TreePath } from '../../model/path.ts'
+import type { Catalog, NodeId } from './catalog.ts'
+import type { Filesystems, Look } from './filesystems.ts'
+import { absolute, type ProtectedPaths } from './protected-paths.ts'
+import { type AbsolutePath, filesystemNumberOf, isSameNode, type Stat, systemPath, typeOf } from './stat.ts'
+
+/**
+ * Protected directories, and directories on which other file systems are mounted: what may be gone without anybody
+ * having deleted what is below. An anchor that is missing, or in whose place there is an empty directory now (a mount point
+ * without its mount), has vanished: nothing below it is taken as deleted until it is back.
+ */
+export class Anchors {
+  readonly #catalog: Catalog
+  readonly #filesystems: Filesystems
+  readonly #protected: ProtectedPaths
+  readonly #mounts = new Set<NodeId>()
+  readonly #vanished = new Set<TreePath>()
+
+  constructor(parts: { catalog: Catalog; filesystems: Filesystems; protectedPaths: ProtectedPaths }) {
+    this.#catalog = parts.catalog
+    this.#filesystems = parts.filesystems
+    this.#protected = parts.protectedPaths
+    for (const id of parts.catalog.mountPoints()) this.#mounts.add(id)
+  }
+
+  get vanished(): readonly TreePath[] {
+    return [...this.#vanished]
+  }
+
+  isVanished(path: TreePath): boolean {
+    for (const anchor of this.#vanished) if (isWithin(path, anchor)) return true
+    return false
+  }
+
+  setVanished(path: TreePath): void {
+    this.#vanished.add(path)
+  }
+
+  setReturned(path: TreePath): void {
+    this.#vanished.delete(path)
+  }
+
+  is(path: TreePath): boolean {
+    return this.#protected.is(path) || this.all().includes(path)
+  }
+
+  addMount(id: NodeId): void {
+    this.#mounts.add(id)
+    this.#catalog.addMountPoint(id)
+  }
+
+  /** Whether a directory of this stat in this directory is where a file system is mounted. */
+  isMount(directory: NodeId, stat: Stat): boolean {
+    const above = this.#catalog.node(directory)
+    return above !== undefined && filesystemNumberOf(above.stat) !== filesystemNumberOf(stat)
+  }
+
+  /** The anchors that hold `path`, outermost first, as they stand in the catalog. */
+  all(): TreePath[] {
+    const paths = this.#protected.all.map(({ path }) => path)
+    for (const id of this.#mounts) {
+      const path = this.#catalog.pathOf(id)
+      if (path === undefined) this.#mounts.delete(id)
+      else paths.push(path)
+    }
+    return paths.sort((a, b) => a.length - b.length)
+  }
+
+  /** The outermost anchor that holds `path` and has vanished. */
+  fallenAbove(path: TreePath): TreePath | undefined {
+    return this.all().find((anchor) => isWithin(path, anchor) && this.hasFallen(anchor))
+  }
+
+  hasFallen(anchor: TreePath): boolean {
+    if (anchor === '') return false
+    const look = this.look(anchor)
+    const known = this.#known(anchor)
+    return !this.standsFor(known?.stat, known?.id, look, absolute(anchor))
+  }
+
+  /** Whether what is found in the place of an anchor may be taken for it, changed as it may be. */
+  standsFor(known: Stat | undefined, id: NodeId | undefined, look: Look | undefined, path: AbsolutePath): boolean {
+    if (look === undefined) return false
+    if (known === undefined || id === undefined || isSameNode(known, look.stat)) return true
+    if (typeOf(known) !== 'directory' || !this.#catalog.hasChildren(id)) return true
+    return typeOf(look.stat) === 'directory' && !isEmpty(path)
+  }
+
+  look(anchor: TreePath): Look | undefined {
+    const path = absolute(anchor)
+    return this.#protected.is(anchor) ? this.#filesystems.lookThrough(path) : this.#filesystems.look(path)
+  }
+
+  #known(anchor: TreePath) {
+    let id = 0 as NodeId
+    for (const name of anchor.split('/')) {
+      const child = this.#catalog.child(id, name)
+      if (child === undefined) return undefined
+      id = child.id
+    }
+    return this.#catalog.node(id)
+  }
+}
+
+function isEmpty(path: AbsolutePath): boolean {
+  try {
+    return readdirSync(systemPath(path), 'latin1').every((name) => name === 'lost+found')
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return true
+    throw error
+  }
+}

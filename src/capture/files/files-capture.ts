@@ -1,0 +1,127 @@
+import { Worker } from 'node:worker_threads'
+import { ring } from '../../base/syscalls/wake.ts'
+import type { Moment } from '../../model/moment.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import type { Capture, CaptureOutput, CaptureRequest } from '../capture.ts'
+import { type EngineRequest, type FromEngine, type ToEngine, waitingBytes } from './messages.ts'
+import { type WatchingOptions, watchNames } from './watching.ts'
+
+export interface FilesCaptureOptions {
+  /** Directories of the agent (its spool, its logs) that are never captured. The state directory is left out anyway. */
+  readonly never?: readonly string[]
+  readonly watching?: WatchingOptions
+}
+
+const allWays: WatchingOptions = { allowed: watchNames, unlimitedQueue: true }
+
+/** Begins to capture directory trees of this machine, in a thread of its own. */
+export async function openFilesCapture(request: CaptureRequest, options: FilesCaptureOptions = {}): Promise<Capture> {
+  const { source, stateDirectory, resumeAt, cursor, chunkKey } = request
+  const { never = [], watching = allWays } = options
+  const workerData: EngineRequest = { source, stateDirectory, resumeAt, cursor, chunkKey, never, watching }
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const worker = new Worker(new URL(`./files-worker.${extension}`, import.meta.url), { workerData })
+  const capture = new FilesCapture(worker)
+  await capture.ready
+  return capture
+}
+
+class FilesCapture implements Capture {
+  readonly outputs: AsyncIterable<CaptureOutput>
+  readonly ready: Promise<void>
+  readonly #worker: Worker
+  readonly #queue: CaptureOutput[] = []
+  readonly #ended: Promise<void>
+  #wakeFd: number | undefined
+  #failure: Error | undefined
+  #isEnded = false
+  #arrived: () => void = () => undefined
+
+  constructor(worker: Worker) {
+    this.#worker = worker
+    this.outputs = { [Symbol.asyncIterator]: () => this.#take() }
+    let isReady: () => void
+    let isUnready: (error: Error) => void
+    this.ready = new Promise((resolve, reject) => {
+      isReady = resolve
+      isUnready = reject
+    })
+    this.#ended = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#wakeFd = undefined
+        this.#isEnded = true
+        isUnready(this.#failure ?? new Error('the thread of the capture ended'))
+        this.#arrived()
+        resolve()
+      })
+    })
+    worker.on('error', (error) => (this.#failure ??= error as Error))
+    worker.on('message', (message: FromEngine) => {
+      if (message.kind === 'ready') {
+        this.#wakeFd = message.wakeFd
+        isReady()
+      } else if (message.kind === 'output') {
+        this.#queue.push(message.output)
+        this.#arrived()
+      } else {
+        this.#wakeFd = undefined
+        if (message.kind === 'failed') this.#failure = message.error
+      }
+    })
+  }
+
+  durable(sequence: Sequence): void {
+    this.#tell({ kind: 'durable', sequence })
+  }
+
+  answer(tag: number, missing: readonly boolean[]): void {
+    this.#tell({ kind: 'answer', tag, missing })
+  }
+
+  manifest(path: string, at: Sequence): void {
+    this.#tell({ kind: 'manifest', path, at })
+  }
+
+  line(up: boolean): void {
+    this.#tell({ kind: 'line', up })
+  }
+
+  mark(tag: number, label: string): void {
+    this.#tell({ kind: 'mark', tag, label })
+  }
+
+  reconcile(): void {
+    this.#tell({ kind: 'reconcile' })
+  }
+
+  hole(since: Moment, reason: string): void {
+    this.#tell({ kind: 'hole', since, reason })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#tell({ kind: 'stop' })
+    await this.#ended
+  }
+
+  #tell(message: ToEngine): void {
+    if (this.#wakeFd === undefined) return
+    this.#worker.postMessage(message)
+    ring(this.#wakeFd)
+  }
+
+  async *#take(): AsyncGenerator<CaptureOutput> {
+    for (;;) {
+      const output = this.#queue.shift()
+      if (output !== undefined) {
+        yield output
+        const bytes = waitingBytes(output)
+        if (output.kind === 'batch') this.#tell({ kind: 'taken', bulk: output.bulk, bytes })
+      } else if (this.#isEnded) {
+        if (this.#failure !== undefined) throw this.#failure
+        return
+      } else {
+        await new Promise<void>((resolve) => (this.#arrived = resolve))
+      }
+    }
+  }
+}

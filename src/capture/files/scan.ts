@@ -1,0 +1,213 @@
+import { readdirSync } from 'node:fs'
+import { isSystemError, messageOf } from '../../base/errors.ts'
+import type { SuspectReason } from '../../model/change.ts'
+import { displayName, joinPath, nameOf, parentOf, stagingName, type TreePath } from '../../model/path.ts'
+import type { Anchors } from './anchors.ts'
+import { attributesAt } from './attributes.ts'
+import type { BatchWriter } from './batch-writer.ts'
+import { type Catalog, type ChildRow, type NodeId, rootNode } from './catalog.ts'
+import { reason } from './dirty-set.ts'
+import type { EntryCapture, Outcome, Subject } from './entry-capture.ts'
+import type { Filesystems, Look } from './filesystems.ts'
+import type { Problems } from './problems.ts'
+import { absolute, type ProtectedPaths } from './protected-paths.ts'
+import { changedNsOf, isEqualStat, sizeOf, systemPath, typeOf } from './stat.ts'
+import type { Watching } from './watching.ts'
+
+/** Names that are no longer where they were are looked at last, when what has been renamed has been found elsewhere. */
+const goneMax = 10_000
+
+export interface ScanParts {
+  readonly catalog: Catalog
+  readonly writer: BatchWriter
+  readonly filesystems: Filesystems
+  readonly watching: Watching
+  readonly anchors: Anchors
+  readonly protectedPaths: ProtectedPaths
+  readonly problems: Problems
+  readonly entries: EntryCapture
+  /** Looks after what could not be captured at once. */
+  unsettled(subject: Subject, outcome: Outcome): void
+}
+
+export interface ScanRequest {
+  readonly reason: SuspectReason
+  /** Which protected paths or anchors; all where none is named. */
+  readonly paths: readonly TreePath[]
+  /** Nodes changed at this time or later are read even when their times are as known: what was noticed ended about then. */
+  readonly trustedBeforeNs: bigint
+}
+
+interface Listing {
+  readonly directory: NodeId
+  readonly path: TreePath
+  readonly names: readonly string[]
+  index: number
+  /** What the catalog has here and the names so far were not. */
+  readonly known: Map<string, ChildRow>
+}
+
+/**
+ * Compares everything with the catalog, a slice at a time. Every directory is followed before it is listed, so that
+ * together with the watcher nothing falls between.
+ */
+export class Scan {
+  readonly request: ScanRequest
+  /** Met so far. */
+  entries = 0
+  bytes = 0
+  readonly #parts: ScanParts
+  readonly #starts: TreePath[]
+  readonly #directories: NodeId[] = []
+  readonly #gone: Subject[] = []
+  #listing: Listing | undefined
+
+  constructor(parts: ScanParts, request: ScanRequest) {
+    this.#parts = parts
+    this.request = request
+    this.#starts = [...request.paths].reverse()
+  }
+
+  /** A directory to compare, found while comparing its name. */
+  push(directory: NodeId): void {
+    this.#directories.push(directory)
+  }
+
+  /** Goes on until the end or until `isTime` says so. */
+  step(isTime: () => boolean): 'more' | 'done' {
+    while (!isTime()) {
+      if (this.#listing !== undefined) this.#compareNext(this.#listing)
+      else if (!this.#listNext()) return 'done'
+    }
+    return 'more'
+  }
+
+  #listNext(): boolean {
+    const directory = this.#directories.pop()
+    if (directory !== undefined) {
+      this.#list(directory)
+      return true
+    }
+    const start = this.#starts.pop()
+    if (start !== undefined) {
+      this.#start(start)
+      return true
+    }
+    const gone = this.#gone.pop()
+    if (gone === undefined) return false
+    this.#capture(gone)
+    return true
+  }
+
+  /** Makes the directories above a protected path be in the tree, then begins with the path itself. */
+  #start(path: TreePath): void {
+    if (path === '') return void this.#directories.push(rootNode)
+    const above = this.#parts.protectedPaths.isAbove(parentOf(path)) ? this.#above(parentOf(path)) : this.#idOf(parentOf(path))
+    if (above !== undefined) this.#capture({ directory: above, name: nameOf(path), reasons: reason.entry | reason.below })
+  }
+
+  #above(path: TreePath): NodeId | undefined {
+    if (path === '') return rootNode
+    const parent = this.#above(parentOf(path))
+    const look = this.#parts.filesystems.lookThrough(absolute(path))
+    if (parent === undefined) return undefined
+    const { catalog, writer, watching } = this.#parts
+    const known = catalog.child(parent, nameOf(path))
+    if (look === undefined) return known?.id
+    const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
+    const facts = { stat: look.stat, xattrs, content: undefined }
+    if (known === undefined) {
+      writer.write('bulk', { kind: 'put', path, attributes, content: { type: 'directory' } })
+      const id = catalog.add(parent, nameOf(path), facts)
+      watching.follow(id, absolute(path), look)
+      return id
+    }
+    if (!isEqualStat(known.stat, look.stat)) {
+      writer.write('bulk', { kind: 'attributes', path, attributes })
+      catalog.setFacts(known.id, facts)
+    }
+    watching.follow(known.id, absolute(path), look)
+    return known.id
+  }
+
+  #idOf(path: TreePath): NodeId | undefined {
+    let id: NodeId | undefined = rootNode
+    if (path === '') return id
+    for (const name of path.split('/')) id = id === undefined ? undefined : this.#parts.catalog.child(id, name)?.id
+    return id
+  }
+
+  #list(directory: NodeId): void {
+    const path = this.#parts.catalog.pathOf(directory)
+    if (path === undefined || this.#parts.anchors.isVanished(path)) return
+    const names = listDirectory(path, this.#parts.problems)
+    if (names === undefined) return
+    const known = new Map(this.#parts.catalog.children(directory).map((row) => [row.name, row]))
+    if (directory === rootNode) known.delete(stagingName)
+    this.#listing = { directory, path, names, index: 0, known }
+  }
+
+  #compareNext(listing: Listing): void {
+    const { directory, path, names, known } = listing
+    const name = names[listing.index++]
+    if (name === undefined) {
+      this.#listing = undefined
+      for (const goneName of known.keys()) {
+        const gone = { directory, name: goneName, reasons: reason.entry }
+        if (this.#gone.length < goneMax) this.#gone.push(gone)
+        else this.#capture(gone)
+      }
+      return
+    }
+    const row = known.get(name)
+    known.delete(name)
+    this.entries++
+    const childPath = joinPath(path, name)
+    const subject = { directory, name, reasons: reason.entry | reason.below }
+    let look: Look | undefined
+    try {
+      look = this.#parts.filesystems.look(absolute(childPath))
+    } catch (error) {
+      if (!isSystemError(error, 'EACCES', 'EIO', 'ELOOP', 'ENAMETOOLONG')) throw error
+      // The same happens to the comparison, which tells it.
+      return this.#capture(subject)
+    }
+    if (look === undefined) return row === undefined ? undefined : this.#capture(subject)
+    this.bytes += sizeOf(look.stat)
+    if (row !== undefined && isEqualStat(row.stat, look.stat)) {
+      const isDirectory = typeOf(look.stat) === 'directory'
+      if (!this.#parts.protectedPaths.admits(childPath, isDirectory)) return this.#capture(subject)
+      if (isDirectory) return this.#follow(row.id, childPath, look)
+      if (changedNsOf(look.stat) < this.request.trustedBeforeNs) return
+      return this.#capture({ ...subject, reasons: reason.entry | reason.doubt })
+    }
+    this.#capture(subject)
+  }
+
+  #follow(id: NodeId, path: TreePath, look: Look): void {
+    if (this.#parts.filesystems.isVirtual(look)) return
+    this.#parts.watching.follow(id, absolute(path), look)
+    this.#directories.push(id)
+  }
+
+  #capture(subject: Subject): void {
+    const outcome = this.#parts.entries.capture(subject, 'bulk')
+    if (outcome !== 'done') this.#parts.unsettled(subject, outcome)
+  }
+}
+
+/** The names in a directory as binary strings; undefined where it cannot be listed, told as a problem unless it is gone. */
+export function listDirectory(path: TreePath, problems: Problems): string[] | undefined {
+  try {
+    return readdirSync(systemPath(absolute(path)), 'latin1')
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'ENOTDIR', 'ESTALE')) return undefined
+    if (!isSystemError(error, 'EACCES', 'EPERM', 'EIO', 'ETIMEDOUT', 'EUCLEAN')) throw error
+    problems.set(`below ${path}`, {
+      code: 'unreadable',
+      message: `the directory /${displayName(path)} cannot be listed: ${messageOf(error)}; what is known of it stands`,
+      hint: 'let the agent read it, or exclude it',
+    })
+    return undefined
+  }
+}

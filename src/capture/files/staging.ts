@@ -1,0 +1,51 @@
+import { joinPath, stagingName, type TreePath } from '../../model/path.ts'
+import type { Attributes } from '../../model/change.ts'
+import type { BatchWriter, Lane } from './batch-writer.ts'
+import { type Catalog, type NodeId, rootNode } from './catalog.ts'
+import { unprovenStat } from './stat.ts'
+
+/** A free name in the staging directory. */
+export interface StagingPlace {
+  readonly parent: NodeId
+  readonly name: string
+  readonly path: TreePath
+}
+
+const attributes: Attributes = { mode: 0o700, uid: 0, gid: 0, modifiedNs: 0n, xattrs: [] }
+
+/** The directory of the vault's tree in which things are built that are not whole yet. Nothing of it is on disk. */
+export class Staging {
+  readonly #catalog: Catalog
+  readonly #writer: BatchWriter
+  #count = 0
+
+  constructor(parts: { catalog: Catalog; writer: BatchWriter }) {
+    this.#catalog = parts.catalog
+    this.#writer = parts.writer
+  }
+
+  place(lane: Lane): StagingPlace {
+    const name = String(++this.#count)
+    return { parent: this.#directory(lane), name, path: joinPath(stagingName as TreePath, name) }
+  }
+
+  /** What an earlier session left is of no use. */
+  clear(): void {
+    if (this.#catalog.child(rootNode, stagingName) === undefined) return
+    this.#writer.write('bulk', { kind: 'remove', path: stagingName as TreePath })
+    this.#catalog.remove(rootNode, stagingName)
+  }
+
+  #directory(lane: Lane): NodeId {
+    const known = this.#catalog.child(rootNode, stagingName)
+    if (known !== undefined) return known.id
+    this.#writer.write(lane, {
+      kind: 'put',
+      path: stagingName as TreePath,
+      attributes,
+      content: { type: 'directory' },
+    })
+    const stat = unprovenStat({ type: 'directory', mode: attributes.mode, uid: 0, gid: 0, modifiedNs: 0n, size: 0 })
+    return this.#catalog.add(rootNode, stagingName, { stat, xattrs: undefined, content: undefined })
+  }
+}

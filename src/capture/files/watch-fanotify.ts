@@ -1,0 +1,110 @@
+import { Fanotify } from '../../base/syscalls/fanotify.ts'
+import { type FanotifyEvent, fanotifyMask } from '../../base/syscalls/fanotify-events.ts'
+import type { HandleKey } from '../../base/syscalls/handle.ts'
+import type { NodeId } from './catalog.ts'
+import { reason } from './dirty-set.ts'
+import type { AbsolutePath } from './stat.ts'
+import type { Noticed, Watch } from './watch.ts'
+
+const handleBytesAt = 16
+const handleTypeAt = 12
+/** Types of handles that begin with the inode: ext2 to ext4 and many others, and XFS (linux/exportfs.h). */
+const inode32 = 1
+const inode64 = 0x81
+
+/**
+ * Whole file systems, by fanotify. Events of directories that are not followed are dropped; those from before `follow`
+ * are not missed, since the directory is listed after it.
+ */
+export class FanotifyWatch implements Watch {
+  readonly name = 'fanotify'
+  readonly #group: Fanotify
+  readonly #directories = new Map<HandleKey, NodeId>()
+  readonly #handles = new Map<NodeId, HandleKey>()
+
+  constructor(options: { unlimitedQueue: boolean }) {
+    this.#group = new Fanotify(options)
+  }
+
+  get fd(): number {
+    return this.#group.fd
+  }
+
+  /** Has to be called for a file system before a directory on it is followed. */
+  addFilesystem(path: AbsolutePath): void {
+    this.#group.watchFilesystem(path)
+  }
+
+  follow(directory: NodeId, _path: AbsolutePath, handle: HandleKey | undefined): boolean {
+    if (handle === undefined) return false
+    this.forget(directory)
+    this.#directories.set(handle, directory)
+    this.#handles.set(directory, handle)
+    return true
+  }
+
+  forget(directory: NodeId): void {
+    const handle = this.#handles.get(directory)
+    if (handle === undefined) return
+    this.#handles.delete(directory)
+    if (this.#directories.get(handle) === directory) this.#directories.delete(handle)
+  }
+
+  drain(noticed: Noticed): void {
+    for (;;) {
+      const events = this.#group.read()
+      if (events.length === 0) return
+      for (const event of events) this.#tell(event, noticed)
+    }
+  }
+
+  #tell(event: FanotifyEvent, noticed: Noticed): void {
+    switch (event.kind) {
+      case 'overflow':
+        return noticed.lost()
+      case 'object':
+        return tellInode(event.object, noticed)
+      case 'entry': {
+        const directory = this.#directories.get(event.directory)
+        if (directory === undefined) return
+        if (event.name === '.') return noticed.directory(directory)
+        return noticed.entry(directory, event.name, reasonsOf(event.mask), isClosed(event.mask))
+      }
+      case 'rename': {
+        const from = this.#directories.get(event.from.directory)
+        const to = this.#directories.get(event.to.directory)
+        if (from !== undefined && to !== undefined) {
+          return noticed.moved({ directory: from, name: event.from.name }, { directory: to, name: event.to.name })
+        }
+        if (from !== undefined) noticed.entry(from, event.from.name, reason.entry, true)
+        if (to !== undefined) noticed.entry(to, event.to.name, reason.entry | reason.content | reason.below, true)
+        return
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#group[Symbol.dispose]()
+  }
+}
+
+function reasonsOf(mask: number): number {
+  let reasons = 0
+  if ((mask & (fanotifyMask.modify | fanotifyMask.closeWrite)) !== 0) reasons |= reason.content
+  if ((mask & fanotifyMask.attributes) !== 0) reasons |= reason.attributes
+  if ((mask & (fanotifyMask.create | fanotifyMask.delete)) !== 0) reasons |= reason.entry
+  return reasons
+}
+
+/** A file that was made or written, and not closed since, is likely to be written further. */
+function isClosed(mask: number): boolean {
+  if ((mask & fanotifyMask.onDirectory) !== 0 || (mask & fanotifyMask.closeWrite) !== 0) return true
+  return (mask & (fanotifyMask.modify | fanotifyMask.create)) === 0
+}
+
+function tellInode(object: HandleKey, noticed: Noticed): void {
+  const bytes = Buffer.from(object, 'latin1')
+  const type = bytes.readUInt32LE(handleTypeAt)
+  if (type === inode32) noticed.inode(BigInt(bytes.readUInt32LE(handleBytesAt)))
+  else if (type === inode64) noticed.inode(bytes.readBigUInt64LE(handleBytesAt))
+}

@@ -1,0 +1,116 @@
+import { isSystemError } from '../../base/errors.ts'
+import { Inotify } from '../../base/syscalls/inotify.ts'
+import { type InotifyEvent, inotifyMask } from '../../base/syscalls/inotify-events.ts'
+import type { NodeId } from './catalog.ts'
+import { reason } from './dirty-set.ts'
+import type { AbsolutePath } from './stat.ts'
+import type { Noticed, Watch } from './watch.ts'
+
+/**
+ * Every directory by itself, by inotify: for users who are not root and file systems that fanotify cannot follow. A
+ * watch stays with its directory through renames.
+ */
+export class InotifyWatch implements Watch {
+  readonly name = 'inotify'
+  readonly #inotify = new Inotify()
+  readonly #directories = new Map<number, NodeId>()
+  readonly #watches = new Map<NodeId, number>()
+  /** First half of a rename whose second half has not been read yet. */
+  #leaving: { cookie: number; directory: NodeId; name: string } | undefined
+  /** Called once each time the limit of watches is met. */
+  readonly #limitReached: () => void
+
+  constructor(limitReached: () => void) {
+    this.#limitReached = limitReached
+  }
+
+  get fd(): number {
+    return this.#inotify.fd
+  }
+
+  follow(directory: NodeId, path: AbsolutePath): boolean {
+    let watch: number
+    try {
+      watch = this.#inotify.watchDirectory(path)
+    } catch (error) {
+      if (isSystemError(error, 'ENOSPC')) this.#limitReached()
+      else if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) throw error
+      return false
+    }
+    const before = this.#watches.get(directory)
+    if (before !== undefined && before !== watch) this.#directories.delete(before)
+    this.#directories.set(watch, directory)
+    this.#watches.set(directory, watch)
+    return true
+  }
+
+  forget(directory: NodeId): void {
+    const watch = this.#watches.get(directory)
+    if (watch === undefined) return
+    this.#watches.delete(directory)
+    if (this.#directories.get(watch) !== directory) return
+    this.#directories.delete(watch)
+    this.#inotify.unwatch(watch)
+  }
+
+  drain(noticed: Noticed): void {
+    for (;;) {
+      const events = this.#inotify.read()
+      if (events.length === 0) break
+      for (const event of events) this.#tell(event, noticed)
+    }
+    this.#left(noticed)
+  }
+
+  #tell(event: InotifyEvent, noticed: Noticed): void {
+    if (event.kind === 'overflow') return noticed.lost()
+    const directory = this.#directories.get(event.watch)
+    if (event.kind === 'ignored') {
+      if (directory === undefined) return
+      this.#directories.delete(event.watch)
+      if (this.#watches.get(directory) === event.watch) this.#watches.delete(directory)
+      return
+    }
+    const leaving = this.#leaving
+    if (leaving !== undefined && (event.mask & inotifyMask.movedTo) !== 0 && event.cookie === leaving.cookie) {
+      this.#leaving = undefined
+      if (directory === undefined || event.name === undefined) {
+        return noticed.entry(leaving.directory, leaving.name, reason.entry, true)
+      }
+      return noticed.moved(leaving, { directory, name: event.name })
+    }
+    this.#left(noticed)
+    if (directory === undefined) return
+    if (event.name === undefined) return noticed.directory(directory)
+    if ((event.mask & inotifyMask.movedFrom) !== 0) {
+      this.#leaving = { cookie: event.cookie, directory, name: event.name }
+      return
+    }
+    noticed.entry(directory, event.name, reasonsOf(event.mask), isClosed(event.mask))
+  }
+
+  /** What left without arriving anywhere we watch has left the tree. */
+  #left(noticed: Noticed): void {
+    if (this.#leaving === undefined) return
+    noticed.entry(this.#leaving.directory, this.#leaving.name, reason.entry, true)
+    this.#leaving = undefined
+  }
+
+  [Symbol.dispose](): void {
+    this.#inotify[Symbol.dispose]()
+  }
+}
+
+function reasonsOf(mask: number): number {
+  let reasons = 0
+  if ((mask & (inotifyMask.modify | inotifyMask.closeWrite)) !== 0) reasons |= reason.content
+  if ((mask & inotifyMask.attributes) !== 0) reasons |= reason.attributes
+  if ((mask & (inotifyMask.create | inotifyMask.delete)) !== 0) reasons |= reason.entry
+  if ((mask & inotifyMask.movedTo) !== 0) reasons |= reason.entry | reason.content | reason.below
+  return reasons
+}
+
+function isClosed(mask: number): boolean {
+  if ((mask & inotifyMask.onDirectory) !== 0 || (mask & inotifyMask.closeWrite) !== 0) return true
+  return (mask & (inotifyMask.modify | inotifyMask.create)) === 0
+}

@@ -1,0 +1,42 @@
+import type { HandleKey } from '../../base/syscalls/handle.ts'
+import type { NodeId } from './catalog.ts'
+import type { AbsolutePath } from './stat.ts'
+
+/** A way to be told where something may have changed. What it tells are hints; the truth is what is read afterwards. */
+export interface Watch extends Disposable {
+  /** As shown to the operator. */
+  readonly name: 'fanotify' | 'inotify' | 'scanning'
+  /** Readable when something is queued; undefined where nothing ever is. */
+  readonly fd: number | undefined
+  /**
+   * From now on what happens to the entries of this directory is told. Called before the directory is listed, so that
+   * nothing falls between. False where that cannot be had: then only scanning finds changes there.
+   */
+  follow(directory: NodeId, path: AbsolutePath, handle: HandleKey | undefined): boolean
+  /** The directory left the tree. */
+  forget(directory: NodeId): void
+  /** Tells everything that is queued. */
+  drain(noticed: Noticed): void
+}
+
+export interface Noticed {
+  /** `reasons` are those of dirty-set.ts; `closed` is false while a file may still be open for writing. */
+  entry(directory: NodeId, name: string, reasons: number, closed: boolean): void
+  /** The directory itself. */
+  directory(directory: NodeId): void
+  moved(from: { directory: NodeId; name: string }, to: { directory: NodeId; name: string }): void
+  /** Some name of the node with this inode. */
+  inode(inode: bigint): void
+  /** Something happened that nobody was told of. */
+  lost(): void
+}
+
+/** For where no events can be had. */
+export const noWatch: Watch = {
+  name: 'scanning',
+  fd: undefined,
+  follow: () => false,
+  forget: () => undefined,
+  drain: () => undefined,
+  [Symbol.dispose]: () => undefined,
+}

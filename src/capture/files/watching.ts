@@ -1,0 +1,108 @@
+import { messageOf } from '../../base/errors.ts'
+import { fanotifyObstacle } from '../../base/syscalls/fanotify.ts'
+import type { NodeId } from './catalog.ts'
+import type { Look, Mounted } from './filesystems.ts'
+import type { Problems } from './problems.ts'
+import { type AbsolutePath, filesystemNumberOf } from './stat.ts'
+import { FanotifyWatch } from './watch-fanotify.ts'
+import { InotifyWatch } from './watch-inotify.ts'
+import { type Noticed, noWatch, type Watch } from './watch.ts'
+
+/** Ways to watch, best first. Tests and operators may leave some out. */
+export type WatchName = Watch['name']
+export const watchNames: readonly WatchName[] = ['fanotify', 'inotify', 'scanning']
+
+export interface WatchingOptions {
+  readonly allowed: readonly WatchName[]
+  /** For tests: false makes the kernel drop events past 16,384. */
+  readonly unlimitedQueue: boolean
+}
+
+/** Chooses for each file system the best way to watch it, and hears all of them. */
+export class Watching implements Disposable {
+  readonly #options: WatchingOptions
+  readonly #problems: Problems
+  readonly #byFilesystem = new Map<number, Watch>()
+  #fanotify: FanotifyWatch | undefined
+  #inotify: InotifyWatch | undefined
+  /** Directories in which only scanning finds changes. */
+  readonly #unfollowed = new Set<NodeId>()
+
+  constructor(options: WatchingOptions, problems: Problems) {
+    this.#options = options
+    this.#problems = problems
+  }
+
+  get fds(): number[] {
+    return [this.#fanotify?.fd, this.#inotify?.fd].filter((fd) => fd !== undefined)
+  }
+
+  /** For the operator: `fanotify`, or `fanotify, inotify`, … */
+  get names(): string {
+    const names = new Set([...this.#byFilesystem.values()].map(({ name }) => name))
+    if (this.#unfollowed.size > 0) names.add('scanning')
+    return watchNames.filter((name) => names.has(name)).join(', ') || 'scanning'
+  }
+
+  /** Whether changes may go unnoticed until a scan. */
+  get hasGaps(): boolean {
+    return this.#unfollowed.size > 0 || [...this.#byFilesystem.values()].includes(noWatch)
+  }
+
+  found(mounted: Mounted, path: AbsolutePath): void {
+    this.#byFilesystem.set(mounted.number, this.#choose(path))
+  }
+
+  follow(directory: NodeId, path: AbsolutePath, look: Look): void {
+    const watch = this.#byFilesystem.get(filesystemNumberOf(look.stat)) ?? noWatch
+    if (watch.follow(directory, path, look.handle)) this.#unfollowed.delete(directory)
+    else if (watch !== noWatch) this.#unfollowed.add(directory)
+  }
+
+  forget(directory: NodeId): void {
+    this.#fanotify?.forget(directory)
+    this.#inotify?.forget(directory)
+    this.#unfollowed.delete(directory)
+  }
+
+  drain(noticed: Noticed): void {
+    this.#fanotify?.drain(noticed)
+    this.#inotify?.drain(noticed)
+  }
+
+  #choose(path: AbsolutePath): Watch {
+    const { allowed, unlimitedQueue } = this.#options
+    if (allowed.includes('fanotify')) {
+      const obstacle = fanotifyObstacle(path)
+      if (obstacle === undefined) {
+        this.#fanotify ??= new FanotifyWatch({ unlimitedQueue })
+        this.#fanotify.addFilesystem(path)
+        return this.#fanotify
+      }
+    }
+    if (allowed.includes('inotify')) {
+      try {
+        return (this.#inotify ??= new InotifyWatch(() => this.#limitReached()))
+      } catch (error) {
+        this.#problems.set('watching', {
+          code: 'watch-limit',
+          message: `changes below ${path} are found only by scanning: ${messageOf(error)}`,
+        })
+      }
+    }
+    return noWatch
+  }
+
+  #limitReached(): void {
+    this.#problems.set('watching', {
+      code: 'watch-limit',
+      message: 'the limit of inotify watches is reached; in the directories beyond it, changes are found only by scanning',
+      hint: 'raise it with "sysctl fs.inotify.max_user_watches=1048576", or run the agent as root',
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#fanotify?.[Symbol.dispose]()
+    this.#inotify?.[Symbol.dispose]()
+  }
+}
