@@ -2,7 +2,7 @@ import { isCode, TidemarkError } from '../base/errors.ts'
 import type { Extent } from '../model/change.ts'
 import { displayName, type TreePath } from '../model/path.ts'
 import type { Entry } from './groups.ts'
-import type { ReadRequest, RestoreOrigin } from './origin.ts'
+import { readPathBytesMax, type ReadRequest, readRequestsMax, type RestoreOrigin } from './origin.ts'
 
 /** Bytes of one group, in the order of `runsOf`: what the vault could not give is zeros, and will not verify. */
 export interface Fetched {
@@ -24,11 +24,34 @@ export async function fetchContent(origin: RestoreOrigin, entries: readonly Entr
     if (entry.kind === 'node') continue
     for (const { at, bytes } of runsOf(entry.extents)) requests.push({ path: entry.path, at, bytes })
   }
-  const bytes = new Uint8Array(requests.reduce((sum, request) => sum + request.bytes, 0))
+  const bytes = new Uint8Array(totalBytes(requests))
   const damage: string[] = []
-  await fill(origin, requests, bytes, damage)
+  let filled = 0
+  for (const some of slices(requests)) {
+    const end = filled + totalBytes(some)
+    await fill(origin, some, bytes.subarray(filled, end), damage)
+    filled = end
+  }
   return { bytes, damage }
 }
+
+/** As many requests at a time as an origin takes. */
+function* slices(requests: readonly ReadRequest[]): Generator<ReadRequest[]> {
+  let slice: ReadRequest[] = []
+  let pathBytes = 0
+  for (const request of requests) {
+    if (slice.length === readRequestsMax || (slice.length > 0 && pathBytes + request.path.length > readPathBytesMax)) {
+      yield slice
+      slice = []
+      pathBytes = 0
+    }
+    slice.push(request)
+    pathBytes += request.path.length
+  }
+  if (slice.length > 0) yield slice
+}
+
+const totalBytes = (requests: readonly ReadRequest[]): number => requests.reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** Neighbouring extents are asked for as one. */
 export function runsOf(extents: readonly Extent[]): Run[] {
@@ -44,7 +67,6 @@ export function runsOf(extents: readonly Extent[]): Run[] {
 
 /** Where the vault finds damage, asks for halves, until what is damaged stands alone. */
 async function fill(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array, damage: string[]): Promise<void> {
-  if (requests.length === 0) return
   try {
     return await fillAtOnce(origin, requests, into)
   } catch (error) {
@@ -55,7 +77,7 @@ async function fill(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8A
       damage.push(error.message)
       return
     }
-    const middle = first.reduce((sum, request) => sum + request.bytes, 0)
+    const middle = totalBytes(first)
     await fill(origin, first, into.subarray(0, middle), damage)
     await fill(origin, second, into.subarray(middle), damage)
   }

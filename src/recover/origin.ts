@@ -14,6 +14,7 @@ export interface RestoreOrigin {
   /**
    * The bytes of the requests, one after the other, in pieces of any size. Where the vault knows some of them to be
    * damaged it throws `damaged`; the others can be had by asking for less at a time. May run several times at once.
+   * At most `readRequestsMax` requests, with paths of together at most `readPathBytesMax` bytes.
    */
   read(requests: readonly ReadRequest[]): AsyncIterable<Uint8Array>
   /** HMAC key of chunk ids: what restored bytes are checked with, end to end. */
@@ -30,3 +31,6 @@ export interface ReadRequest {
   readonly at: number
   readonly bytes: number
 }
+
+export const readRequestsMax = 2048
+export const readPathBytesMax = 256 * 1024
