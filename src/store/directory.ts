@@ -3,13 +3,10 @@ import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { isSystemError, TidemarkError } from '../base/errors.ts'
-import type { GrowingFile, Store, StoredFile, StoreName } from './store.ts'
+import { checkName, type GrowingFile, replacingSuffix, type Store, type StoredFile, type StoreName } from './store.ts'
 
 const fileMode = 0o600
 const folderMode = 0o700
-/** Suffix of the new form of a file that is being replaced; no name of a store may end so. */
-const replacing = '.replacing'
-const nameMax = 512
 /** The system takes at most this many parts in one write. */
 const partsMax = 1024
 
@@ -102,14 +99,14 @@ class DirectoryStore implements Store {
     await this.#makeFolder(path)
     await told('replace', name, async () => {
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
-      const fd = await opened(path + replacing, flags, fileMode)
+      const fd = await opened(path + replacingSuffix, flags, fileMode)
       try {
         await writeAll(fd, [bytes], 0)
         await synced(fd)
       } finally {
         await closed(fd)
       }
-      await rename(path + replacing, path)
+      await rename(path + replacingSuffix, path)
       await this.#syncFolderOf(path)
     })
   }
@@ -136,10 +133,7 @@ class DirectoryStore implements Store {
   }
 
   #path(name: StoreName): string {
-    const whole = name.length <= nameMax && /^[a-z0-9.-]+(\/[a-z0-9.-]+)*$/.test(name)
-    if (!whole || name.endsWith(replacing) || name.split('/').some((part) => part === '.' || part === '..')) {
-      throw new Error(`broken invariant: ${JSON.stringify(name)} is no name of a store`)
-    }
+    checkName(name)
     return join(this.#root, name)
   }
 
@@ -265,7 +259,7 @@ async function namesBelow(folder: string, prefix: string): Promise<string[]> {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       const name = prefix + entry.name
       if (entry.isDirectory()) names.push(...(await namesBelow(join(folder, entry.name), `${name}/`)))
-      else if (entry.isFile() && !name.endsWith(replacing)) names.push(name)
+      else if (entry.isFile() && !name.endsWith(replacingSuffix)) names.push(name)
     }
     return names
   } catch (error) {

@@ -1,5 +1,18 @@
-/** A name within a store: lower-case letters, digits, '.', '-', in folders joined by '/'. */
+import { assert } from '../base/assert.ts'
+
+/** A name within a store: lower-case letters, digits, '.', '-', in folders joined by '/'; it does not end in `.replacing`. */
 export type StoreName = string
+
+const nameBytesMax = 512
+/** Suffix of the new form of a file while it is being replaced. */
+export const replacingSuffix = '.replacing'
+
+/** Keeps what a program computes from leaving the store by its name. */
+export function checkName(name: StoreName): void {
+  const whole = name.length <= nameBytesMax && /^[a-z0-9.-]+(\/[a-z0-9.-]+)*$/.test(name)
+  const dotted = name.split('/').some((part) => part === '.' || part === '..')
+  assert(whole && !dotted && !name.endsWith(replacingSuffix), `${JSON.stringify(name)} is a name of a store`)
+}
 
 export interface StoredFile {
   readonly name: StoreName

@@ -18,7 +18,7 @@ import {
   openTestVault,
   putFile,
   write,
-} from './vault-fixture.ts'
+} from '../../test/support/vault-world.ts'
 import { openChunkReader, openJournalReader } from './vault.ts'
 
 const forever = new AbortController().signal
@@ -38,7 +38,7 @@ test('what was acknowledged is read back after the vault was opened again', asyn
     const contents = Array.from({ length: 20 }, () => randomBytes(20_000))
     const grown: number[] = []
     vault.onDurable(({ durable }) => grown.push(durable))
-    let appender = await vault.append(agent, source, forever)
+    let appender = await vault.appender(agent, source, forever)
     for (const [index, content] of contents.entries()) {
       const { chunks, bytes } = blockOf(vault, content)
       const ids = chunks.map(({ id }) => id)
@@ -63,7 +63,7 @@ test('what was acknowledged is read back after the vault was opened again', asyn
 
     vault = await openTestVault(parts)
     assert.deepEqual(vault.damage, [])
-    appender = await vault.append(agent, source, forever)
+    appender = await vault.appender(agent, source, forever)
     assert.equal(appender.durable, 40)
     assert.equal(Buffer.from(appender.cursor).toString(), 'cursor 40')
     await appender.batch(batchOf(39, [write('log', 0, Buffer.from('x')), write('log', 0, Buffer.from('x'))]))

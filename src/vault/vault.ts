@@ -207,7 +207,7 @@ export class Vault implements AsyncDisposable {
     signal.addEventListener('abort', stop, { once: true })
     try {
       while (!signal.aborted) {
-        yield this.registry.sources.filter((source) => source.agent === agent)
+        yield this.registry.sources.filter((source) => source.agent === agent && source.retired === undefined)
         await changed.promise
         changed = Promise.withResolvers()
       }
@@ -220,7 +220,7 @@ export class Vault implements AsyncDisposable {
    * Opens the journal of a source for appending by its agent. A journal has one appender: one that is open is ended
    * first. `not-allowed`, `not-found`, `damaged`.
    */
-  async append(agent: Id, source: Id, signal: AbortSignal): Promise<JournalAppender> {
+  async appender(agent: Id, source: Id, signal: AbortSignal): Promise<JournalAppender> {
     signal.throwIfAborted()
     const { holder } = this.#allowed(agent, source)
     const journal = this.journal(source)
