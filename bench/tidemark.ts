@@ -1,0 +1,224 @@
+import http from 'node:http'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { PointRow, SourceStatus, VaultStatus } from '../src/api/schemas.ts'
+import { type Finished, pause, run, Service, until } from './command.ts'
+import { freePort, storedBytes } from './place.ts'
+import { type Usage, usageSinceStart, Watched } from './usage.ts'
+
+const mainFile = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+
+export interface TidemarkOptions {
+  /** Leave the CPU profiles of vault and agent there. */
+  readonly profileDirectory?: string | undefined
+}
+
+/** A vault and an agent of this machine, joined over TLS on loopback, driven by the command line and asked over HTTP. */
+export class Tidemark implements AsyncDisposable {
+  readonly home: string
+  readonly #options: TidemarkOptions
+  readonly #port: number
+  readonly #questions = new http.Agent({ keepAlive: true })
+  #vault: Service | undefined
+  #agent: Service | undefined
+
+  private constructor(home: string, port: number, options: TidemarkOptions) {
+    this.home = home
+    this.#port = port
+    this.#options = options
+  }
+
+  static async start(home: string, options: TidemarkOptions = {}): Promise<Tidemark> {
+    mkdirSync(home, { recursive: true })
+    const tidemark = new Tidemark(home, await freePort(), options)
+    await tidemark.command(['vault', 'init', '--name', 'bench'])
+    await tidemark.startVault()
+    await tidemark.command(['agent', 'join', `127.0.0.1:${tidemark.#port}`, '--name', 'server'], {
+      TIDEMARK_TOKEN: await tidemark.token(),
+    })
+    await tidemark.startAgent()
+    return tidemark
+  }
+
+  /** Only a vault: its agents are simulated. */
+  static async startVaultOnly(home: string, options: TidemarkOptions = {}): Promise<Tidemark> {
+    mkdirSync(home, { recursive: true })
+    const tidemark = new Tidemark(home, await freePort(), options)
+    await tidemark.command(['vault', 'init', '--name', 'bench'])
+    await tidemark.startVault()
+    return tidemark
+  }
+
+  get vaultAddress(): { host: string; port: number } {
+    return { host: '127.0.0.1', port: this.#port }
+  }
+
+  async token(): Promise<string> {
+    return ((await this.ask('POST', '/v1/tokens', {})) as { token: string }).token
+  }
+
+  async startVault(): Promise<void> {
+    this.#vault = this.#service('vault', ['vault', 'run', '--listen', `127.0.0.1:${this.#port}`])
+    await this.#answers('vault', this.#vault)
+  }
+
+  async startAgent(): Promise<void> {
+    this.#agent = this.#service('agent', ['agent', 'run'])
+    await this.#answers('agent', this.#agent)
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.#agent?.[Symbol.asyncDispose]()
+    this.#agent = undefined
+  }
+
+  async stopVault(): Promise<void> {
+    await this.#vault?.[Symbol.asyncDispose]()
+    this.#vault = undefined
+  }
+
+  watch(): Watched {
+    return new Watched([this.#vault, this.#agent].flatMap((service) => (service === undefined ? [] : [service.pid])))
+  }
+
+  watchVault(): Watched {
+    return new Watched([(this.#vault as Service).pid])
+  }
+
+  /** All that the agent's process took since its start. */
+  get agentUsage(): Usage {
+    return usageSinceStart((this.#agent as Service).pid)
+  }
+
+  /** Begins to protect, and resolves when the baseline is complete, durable and can be viewed. */
+  async protect(name: string, directory: string): Promise<void> {
+    await this.command(['protect', 'files', directory, '--name', name])
+    await this.untilSettled(name, 0)
+  }
+
+  /**
+   * Until a comparison with the source that began after `sequence` is complete in the journal: the span in which the
+   * tree may be behind is closed by a durable mark. Answered by the vault from what it has indexed.
+   */
+  async untilSettled(name: string, sequence: number): Promise<void> {
+    await until(`${name} to be complete`, async () => {
+      this.#vault?.assertRunning()
+      this.#agent?.assertRunning()
+      const source = await this.source(name)
+      if (source?.state === 'damaged' || source?.state === 'stalled')
+        throw new Error(`${name}: ${JSON.stringify(source)}`)
+      if (source === undefined || source.state !== 'protected' || source.indexed <= sequence) return false
+      const points = await this.points(name)
+      const spans = points.filter((row) => row.kind === 'suspect' && row.sequence > sequence)
+      return spans.length > 0 && spans.every((span) => span.until !== undefined)
+    })
+  }
+
+  async source(name: string): Promise<SourceStatus | undefined> {
+    const status = (await this.ask('GET', '/v1/status')) as VaultStatus
+    return status.sources.find((source) => source.name === name)
+  }
+
+  async points(name: string): Promise<PointRow[]> {
+    return lines<PointRow>(await this.askText('GET', `/v1/sources/${name}/points?limit=200`))
+  }
+
+  async ask(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+    return JSON.parse(await this.askText(method, path, body))
+  }
+
+  /** Over a connection that is kept, so that asking often costs little. */
+  askText(method: 'GET' | 'POST', path: string, body?: unknown): Promise<string> {
+    const content = body === undefined ? undefined : JSON.stringify(body)
+    return new Promise((resolve, reject) => {
+      const request = http.request(
+        {
+          socketPath: join(this.home, 'vault', 'api.sock'),
+          agent: this.#questions,
+          method,
+          path,
+          headers: content === undefined ? {} : { 'content-type': 'application/json' },
+        },
+        (answer) => {
+          const pieces: Buffer[] = []
+          answer.on('data', (piece: Buffer) => pieces.push(piece))
+          answer.on('error', reject)
+          answer.on('end', () => {
+            const text = Buffer.concat(pieces).toString()
+            if (answer.statusCode === 200) resolve(text)
+            else reject(new NotAnswered(`${method} ${path}: ${answer.statusCode} ${text}`, answer.statusCode ?? 0))
+          })
+        },
+      )
+      request.on('error', reject)
+      request.end(content)
+    })
+  }
+
+  command(parameters: readonly string[], environment: Record<string, string> = {}): Promise<Finished> {
+    return run(
+      [
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        mainFile,
+        '--vault',
+        join(this.home, 'vault'),
+        ...parameters,
+      ],
+      {
+        environment: { TIDEMARK_HOME: this.home, ...environment },
+      },
+    )
+  }
+
+  get vaultBytes(): number {
+    return storedBytes(join(this.home, 'vault'))
+  }
+
+  get derivedBytes(): number {
+    return storedBytes(join(this.home, 'vault', 'derived'))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#questions.destroy()
+    await this.stopAgent()
+    await this.stopVault()
+  }
+
+  #service(what: string, parameters: readonly string[]): Service {
+    const { profileDirectory } = this.#options
+    const profile =
+      profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profileDirectory, what)}`]
+    return new Service(
+      [process.execPath, '--disable-warning=ExperimentalWarning', ...profile, mainFile, ...parameters],
+      {
+        environment: { TIDEMARK_HOME: this.home },
+      },
+    )
+  }
+
+  async #answers(what: 'vault' | 'agent', service: Service): Promise<void> {
+    await until(`the ${what}`, () => {
+      service.assertRunning()
+      return existsSync(join(this.home, what, 'api.sock'))
+    })
+    // The socket file comes an instant before the first answer.
+    await pause(20)
+  }
+}
+
+export class NotAnswered extends Error {
+  readonly status: number
+
+  constructor(message: string, status: number) {
+    super(message)
+    this.status = status
+  }
+}
+
+export const lines = <T>(text: string): T[] =>
+  text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T)
