@@ -17,7 +17,11 @@ import { accident, compare, digestTree, Editor, treeBytes } from './editor.ts'
  * Ends with status 0 only if every file came back as the editor had recorded it.
  */
 const { values: options } = parseArgs({
-  options: { files: { type: 'string' }, keep: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
+  options: {
+    files: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h' },
+  },
 })
 const editingMs = 15_000
 const editPauseMs = 12
@@ -26,7 +30,8 @@ const documents = 3000
 const waitMsMax = 100_000
 
 if (options.help) {
-  process.stdout.write(`npm run demo                    protect a directory at work, suffer an accident, restore the moment before it
+  process.stdout
+    .write(`npm run demo                    protect a directory at work, suffer an accident, restore the moment before it
 npm run demo -- --files PATH    protect your own directory and restore it beside itself; no accident
 npm run demo -- --keep          leave everything running and say how to look around
 Exit status: 0 every comparison held, 1 otherwise
@@ -41,7 +46,8 @@ const home = join(place, 'home')
 const environment: NodeJS.ProcessEnv & { TIDEMARK_TOKEN?: string } = { ...process.env, TIDEMARK_HOME: home }
 const running: ChildProcess[] = []
 
-const say = (text: string): void => void process.stdout.write(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${text}\n`)
+const say = (text: string): void =>
+  void process.stdout.write(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${text}\n`)
 const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms))
 
 function start(...parameters: string[]): ChildProcess {
@@ -88,7 +94,8 @@ async function statusOf(name: string): Promise<SourceStatus | undefined> {
   return status.sources.find((source) => source.name === name)
 }
 
-const percentile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+const percentile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 
 async function waitForBaseline(name: string): Promise<void> {
   let told = 0
@@ -96,7 +103,9 @@ async function waitForBaseline(name: string): Promise<void> {
     const status = await statusOf(name)
     if (status?.progress && performance.now() - told > 1000) {
       told = performance.now()
-      say(`baseline: ${formatCount(status.progress.files)} files, ${formatBytes(status.progress.bytes)}, ${formatBytes(status.bytesPerSecond)}/s`)
+      say(
+        `baseline: ${formatCount(status.progress.files)} files, ${formatBytes(status.progress.bytes)}, ${formatBytes(status.bytesPerSecond)}/s`,
+      )
     }
     return status?.state === 'protected'
   })
@@ -109,7 +118,8 @@ async function main(): Promise<number> {
   await run('vault', 'init', '--name', 'demo')
   start('vault', 'run', '--listen', `127.0.0.1:${port}`)
   await until('vault', () => existsSync(join(home, 'vault', 'api.sock')))
-  const token = (JSON.parse(await run('--vault', join(home, 'vault'), 'vault', 'token', '--json')) as { token: string }).token
+  const token = (JSON.parse(await run('--vault', join(home, 'vault'), 'vault', 'token', '--json')) as { token: string })
+    .token
   environment.TIDEMARK_TOKEN = token
   await run('agent', 'join', `127.0.0.1:${port}`, '--name', 'this-server')
   delete environment.TIDEMARK_TOKEN
@@ -140,14 +150,19 @@ async function protectOffice(): Promise<number> {
     sampled = performance.now()
     const status = await statusOf('office')
     if (status?.lagMs !== null && status?.lagMs !== undefined) lags.push(status.lagMs)
-    if (lags.length % 30 === 0) say(`live: ${formatCount(editor.edits)} edits, lag ${formatDurationMs(lags.at(-1) ?? 0)}, ${formatCount(status?.sequence ?? 0)} changes in the vault`)
+    if (lags.length % 30 === 0)
+      say(
+        `live: ${formatCount(editor.edits)} edits, lag ${formatDurationMs(lags.at(-1) ?? 0)}, ${formatCount(status?.sequence ?? 0)} changes in the vault`,
+      )
   }
   await pause(quietMs)
   const before = moment(Math.round(Date.now() * 1000))
   const record = new Map(editor.record)
   await pause(20)
   const damage = accident(office)
-  say(`accident: ${damage.encrypted} files encrypted in place, ${damage.renamed} encrypted and renamed, ${damage.deleted} deleted`)
+  say(
+    `accident: ${damage.encrypted} files encrypted in place, ${damage.renamed} encrypted and renamed, ${damage.deleted} deleted`,
+  )
   await pause(quietMs)
 
   const target = join(place, 'restored')
@@ -158,15 +173,21 @@ async function protectOffice(): Promise<number> {
   const comparison = compare(record, digestTree(join(target, office)))
   const status = await statusOf('office')
   lags.sort((a, b) => a - b)
-  process.stdout.write(`\n${formatTable(['proof', ''], [
-    ['lag measured at the vault, p50', formatDurationMs(percentile(lags, 0.5))],
-    ['lag measured at the vault, p99', formatDurationMs(percentile(lags, 0.99))],
-    ['changes in the journal', formatCount(status?.sequence ?? 0)],
-    ['bytes restored', formatBytes(treeBytes(target))],
-    ['restore time', formatDurationMs(restoreMs)],
-    ['files compared with the editor\'s record', formatCount(comparison.compared)],
-    ['differences', String(comparison.differences.length)],
-  ], [1])}\n`)
+  process.stdout.write(
+    `\n${formatTable(
+      ['proof', ''],
+      [
+        ['lag measured at the vault, p50', formatDurationMs(percentile(lags, 0.5))],
+        ['lag measured at the vault, p99', formatDurationMs(percentile(lags, 0.99))],
+        ['changes in the journal', formatCount(status?.sequence ?? 0)],
+        ['bytes restored', formatBytes(treeBytes(target))],
+        ['restore time', formatDurationMs(restoreMs)],
+        ["files compared with the editor's record", formatCount(comparison.compared)],
+        ['differences', String(comparison.differences.length)],
+      ],
+      [1],
+    )}\n`,
+  )
   for (const difference of comparison.differences.slice(0, 20)) process.stdout.write(`  ${difference}\n`)
   return comparison.differences.length === 0 ? 0 : 1
 }
@@ -181,13 +202,18 @@ async function protectOwn(directory: string): Promise<number> {
   await run('restore', 'own', '--at', 'latest', '--to', target)
   const restoreMs = performance.now() - restoring
   const comparison = compare(digestTree(directory), digestTree(join(target, directory)))
-  process.stdout.write(`\n${formatTable(['proof', ''], [
-    ['changes in the journal', formatCount(status?.sequence ?? 0)],
-    ['restored beside it, in', target],
-    ['restore time', formatDurationMs(restoreMs)],
-    ['files compared', formatCount(comparison.compared)],
-    ['differences', String(comparison.differences.length)],
-  ])}\n`)
+  process.stdout.write(
+    `\n${formatTable(
+      ['proof', ''],
+      [
+        ['changes in the journal', formatCount(status?.sequence ?? 0)],
+        ['restored beside it, in', target],
+        ['restore time', formatDurationMs(restoreMs)],
+        ['files compared', formatCount(comparison.compared)],
+        ['differences', String(comparison.differences.length)],
+      ],
+    )}\n`,
+  )
   for (const difference of comparison.differences.slice(0, 20)) process.stdout.write(`  ${difference}\n`)
   return comparison.differences.length === 0 ? 0 : 1
 }

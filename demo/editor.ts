@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /**
@@ -19,8 +28,10 @@ export class Editor {
 
   /** A first set of documents. */
   fill(count: number): void {
-    for (let number = 0; number < count; number++) this.#write(`office-${number % 20}/document-${number}.txt`, 400 + this.#below(24_000))
-    for (let number = 0; number < 4; number++) this.#write(`archive/scan-${number}.bin`, 4_000_000 + this.#below(4_000_000))
+    for (let number = 0; number < count; number++)
+      this.#write(`office-${number % 20}/document-${number}.txt`, 400 + this.#below(24_000))
+    for (let number = 0; number < 4; number++)
+      this.#write(`archive/scan-${number}.bin`, 4_000_000 + this.#below(4_000_000))
   }
 
   /** One edit, as somebody at a desk makes it. */

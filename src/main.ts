@@ -21,6 +21,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => interrupted.abort(new DOMException(`stopped by ${signal}`, 'AbortError')))
 }
 
+// A pipe that was closed at the other end ("| head") is the end of the output, not a failure.
+process.stdout.on('error', (error) => {
+  if ('code' in error && error.code === 'EPIPE') process.exit(exitStatus.done)
+  throw error
+})
+
 const terminal = (stream: NodeJS.WriteStream): Terminal => ({
   write: (text) => void stream.write(text),
   isTerminal: stream.isTTY,
@@ -48,10 +54,13 @@ const program = new Command('tidemark')
   .option('--agent <directory>', 'speak to the agent of this directory')
   .showHelpAfterError('(--help tells more)')
   .exitOverride()
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Environment: TIDEMARK_HOME holds the directories "vault" and "agent" (default /var/lib/tidemark for root);
              TIDEMARK_SOCKET names the socket to speak to; TIDEMARK_TOKEN the token of "agent join".
-${exitStatusHelp}`)
+${exitStatusHelp}`,
+  )
 
 vaultCommands(program, parts)
 agentCommands(program, parts)
@@ -77,6 +86,5 @@ try {
   else status = tellFailure(error, process.argv.includes('--json'), parts)
 }
 process.exitCode = status
-// A pipe that was closed at the other end ("| head") is the end of the output, not a failure.
-await Promise.race([parts.out.drained(), new Promise((done) => process.stdout.once('error', done))])
+await parts.out.drained()
 process.exit()

@@ -9,7 +9,10 @@ export interface ApiClient {
 }
 
 /** A path of the API with its parameters, those that are undefined left out. */
-export function apiPath(path: string, query: Readonly<Record<string, string | number | readonly string[] | undefined>> = {}): string {
+export function apiPath(
+  path: string,
+  query: Readonly<Record<string, string | number | readonly string[] | undefined>> = {},
+): string {
   const parameters = new URLSearchParams()
   for (const [key, value] of Object.entries(query)) {
     if (value === undefined) continue

@@ -8,7 +8,9 @@ import { namePattern, sourceKinds } from '../model/source.ts'
  */
 
 export const identifier = z.string().regex(/^[0-9a-f]{32}$/)
-export const name = z.string().regex(namePattern, 'letters, digits, "-", "_", "." (1 to 63, beginning with one of the first two)')
+export const name = z
+  .string()
+  .regex(namePattern, 'letters, digits, "-", "_", "." (1 to 63, beginning with one of the first two)')
 export const isoMoment = z.iso.datetime({ precision: 6 }).describe('ISO 8601, UTC, microseconds')
 export const sequenceNumber = z.int().min(0)
 
@@ -47,7 +49,17 @@ export const problem = z.object({ code: z.string(), message: z.string(), hint: z
  * is not connected. `vanished`: the protected path is not there. `stalled`: connected, but nothing gets durable.
  */
 export const sourceState = z.enum([
-  'waiting', 'paused', 'baseline', 'reconciling', 'protected', 'late', 'offline', 'vanished', 'stalled', 'damaged',
+  'waiting',
+  'paused',
+  'baseline',
+  'reconciling',
+  'protected',
+  'late',
+  'offline',
+  'vanished',
+  'stalled',
+  'damaged',
+  'retired',
 ])
 export type SourceState = z.infer<typeof sourceState>
 
@@ -61,7 +73,10 @@ export const sourceStatus = z.object({
   exclude: z.array(z.string()),
   policy,
   state: sourceState,
-  lagMs: z.number().nullable().describe('age of the newest moment up to which everything is durable here; null before the first'),
+  lagMs: z
+    .number()
+    .nullable()
+    .describe('age of the newest moment up to which everything is durable here; null before the first'),
   lagBytes: z.int().describe('captured and not yet durable here, as the agent tells'),
   dirty: z.int().describe('things known to have changed and not captured yet'),
   sequence: sequenceNumber.describe('last durable change'),
@@ -73,7 +88,10 @@ export const sourceStatus = z.object({
   bytesPerSecond: z.number(),
   progress: z
     .object({
-      files: z.int(), filesTotal: z.int(), bytes: z.int(), bytesTotal: z.int(),
+      files: z.int(),
+      filesTotal: z.int(),
+      bytes: z.int(),
+      bytesTotal: z.int(),
       secondsLeft: z.number().nullable(),
     })
     .optional(),
@@ -95,10 +113,20 @@ export const vaultStatus = z.object({
 export type VaultStatus = z.infer<typeof vaultStatus>
 
 export const agentRecord = z.object({
-  id: identifier, name: z.string(), connected: z.boolean(), revoked: z.boolean(), sources: z.array(z.string()),
+  id: identifier,
+  name: z.string(),
+  connected: z.boolean(),
+  revoked: z.boolean(),
+  sources: z.array(z.string()),
 })
 
-export const tokenRequest = z.object({ validMs: z.int().min(60_000).max(30 * 86_400_000).default(3_600_000) })
+export const tokenRequest = z.object({
+  validMs: z
+    .int()
+    .min(60_000)
+    .max(30 * 86_400_000)
+    .default(3_600_000),
+})
 export const tokenAnswer = z.object({ token: z.string(), expires: isoMoment })
 
 export const enrolRequest = z.object({ secret: z.string(), name, csr: z.string() })

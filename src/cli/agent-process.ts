@@ -6,4 +6,5 @@ import type { Parts } from './parts.ts'
 export const runAgentProcess = (
   directory: string,
   { clock, random, signal, tell }: Parts & { tell: (line: string) => void },
-): Promise<void> => runAgent({ directory, captures: { files: (request) => openFilesCapture(request) }, clock, random, tell }, signal)
+): Promise<void> =>
+  runAgent({ directory, captures: { files: (request) => openFilesCapture(request) }, clock, random, tell }, signal)

@@ -14,17 +14,36 @@ export function agentCommands(program: Command, parts: Parts): void {
   agent
     .command('join')
     .argument('<host:port>', "the vault's address")
-    .description('enrol this server with a vault; the token comes from TIDEMARK_TOKEN or a file, never the command line')
+    .description(
+      'enrol this server with a vault; the token comes from TIDEMARK_TOKEN or a file, never the command line',
+    )
     .option('--token-file <file>', 'a file with the token ("-" for standard input)')
     .option('--name <name>', 'what the vault calls this server; default its host name')
     .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
-    .addHelpText('after', `\nExample:\n  TIDEMARK_TOKEN=AbC… tidemark agent join vault.county.example:7433\n${exitStatusHelp}`)
+    .addHelpText(
+      'after',
+      `\nExample:\n  TIDEMARK_TOKEN=AbC… tidemark agent join vault.county.example:7433\n${exitStatusHelp}`,
+    )
     .action(async (address: string, options: { tokenFile?: string; name?: string; dir?: string }) => {
       const name = options.name ?? hostname()
-      if (!namePattern.test(name)) throw new TidemarkError('bad-request', { message: `"${name}" is no name`, hint: 'give one with --name: letters, digits, "-", "_", "."' })
+      if (!namePattern.test(name))
+        throw new TidemarkError('bad-request', {
+          message: `"${name}" is no name`,
+          hint: 'give one with --name: letters, digits, "-", "_", "."',
+        })
       const { joinVault } = await import('../agent/identity.ts')
-      const joined = await joinVault({ directory: directoryOf(options), ...parseAddress(address, 'the address'), token: tokenOf(options, parts), name }, parts)
-      parts.out.write(`this server is now agent "${name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`)
+      const joined = await joinVault(
+        {
+          directory: directoryOf(options),
+          ...parseAddress(address, 'the address'),
+          token: tokenOf(options, parts),
+          name,
+        },
+        parts,
+      )
+      parts.out.write(
+        `this server is now agent "${name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`,
+      )
     })
 
   agent
@@ -34,14 +53,21 @@ export function agentCommands(program: Command, parts: Parts): void {
     .addHelpText('after', `\nExample:\n  tidemark agent run\n${exitStatusHelp}`)
     .action(async (options: { dir?: string }) => {
       const { runAgentProcess } = await import('./agent-process.ts')
-      await runAgentProcess(directoryOf(options), { ...parts, tell: (line: string) => void parts.err.write(`${line}\n`) })
+      await runAgentProcess(directoryOf(options), {
+        ...parts,
+        tell: (line: string) => void parts.err.write(`${line}\n`),
+      })
     })
 }
 
 function tokenOf({ tokenFile }: { tokenFile?: string }, { environment }: Parts): string {
-  const token = tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : readFileSync(tokenFile === '-' ? 0 : tokenFile, 'utf8')
+  const token =
+    tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : readFileSync(tokenFile === '-' ? 0 : tokenFile, 'utf8')
   if (token === undefined || token.trim() === '') {
-    throw new TidemarkError('token-refused', { message: 'no token was given', hint: 'make one with "tidemark vault token" at the vault and set TIDEMARK_TOKEN' })
+    throw new TidemarkError('token-refused', {
+      message: 'no token was given',
+      hint: 'make one with "tidemark vault token" at the vault and set TIDEMARK_TOKEN',
+    })
   }
   return token.trim()
 }

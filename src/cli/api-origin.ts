@@ -6,7 +6,12 @@ import type { ReadRequest, RestoreOrigin } from '../recover/origin.ts'
 import { isoToMoment } from './points.ts'
 
 /** A point of a source's journal, restored over the vault's HTTP API. The point is resolved once and stands still. */
-export async function apiOrigin(client: ApiClient, source: string, at: string, signal: AbortSignal): Promise<RestoreOrigin> {
+export async function apiOrigin(
+  client: ApiClient,
+  source: string,
+  at: string,
+  signal: AbortSignal,
+): Promise<RestoreOrigin> {
   const base = `/v1/sources/${encodeURIComponent(source)}`
   const { chunkKey } = await client.json('GET', '/v1/chunk-key', chunkKeyAnswer)
   const point = await client.json('GET', apiPath(`${base}/point`, { at }), resolvedPoint)
@@ -14,13 +19,33 @@ export async function apiOrigin(client: ApiClient, source: string, at: string, s
   return {
     chunkKey: Buffer.from(chunkKey, 'base64'),
     resolve: async () => ({ at: sequence(point.sequence), moment: isoToMoment(point.moment) }),
-    manifest: (paths) => streamed(() => client.stream('GET', apiPath(`${base}/manifest`, { at: still, pathBytes: paths.map(encodePath) }), undefined, signal)),
-    read: (requests) => streamed(() => client.stream('POST', apiPath(`${base}/read`, { at: still }), { requests: requests.map(encodeRequest) }, signal)),
+    manifest: (paths) =>
+      streamed(() =>
+        client.stream(
+          'GET',
+          apiPath(`${base}/manifest`, { at: still, pathBytes: paths.map(encodePath) }),
+          undefined,
+          signal,
+        ),
+      ),
+    read: (requests) =>
+      streamed(() =>
+        client.stream(
+          'POST',
+          apiPath(`${base}/read`, { at: still }),
+          { requests: requests.map(encodeRequest) },
+          signal,
+        ),
+      ),
   }
 }
 
 const encodePath = (path: TreePath): string => toBuffer(path).toString('base64')
-const encodeRequest = ({ path, at, bytes }: ReadRequest): { path: string; at: number; bytes: number } => ({ path: encodePath(path), at, bytes })
+const encodeRequest = ({ path, at, bytes }: ReadRequest): { path: string; at: number; bytes: number } => ({
+  path: encodePath(path),
+  at,
+  bytes,
+})
 
 async function* streamed(open: () => Promise<AsyncIterable<Uint8Array>>): AsyncGenerator<Uint8Array> {
   yield* await open()

@@ -8,11 +8,16 @@ import type { Parts } from './parts.ts'
 
 /** Where things stand unless told: /var/lib/tidemark for root, else ~/.local/share/tidemark. */
 export function homeDirectory({ environment, isRoot }: Pick<Parts, 'environment' | 'isRoot'>): string {
-  return environment['TIDEMARK_HOME'] ?? (isRoot ? '/var/lib/tidemark' : join(environment['HOME'] ?? '.', '.local/share/tidemark'))
+  return (
+    environment['TIDEMARK_HOME'] ??
+    (isRoot ? '/var/lib/tidemark' : join(environment['HOME'] ?? '.', '.local/share/tidemark'))
+  )
 }
 
-export const vaultDirectory = (parts: Pick<Parts, 'environment' | 'isRoot'>): string => join(homeDirectory(parts), 'vault')
-export const agentDirectory = (parts: Pick<Parts, 'environment' | 'isRoot'>): string => join(homeDirectory(parts), 'agent')
+export const vaultDirectory = (parts: Pick<Parts, 'environment' | 'isRoot'>): string =>
+  join(homeDirectory(parts), 'vault')
+export const agentDirectory = (parts: Pick<Parts, 'environment' | 'isRoot'>): string =>
+  join(homeDirectory(parts), 'agent')
 export const socketName = 'api.sock'
 
 /**

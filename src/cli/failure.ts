@@ -22,7 +22,8 @@ function asTold(error: unknown): { code: string; message: string; hint?: string 
   if (isSystemError(error, 'EACCES', 'EPERM')) {
     return { code: 'failed', message: messageOf(error), hint: 'run the command as a user who may do that' }
   }
-  if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return { code: 'no-space', message: messageOf(error), hint: 'make room and repeat' }
+  if (isSystemError(error, 'ENOSPC', 'EDQUOT'))
+    return { code: 'no-space', message: messageOf(error), hint: 'make room and repeat' }
   if (error instanceof Error && error.name === 'AbortError') return { code: 'interrupted', message: 'interrupted' }
   return { code: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
 }

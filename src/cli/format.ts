@@ -25,7 +25,11 @@ export function formatDurationMs(ms: number): string {
 export const formatCount = (count: number): string => count.toLocaleString('en-US')
 
 /** Columns padded to their widest cell, the given ones to the right; CJK characters count as two columns. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[], right: readonly number[] = []) {
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+) {
   const all = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...all.map((row) => columns(row[column] ?? ''))))
   const line = (row: readonly string[]): string =>
@@ -42,17 +46,30 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
 
 const columns = (text: string): number => {
   let count = 0
-  for (const character of text) count += /[\u1100-\u115f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]/u.test(character) ? 2 : 1
+  for (const character of text)
+    count += /[\u1100-\u115f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]/u.test(
+      character,
+    )
+      ? 2
+      : 1
   return count
 }
 
 const typeLetters: Record<string, string> = {
-  directory: 'd', file: '-', symlink: 'l', fifo: 'p', socket: 's', 'character-device': 'c', 'block-device': 'b',
+  'directory': 'd',
+  'file': '-',
+  'symlink': 'l',
+  'fifo': 'p',
+  'socket': 's',
+  'character-device': 'c',
+  'block-device': 'b',
 }
 
 /** `drwxr-x---`, as ls writes it. */
 export function formatMode(type: string, mode: number): string {
-  const letters = ['r', 'w', 'x', 'r', 'w', 'x', 'r', 'w', 'x'].map((letter, bit) => (mode & (0o400 >> bit) ? letter : '-'))
+  const letters = ['r', 'w', 'x', 'r', 'w', 'x', 'r', 'w', 'x'].map((letter, bit) =>
+    mode & (0o400 >> bit) ? letter : '-',
+  )
   if (mode & 0o4000) letters[2] = letters[2] === 'x' ? 's' : 'S'
   if (mode & 0o2000) letters[5] = letters[5] === 'x' ? 's' : 'S'
   if (mode & 0o1000) letters[8] = letters[8] === 'x' ? 't' : 'T'

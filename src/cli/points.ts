@@ -15,23 +15,37 @@ export function pointsCommand(program: Command, parts: Parts): void {
     .option('--to <point>', 'up to this point')
     .option('--limit <count>', 'at most this many, the newest', '50')
     .option('--json', 'one JSON object a line')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Any moment between two lines can be restored too: activity is shown in spans.
 Examples:
   tidemark points documents --from "2h ago"
   tidemark points documents --from "2026-11-22 14:00" --to "2026-11-22 14:10" --limit 500
-${exitStatusHelp}`)
-    .action(async (source: string, options: { from?: string; to?: string; limit: string; json?: boolean }, command: Command) => {
-      const path = apiPath(`/v1/sources/${encodeURIComponent(source)}/points`, {
-        from: options.from, to: options.to, limit: options.limit,
-      })
-      const rows: PointRow[] = []
-      for await (const row of jsonLines(await connect(command, parts).stream('GET', path, undefined, parts.signal), pointRow)) {
-        if (options.json) parts.out.write(`${JSON.stringify(row)}\n`)
-        else rows.push(row)
-      }
-      if (!options.json) parts.out.write(describePoints(rows))
-    })
+${exitStatusHelp}`,
+    )
+    .action(
+      async (
+        source: string,
+        options: { from?: string; to?: string; limit: string; json?: boolean },
+        command: Command,
+      ) => {
+        const path = apiPath(`/v1/sources/${encodeURIComponent(source)}/points`, {
+          from: options.from,
+          to: options.to,
+          limit: options.limit,
+        })
+        const rows: PointRow[] = []
+        for await (const row of jsonLines(
+          await connect(command, parts).stream('GET', path, undefined, parts.signal),
+          pointRow,
+        )) {
+          if (options.json) parts.out.write(`${JSON.stringify(row)}\n`)
+          else rows.push(row)
+        }
+        if (!options.json) parts.out.write(describePoints(rows))
+      },
+    )
 }
 
 export function markCommand(program: Command, parts: Parts): void {
@@ -41,14 +55,19 @@ export function markCommand(program: Command, parts: Parts): void {
     .argument('<label>', 'what to call this place; "--at mark:LABEL" finds it again')
     .description('name this moment in the journal')
     .option('--json', 'one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Example:
   tidemark mark documents before-upgrade && tidemark restore documents --at mark:before-upgrade --to /srv/check
-${exitStatusHelp}`)
+${exitStatusHelp}`,
+    )
     .action(async (source: string, label: string, options: { json?: boolean }, command: Command) => {
       const path = `/v1/sources/${encodeURIComponent(source)}/marks`
       const answer = await connect(command, parts).json('POST', path, markAnswer, { label })
-      parts.out.write(options.json ? `${JSON.stringify(answer)}\n` : `marked: seq:${answer.sequence} is mark:${label}\n`)
+      parts.out.write(
+        options.json ? `${JSON.stringify(answer)}\n` : `marked: seq:${answer.sequence} is mark:${label}\n`,
+      )
     })
 }
 
@@ -63,7 +82,10 @@ function describePoints(rows: readonly PointRow[]): string {
   return formatTable(
     ['POINT', 'MOMENT', 'UNTIL', 'KIND', 'CHANGES', ''],
     rows.map((row) => [
-      `seq:${row.sequence}`, local(row.moment), row.until === undefined ? '' : local(row.until), row.kind,
+      `seq:${row.sequence}`,
+      local(row.moment),
+      row.until === undefined ? '' : local(row.until),
+      row.kind,
       row.changes === undefined ? '' : formatCount(row.changes),
       [row.label, row.settled ? 'settled' : undefined].filter((word) => word !== undefined).join(' '),
     ]),

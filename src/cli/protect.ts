@@ -6,6 +6,7 @@ import { agentRecord, sourceStatus, type SourceRequest } from '../api/schemas.ts
 import { isSystemError, TidemarkError } from '../base/errors.ts'
 import { parseDurationMs } from '../model/moment.ts'
 import { connect } from './connect.ts'
+import { formatTable } from './format.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 
 interface ProtectOptions {
@@ -33,13 +34,16 @@ export function protectCommand(program: Command, parts: Parts): void {
     .option('--window <duration>', 'how far back every change is kept (30m, 12h, 7d)', '7d')
     .option('--reconcile <duration>', 'time between full comparisons', '1h')
     .option('--lag <duration>', 'lag above which it counts as late', '1m')
-    .option('--on <agent>', "the server to protect, when given at the vault; on a protected server it is that one")
+    .option('--on <agent>', 'the server to protect, when given at the vault; on a protected server it is that one')
     .option('--json', 'one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   tidemark protect files /srv/docs --name documents --window 30d
   tidemark protect files /var/www /etc/nginx --name web-files --system public-web --exclude '*.tmp' --exclude cache/
-${exitStatusHelp}`)
+${exitStatusHelp}`,
+    )
     .action(async (paths: string[], options: ProtectOptions, command: Command) => {
       const request: SourceRequest = {
         name: options.name,
@@ -70,19 +74,32 @@ function existingPath(path: string): string {
     return realpathSync(resolve(path))
   } catch (error) {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
-    throw new TidemarkError('not-found', { message: `${path} does not exist on this server`, hint: 'give the path of a directory or file', cause: error })
+    throw new TidemarkError('not-found', {
+      message: `${path} does not exist on this server`,
+      hint: 'give the path of a directory or file',
+      cause: error,
+    })
   }
 }
 
 export function duration(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   const ms = parseDurationMs(text)
-  if (ms === undefined) throw new TidemarkError('bad-request', { message: `${option} ${text} is no duration`, hint: 'write it as 90s, 15m, 2h or 7d' })
+  if (ms === undefined)
+    throw new TidemarkError('bad-request', {
+      message: `${option} ${text} is no duration`,
+      hint: 'write it as 90s, 15m, 2h or 7d',
+    })
   return ms
 }
 
 export function controlCommands(program: Command, parts: Parts): void {
-  const control = (word: string, description: string, done: string, act: (name: string) => ['POST' | 'DELETE', string]): void => {
+  const control = (
+    word: string,
+    description: string,
+    done: string,
+    act: (name: string) => ['POST' | 'DELETE', string],
+  ): void => {
     program
       .command(word)
       .argument('<source>')
@@ -95,23 +112,41 @@ export function controlCommands(program: Command, parts: Parts): void {
         parts.out.write(options.json ? `${JSON.stringify({ name, done: word })}\n` : `${name} ${done}\n`)
       })
   }
-  control('unprotect', 'end the protection; its history stays restorable for its window', 'is no longer protected', (name) => ['DELETE', `/v1/sources/${name}`])
+  control(
+    'unprotect',
+    'end the protection; its history stays restorable for its window',
+    'is no longer protected',
+    (name) => ['DELETE', `/v1/sources/${name}`],
+  )
   control('pause', 'capture nothing until "resume"', 'is paused', (name) => ['POST', `/v1/sources/${name}/pause`])
   control('resume', 'go on after "pause"', 'goes on', (name) => ['POST', `/v1/sources/${name}/resume`])
-  control('reconcile', 'compare everything with the source now', 'is being compared', (name) => ['POST', `/v1/sources/${name}/reconcile`])
+  control('reconcile', 'compare everything with the source now', 'is being compared', (name) => [
+    'POST',
+    `/v1/sources/${name}/reconcile`,
+  ])
 }
 
 export function agentsCommand(program: Command, parts: Parts): void {
   program
     .command('agents')
-    .description('the enrolled servers')
+    .description('the enrolled servers; with --revoke, admit one no more')
+    .option('--revoke <name>', 'refuse this agent from now on; its journals stay')
     .option('--json', 'one JSON object a line')
-    .addHelpText('after', exitStatusHelp)
-    .action(async (options: { json?: boolean }, command: Command) => {
-      const agents = await connect(command, parts).json('GET', '/v1/agents', z.array(agentRecord))
-      for (const agent of agents) {
-        const state = agent.revoked ? 'revoked' : agent.connected ? 'connected' : 'not connected'
-        parts.out.write(options.json ? `${JSON.stringify(agent)}\n` : `${agent.name}  ${state}  ${agent.sources.join(', ')}\n`)
-      }
+    .addHelpText(
+      'after',
+      `\nExamples:\n  tidemark agents\n  tidemark agents --revoke old-web-server\n${exitStatusHelp}`,
+    )
+    .action(async (options: { json?: boolean; revoke?: string }, command: Command) => {
+      const client = connect(command, parts)
+      if (options.revoke !== undefined)
+        await client.json('POST', `/v1/agents/${encodeURIComponent(options.revoke)}/revoke`, z.unknown())
+      const agents = await client.json('GET', '/v1/agents', z.array(agentRecord))
+      const rows = agents.map(({ name, revoked, connected, sources }) => [
+        name,
+        revoked ? 'revoked' : connected ? 'connected' : 'not connected',
+        sources.join(', '),
+      ])
+      if (options.json) for (const agent of agents) parts.out.write(`${JSON.stringify(agent)}\n`)
+      else parts.out.write(formatTable(['AGENT', 'STATE', 'SOURCES'], rows))
     })
 }

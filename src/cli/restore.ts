@@ -37,13 +37,16 @@ export function restoreCommand(program: Command, parts: Parts): void {
     .option('--dry-run', 'say what would be done and whether there is room; write nothing')
     .option('--resume', 'go on with a restore that did not end')
     .option('--json', 'one JSON object a line: progress, then the receipt')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
 Examples:
   tidemark restore documents --at "2026-11-22 14:03:11.250" --to /srv/restored
   tidemark restore documents --at "10m ago" --path /srv/docs/plans --to /tmp/plans
   tidemark restore --system public-web --at "1h ago" --to /srv/restored
-${exitStatusHelp}`)
+${exitStatusHelp}`,
+    )
     .action(async (source: string | undefined, options: RestoreOptions, command: Command) => {
       const client = connect(command, parts)
       for (const one of await chosen(client, source, options)) await restoreOne(client, one, options, parts)
@@ -57,15 +60,26 @@ interface Chosen {
 }
 
 /** One source as it was asked for, or all of a system at one moment, each in a directory of its own. */
-async function chosen(client: ApiClient, source: string | undefined, { at, to, system }: RestoreOptions): Promise<Chosen[]> {
+async function chosen(
+  client: ApiClient,
+  source: string | undefined,
+  { at, to, system }: RestoreOptions,
+): Promise<Chosen[]> {
   if ((source === undefined) === (system === undefined)) {
-    throw new TidemarkError('bad-request', { message: 'name a source, or a system with --system', hint: '"tidemark status" lists both' })
+    throw new TidemarkError('bad-request', {
+      message: 'name a source, or a system with --system',
+      hint: '"tidemark status" lists both',
+    })
   }
   const target = resolvePath(to)
   if (source !== undefined) return [{ source, at, target }]
   const { sources } = await client.json('GET', '/v1/status', vaultStatus)
   const members = sources.filter((one) => one.system === system)
-  if (members.length === 0) throw new TidemarkError('not-found', { message: `no source belongs to a system "${system}"`, hint: '"tidemark status" lists them' })
+  if (members.length === 0)
+    throw new TidemarkError('not-found', {
+      message: `no source belongs to a system "${system}"`,
+      hint: '"tidemark status" lists them',
+    })
   const moment = at === 'latest' ? sameMoment(members) : at
   return members.map(({ name }) => ({ source: name, at: moment, target: resolvePath(target, name) }))
 }
@@ -74,15 +88,29 @@ async function chosen(client: ApiClient, source: string | undefined, { at, to, s
 function sameMoment(members: readonly SourceStatus[]): string {
   const known = members.map(({ covered, name, moment }) => {
     const latest = covered ?? moment
-    if (latest === null) throw new TidemarkError('point-unreachable', { message: `${name} has no recovery point yet`, hint: 'wait for its baseline' })
+    if (latest === null)
+      throw new TidemarkError('point-unreachable', {
+        message: `${name} has no recovery point yet`,
+        hint: 'wait for its baseline',
+      })
     return latest
   })
   return known.sort()[0] as string
 }
 
-async function restoreOne(client: ApiClient, { source, at, target }: Chosen, options: RestoreOptions, parts: Parts): Promise<void> {
+async function restoreOne(
+  client: ApiClient,
+  { source, at, target }: Chosen,
+  options: RestoreOptions,
+  parts: Parts,
+): Promise<void> {
   const origin = await apiOrigin(client, source, at, parts.signal)
-  const request: RestoreRequest = { source, target, paths: options.path.map(fromAbsolute), resume: options.resume ?? false }
+  const request: RestoreRequest = {
+    source,
+    target,
+    paths: options.path.map(fromAbsolute),
+    resume: options.resume ?? false,
+  }
   if (options.dryRun) {
     const rehearsal = await rehearseRestore(request, origin)
     return parts.out.write(options.json ? `${JSON.stringify(rehearsal)}\n` : describeRehearsal(rehearsal, target))

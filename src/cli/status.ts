@@ -10,15 +10,20 @@ export function statusCommand(program: Command, parts: Parts): void {
   program
     .command('status')
     .argument('[name]', 'one source only')
-    .description('every source: state, lag measured at the vault, throughput, progress, what is wrong and the next step')
+    .description(
+      'every source: state, lag measured at the vault, throughput, progress, what is wrong and the next step',
+    )
     .option('--json', 'one JSON object')
     .option('--watch', 'again every second, until interrupted')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   tidemark status
   tidemark status --watch
   tidemark status documents --json | jq .sources[0].lagMs
-${exitStatusHelp}`)
+${exitStatusHelp}`,
+    )
     .action(async (name: string | undefined, options: { json?: boolean; watch?: boolean }, command: Command) => {
       const client = connect(command, parts)
       do {
@@ -34,19 +39,30 @@ ${exitStatusHelp}`)
 export function describe(status: VaultStatus): string {
   const full = status.stalled ? '  FULL: nothing is acknowledged until there is room' : ''
   const head = `vault ${status.name}: ${formatBytes(status.storedBytes)} stored, ${formatBytes(status.freeBytes)} free${full}\n`
-  if (status.sources.length === 0) return `${head}nothing is protected yet; "tidemark protect files PATH --name NAME" begins\n`
+  if (status.sources.length === 0)
+    return `${head}nothing is protected yet; "tidemark protect files PATH --name NAME" begins\n`
   const rows = status.sources.map((source) => [
-    source.name, source.system ?? '', source.agent.name, source.state,
+    source.name,
+    source.system ?? '',
+    source.agent.name,
+    source.state,
     source.lagMs === null ? '-' : formatDurationMs(source.lagMs),
-    formatBytes(source.lagBytes), formatCount(source.dirty),
-    `${formatBytes(source.bytesPerSecond)}/s`, formatCount(source.sequence), describeProgress(source),
+    formatBytes(source.lagBytes),
+    formatCount(source.dirty),
+    `${formatBytes(source.bytesPerSecond)}/s`,
+    formatCount(source.sequence),
+    describeProgress(source),
   ])
   const table = formatTable(
-    ['SOURCE', 'SYSTEM', 'AGENT', 'STATE', 'LAG', 'BEHIND', 'DIRTY', 'RATE', 'CHANGES', 'PROGRESS'], rows, [4, 5, 6, 7, 8],
+    ['SOURCE', 'SYSTEM', 'AGENT', 'STATE', 'LAG', 'BEHIND', 'DIRTY', 'RATE', 'CHANGES', 'PROGRESS'],
+    rows,
+    [4, 5, 6, 7, 8],
   )
   const problems = status.sources.flatMap((source) =>
-    source.problems.map(({ code, message, hint }) =>
-      `${source.name}: ${message} (${code})${hint === undefined ? '' : `\n  next: ${hint}`}\n`),
+    source.problems.map(
+      ({ code, message, hint }) =>
+        `${source.name}: ${message} (${code})${hint === undefined ? '' : `\n  next: ${hint}`}\n`,
+    ),
   )
   return head + table + problems.join('')
 }

@@ -26,25 +26,44 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .option('--address <host>', 'a name or address that agents will dial; may be repeated', collect, [])
     .option('--key-file <file>', 'keep the vault key there instead of in the directory')
     .option('--passphrase-file <file>', 'derive the vault key from the passphrase in this file')
-    .addHelpText('after', `\nExample:\n  tidemark vault init --name county --address vault.county.example --key-file /etc/tidemark/vault.key\n${exitStatusHelp}`)
-    .action(async (options: { dir?: string; name: string; address: string[]; keyFile?: string; passphraseFile?: string }) => {
-      if (!namePattern.test(options.name)) throw new TidemarkError('bad-request', { message: `"${options.name}" is no name`, hint: 'use letters, digits, "-", "_", "."' })
-      const { initVault } = await import('../vault-server/init.ts')
-      const made = await initVault({ ...options, directory: directoryOf(options), addresses: options.address }, parts)
-      parts.out.write(`vault "${options.name}" created in ${made.directory}\n`)
-      parts.out.write(`  key: ${made.key}. Keep a copy of it elsewhere: without it nothing in the vault can ever be read.\n`)
-      parts.out.write('  next: "tidemark vault run", then "tidemark vault token" for each server to protect\n')
-    })
+    .addHelpText(
+      'after',
+      `\nExample:\n  tidemark vault init --name county --address vault.county.example --key-file /etc/tidemark/vault.key\n${exitStatusHelp}`,
+    )
+    .action(
+      async (options: { dir?: string; name: string; address: string[]; keyFile?: string; passphraseFile?: string }) => {
+        if (!namePattern.test(options.name))
+          throw new TidemarkError('bad-request', {
+            message: `"${options.name}" is no name`,
+            hint: 'use letters, digits, "-", "_", "."',
+          })
+        const { initVault } = await import('../vault-server/init.ts')
+        const made = await initVault({ ...options, directory: directoryOf(options), addresses: options.address }, parts)
+        parts.out.write(`vault "${options.name}" created in ${made.directory}\n`)
+        parts.out.write(
+          `  key: ${made.key}. Keep a copy of it elsewhere: without it nothing in the vault can ever be read.\n`,
+        )
+        parts.out.write('  next: "tidemark vault run", then "tidemark vault token" for each server to protect\n')
+      },
+    )
 
   vault
     .command('run')
     .description('serve the vault until stopped')
     .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/vault')
-    .option('--listen <host:port>', 'where agents connect; nothing listens beyond loopback until told here', defaultListen)
+    .option(
+      '--listen <host:port>',
+      'where agents connect; nothing listens beyond loopback until told here',
+      defaultListen,
+    )
     .addHelpText('after', `\nExample:\n  tidemark vault run --listen 0.0.0.0:7433\n${exitStatusHelp}`)
     .action(async (options: { dir?: string; listen: string }) => {
       const { runVault } = await import('../vault-server/run.ts')
-      await runVault({ directory: directoryOf(options), ...parseAddress(options.listen, '--listen') }, { ...parts, tell }, parts.signal)
+      await runVault(
+        { directory: directoryOf(options), ...parseAddress(options.listen, '--listen') },
+        { ...parts, tell },
+        parts.signal,
+      )
     })
 
   vault
@@ -54,7 +73,9 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .option('--json', 'one JSON object')
     .addHelpText('after', `\nExample:\n  tidemark vault token --valid 30m\n${exitStatusHelp}`)
     .action(async (options: { valid: string; json?: boolean }, command: Command) => {
-      const answer = await connect(command, parts).json('POST', '/v1/tokens', tokenAnswer, { validMs: duration('--valid', options.valid) })
+      const answer = await connect(command, parts).json('POST', '/v1/tokens', tokenAnswer, {
+        validMs: duration('--valid', options.valid),
+      })
       parts.out.write(
         options.json
           ? `${JSON.stringify(answer)}\n`
@@ -71,7 +92,11 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .action(async (options: { dir?: string; json?: boolean }) => {
       const { reindexVault } = await import('../vault-server/reindex.ts')
       const rebuilt = await reindexVault({ directory: directoryOf(options) }, { ...parts, tell }, parts.signal)
-      parts.out.write(options.json ? `${JSON.stringify(rebuilt)}\n` : `${formatCount(rebuilt.journals)} journals with ${formatCount(rebuilt.changes)} changes indexed again\n`)
+      parts.out.write(
+        options.json
+          ? `${JSON.stringify(rebuilt)}\n`
+          : `${formatCount(rebuilt.journals)} journals with ${formatCount(rebuilt.changes)} changes indexed again\n`,
+      )
     })
 }
 
@@ -80,6 +105,7 @@ export function parseAddress(text: string, what: string): { host: string; port: 
   const parts = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
   const port = Number(parts?.[3])
   const host = parts?.[1] ?? parts?.[2]
-  if (host === undefined || port > 65_535) throw new TidemarkError('bad-request', { message: `${what} ${text} is no address`, hint: 'write it as HOST:PORT' })
+  if (host === undefined || port > 65_535)
+    throw new TidemarkError('bad-request', { message: `${what} ${text} is no address`, hint: 'write it as HOST:PORT' })
   return { host, port }
 }

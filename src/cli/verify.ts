@@ -20,9 +20,13 @@ export function verifyCommand(program: Command, parts: Parts): void {
         if (options.json) parts.out.write(`${JSON.stringify(event)}\n`)
         else if (event.done) {
           for (const { path: file, message } of event.failures) parts.out.write(`wrong: ${file}: ${message}\n`)
-          parts.out.write(`${formatCount(event.files)} files, ${formatBytes(event.bytes)} read back, ${event.failures.length} wrong\n`)
+          parts.out.write(
+            `${formatCount(event.files)} files, ${formatBytes(event.bytes)} read back, ${event.failures.length} wrong\n`,
+          )
         } else if (parts.err.isTerminal) {
-          parts.err.write(`\r${formatCount(event.files)}/${formatCount(event.filesTotal)} files, ${formatBytes(event.bytes)}\x1b[K`)
+          parts.err.write(
+            `\r${formatCount(event.files)}/${formatCount(event.filesTotal)} files, ${formatBytes(event.bytes)}\x1b[K`,
+          )
           if (event.files === event.filesTotal) parts.err.write('\n')
         }
         if (event.done) parts.exitWith(event.failures.length > 0 ? exitStatus.notVerified : exitStatus.done)

@@ -79,5 +79,13 @@ export type Mark =
   | { type: 'vanished'; path: TreePath }
   | { type: 'user'; label: string }
 
-export const suspectReasons = ['baseline', 'start', 'overflow', 'spool-full', 'schedule', 'vanished', 'request'] as const
+export const suspectReasons = [
+  'baseline',
+  'start',
+  'overflow',
+  'spool-full',
+  'schedule',
+  'vanished',
+  'request',
+] as const
 export type SuspectReason = (typeof suspectReasons)[number]

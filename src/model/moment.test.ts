@@ -28,7 +28,15 @@ test('a time ago counts from now', () => {
 })
 
 test('what is no moment is not guessed', () => {
-  for (const text of ['', 'yesterday', '14:03', '2026-13-01', 'ago', '10 minutes ago', '2026-11-22T14:03:11.1234567Z']) {
+  for (const text of [
+    '',
+    'yesterday',
+    '14:03',
+    '2026-13-01',
+    'ago',
+    '10 minutes ago',
+    '2026-11-22T14:03:11.1234567Z',
+  ]) {
     assert.equal(parseMoment(text, now), undefined, text)
   }
 })

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { displayName, fromAbsolute, fromUtf8, isWithin, joinPath, nameOf, parentOf, rootPath, treePath } from './path.ts'
+import {
+  displayName,
+  fromAbsolute,
+  fromUtf8,
+  isWithin,
+  joinPath,
+  nameOf,
+  parentOf,
+  rootPath,
+  treePath,
+} from './path.ts'
 
 test('names that could leave the tree or end it are refused', () => {
   for (const text of ['/a', 'a/', 'a//b', '.', '..', 'a/../b', 'a/./b', 'a\0b', 'x'.repeat(256)]) {

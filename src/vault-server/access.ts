@@ -22,7 +22,9 @@ export function demandKnown(caller: Caller): void {
 }
 
 export const visibleSources = (registry: Registry, caller: Caller): SourceDefinition[] =>
-  registry.sources.filter((source) => caller.kind === 'operator' || (caller.kind === 'agent' && caller.agent === source.agent))
+  registry.sources.filter(
+    (source) => caller.kind === 'operator' || (caller.kind === 'agent' && caller.agent === source.agent),
+  )
 
 /** The source of that name or id; what a caller may not see is not there for him. */
 export function sourceFor(registry: Registry, caller: Caller, nameOrId: string): SourceDefinition {
@@ -41,7 +43,10 @@ export function agentFor(registry: Registry, caller: Caller, nameOrId: string | 
   if (caller.kind === 'agent') {
     const own = registry.agent(caller.agent)
     if (nameOrId === undefined || nameOrId === own.name || nameOrId === own.id) return own.id
-    throw new TidemarkError('not-allowed', { message: 'an agent protects only its own server', hint: 'give the command on that server, or at the vault' })
+    throw new TidemarkError('not-allowed', {
+      message: 'an agent protects only its own server',
+      hint: 'give the command on that server, or at the vault',
+    })
   }
   const found = registry.agents.find((agent) => !agent.revoked && (agent.name === nameOrId || agent.id === nameOrId))
   if (found) return found.id

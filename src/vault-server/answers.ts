@@ -52,7 +52,8 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     policy: definition.policy,
     state,
     lagMs: lagMs ?? null,
-    lagBytes: report?.backlogBytes ?? 0,
+    // What was on its way when the agent told it may have come since.
+    lagBytes: report !== undefined && report.upTo > facts.durable ? (report.backlogBytes ?? 0) : 0,
     dirty: report?.dirty ?? 0,
     sequence: facts.durable,
     moment: facts.moment === undefined ? null : isoMoment(facts.moment),
@@ -61,7 +62,9 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     earliest: facts.earliest === undefined ? null : isoMoment(facts.earliest),
     changesPerSecond,
     bytesPerSecond,
-    ...(report?.progress && isScanning(state) ? { progress: { ...report.progress, secondsLeft: secondsLeft(report.progress, bytesPerSecond) } } : {}),
+    ...(report?.progress && isScanning(state)
+      ? { progress: { ...report.progress, secondsLeft: secondsLeft(report.progress, bytesPerSecond) } }
+      : {}),
     watching: report?.watching ?? '',
     problems: problemsOf(facts, state),
   }
@@ -69,7 +72,10 @@ export function tellSource(facts: SourceFacts): SourceStatus {
 
 const isScanning = (state: SourceState): boolean => state === 'baseline' || state === 'reconciling'
 
-function stateOf({ definition, live, agentConnected, damage, stalled }: SourceFacts, lagMs: number | undefined): SourceState {
+function stateOf(
+  { definition, live, agentConnected, damage, stalled }: SourceFacts,
+  lagMs: number | undefined,
+): SourceState {
   const { report } = live.meter
   if (damage !== undefined) return 'damaged'
   if (definition.retired !== undefined) return 'retired'
@@ -79,20 +85,42 @@ function stateOf({ definition, live, agentConnected, damage, stalled }: SourceFa
   if (stalled) return 'stalled'
   if (report.state === 'vanished') return 'vanished'
   if (report.state === 'baseline' || report.state === 'starting') return 'baseline'
-  if (report.state === 'reconciling' && (lagMs === undefined || lagMs > definition.policy.lagMsMax)) return 'reconciling'
+  if (report.state === 'reconciling' && (lagMs === undefined || lagMs > definition.policy.lagMsMax))
+    return 'reconciling'
   if (lagMs === undefined) return 'baseline'
   if (lagMs > Math.max(freshLagMs, definition.policy.lagMsMax)) return 'stalled'
   if (lagMs > definition.policy.lagMsMax) return 'late'
   return 'protected'
 }
 
-const secondsLeft = ({ bytes, bytesTotal }: { bytes: number; bytesTotal: number }, bytesPerSecond: number): number | null =>
-  bytesTotal > bytes && bytesPerSecond > 0 ? (bytesTotal - bytes) / bytesPerSecond : null
+const secondsLeft = (
+  { bytes, bytesTotal }: { bytes: number; bytesTotal: number },
+  bytesPerSecond: number,
+): number | null => (bytesTotal > bytes && bytesPerSecond > 0 ? (bytesTotal - bytes) / bytesPerSecond : null)
 
 function problemsOf({ live, damage, stalled, agentName }: SourceFacts, state: SourceState): SourceStatus['problems'] {
-  const problems = (live.meter.report?.problems ?? []).map(({ code, message, hint }) => ({ code, message, ...(hint === undefined ? {} : { hint }) }))
-  if (damage !== undefined) problems.unshift({ code: 'damaged', message: damage, hint: 'keep the vault as it is; "tidemark verify" names what is wrong' })
-  if (stalled) problems.unshift({ code: 'vault-full', message: 'the file system of the vault is full: nothing is acknowledged', hint: 'make room on it; it goes on by itself' })
-  if (state === 'offline') problems.unshift({ code: 'unreachable', message: `agent "${agentName}" is not connected`, hint: 'start it ("tidemark agent run") or mend the line' })
+  const problems = (live.meter.report?.problems ?? []).map(({ code, message, hint }) => ({
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+  }))
+  if (damage !== undefined)
+    problems.unshift({
+      code: 'damaged',
+      message: damage,
+      hint: 'keep the vault as it is; "tidemark verify" names what is wrong',
+    })
+  if (stalled)
+    problems.unshift({
+      code: 'vault-full',
+      message: 'the file system of the vault is full: nothing is acknowledged',
+      hint: 'make room on it; it goes on by itself',
+    })
+  if (state === 'offline')
+    problems.unshift({
+      code: 'unreachable',
+      message: `agent "${agentName}" is not connected`,
+      hint: 'start it ("tidemark agent run") or mend the line',
+    })
   return problems
 }

@@ -14,7 +14,10 @@ import type { Id } from '../model/source.ts'
 import { softwareVersion } from '../wire/software.ts'
 
 /** Who asks: somebody at the vault's own socket, an enrolled agent, or (enrolment only) a stranger over TLS. */
-export type Caller = { readonly kind: 'operator' } | { readonly kind: 'agent'; readonly agent: Id } | { readonly kind: 'stranger' }
+export type Caller =
+  | { readonly kind: 'operator' }
+  | { readonly kind: 'agent'; readonly agent: Id }
+  | { readonly kind: 'stranger' }
 
 const bodyBytesMax = 1024 * 1024
 const statuses: Partial<Record<ErrorCode, number>> = {
@@ -40,7 +43,11 @@ export type Http = FastifyInstance<
 /** The HTTP side of a vault without its routes. Sockets whose caller was not told by `admit` are the operator's. */
 export async function makeHttp(): Promise<{ http: Http; admit(socket: Socket, caller: Caller): void }> {
   const callers = new WeakMap<Socket, Caller>()
-  const http = fastify({ bodyLimit: bodyBytesMax, forceCloseConnections: true, return503OnClosing: true }).withTypeProvider<ZodTypeProvider>()
+  const http = fastify({
+    bodyLimit: bodyBytesMax,
+    forceCloseConnections: true,
+    return503OnClosing: true,
+  }).withTypeProvider<ZodTypeProvider>()
   http.setValidatorCompiler(validatorCompiler)
   http.setSerializerCompiler(serializerCompiler)
   http.decorateRequest('caller')
@@ -49,12 +56,22 @@ export async function makeHttp(): Promise<{ http: Http; admit(socket: Socket, ca
   })
   http.setErrorHandler((error, _request, reply) => tellError(error, reply))
   http.setNotFoundHandler((request, reply) =>
-    tellError(new TidemarkError('not-found', { message: `there is no ${request.method} ${request.url}`, hint: 'GET /v1/openapi.json lists what there is' }), reply),
+    tellError(
+      new TidemarkError('not-found', {
+        message: `there is no ${request.method} ${request.url}`,
+        hint: 'GET /v1/openapi.json lists what there is',
+      }),
+      reply,
+    ),
   )
   await http.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Tidemark vault', version: softwareVersion, description: 'Everything the command line does is done through this API.' },
+      info: {
+        title: 'Tidemark vault',
+        version: softwareVersion,
+        description: 'Everything the command line does is done through this API.',
+      },
     },
     transform: jsonSchemaTransform,
   })
@@ -75,15 +92,20 @@ declare module 'fastify' {
 
 function tellError(error: unknown, reply: FastifyReply): FastifyReply {
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const message = error.validation.map(({ instancePath, message: what }) => `${instancePath.slice(1) || 'body'}: ${what}`).join('; ')
+    const message = error.validation
+      .map(({ instancePath, message: what }) => `${instancePath.slice(1) || 'body'}: ${what}`)
+      .join('; ')
     return reply.code(400).send({ error: { code: 'bad-request', message } })
   }
   if (error instanceof TidemarkError) {
     const { code, message, hint } = error
     return reply.code(statuses[code] ?? 500).send({ error: { code, message, ...(hint === undefined ? {} : { hint }) } })
   }
-  const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
-  return reply.code(status).send({ error: { code: status < 500 ? 'bad-request' : 'failed', message: messageOf(error) } })
+  const status =
+    error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
+  return reply
+    .code(status)
+    .send({ error: { code: status < 500 ? 'bad-request' : 'failed', message: messageOf(error) } })
 }
 
 /**
@@ -98,7 +120,11 @@ async function* toLines(values: AsyncIterable<unknown>): AsyncGenerator<Buffer> 
   for await (const value of values) yield Buffer.from(`${JSON.stringify(value)}\n`)
 }
 
-export async function sendStream(reply: FastifyReply, type: string, pieces: AsyncIterable<Uint8Array>): Promise<FastifyReply> {
+export async function sendStream(
+  reply: FastifyReply,
+  type: string,
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<FastifyReply> {
   const iterator = pieces[Symbol.asyncIterator]()
   const first = await iterator.next()
   async function* all(): AsyncGenerator<Uint8Array> {
@@ -121,7 +147,8 @@ export async function sendStream(reply: FastifyReply, type: string, pieces: Asyn
 export function gone(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const abort = new AbortController()
   reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) abort.abort(new DOMException(`the client of ${request.method} ${request.url} went away`, 'AbortError'))
+    if (!reply.raw.writableFinished)
+      abort.abort(new DOMException(`the client of ${request.method} ${request.url} went away`, 'AbortError'))
   })
   return abort.signal
 }

@@ -17,7 +17,10 @@ export interface InitRequest {
 }
 
 /** Makes a vault: key, registry, authority. What was there before is never written over. */
-export async function initVault(request: InitRequest, parts: { readonly clock: Clock; readonly random: Random }): Promise<{ directory: string; key: string }> {
+export async function initVault(
+  request: InitRequest,
+  parts: { readonly clock: Clock; readonly random: Random },
+): Promise<{ directory: string; key: string }> {
   const { random } = parts
   const directory = resolve(request.directory)
   await mkdir(directory, { recursive: true, mode: 0o700 })
@@ -38,4 +41,6 @@ export async function initVault(request: InitRequest, parts: { readonly clock: C
 }
 
 /** What the server's certificate is good for, beside loopback. Agents go by the pinned authority, not by names. */
-export const certificateNames = (addresses: readonly string[]): string[] => [...new Set(['localhost', '127.0.0.1', '::1', ...addresses])]
+export const certificateNames = (addresses: readonly string[]): string[] => [
+  ...new Set(['localhost', '127.0.0.1', '::1', ...addresses]),
+]

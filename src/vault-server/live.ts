@@ -134,7 +134,10 @@ class RequestQueue implements AsyncIterable<AppenderRequest> {
 
   push(request: AppenderRequest): void {
     if (this.#waiting.length >= requestsMax) {
-      throw new TidemarkError('unreachable', { message: `${requestsMax} requests wait for this source already`, hint: 'try again later' })
+      throw new TidemarkError('unreachable', {
+        message: `${requestsMax} requests wait for this source already`,
+        hint: 'try again later',
+      })
     }
     this.#waiting.push(request)
     this.#wake?.()

@@ -6,7 +6,12 @@ import { sequence } from '../model/sequence.ts'
 import { SourceMeter } from './meter.ts'
 
 const report = (covered: number, upTo: number): CaptureReport => ({
-  state: 'live', covered: moment(covered), upTo: sequence(upTo), dirty: 0, watching: 'fanotify', problems: [],
+  state: 'live',
+  covered: moment(covered),
+  upTo: sequence(upTo),
+  dirty: 0,
+  watching: 'fanotify',
+  problems: [],
 })
 
 test('lag is unknown until something claimed is durable here', () => {

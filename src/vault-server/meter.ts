@@ -80,10 +80,13 @@ export class SourceMeter {
 
   rates(nowMs: number): { changesPerSecond: number; bytesPerSecond: number } {
     while (this.#rates[0] && nowMs - this.#rates[0].atMs > rateWindowMs) this.#rates.shift()
-    const sum = this.#rates.reduce((all, one) => ({ changes: all.changes + one.changes, bytes: all.bytes + one.bytes }), {
-      changes: 0,
-      bytes: 0,
-    })
+    const sum = this.#rates.reduce(
+      (all, one) => ({ changes: all.changes + one.changes, bytes: all.bytes + one.bytes }),
+      {
+        changes: 0,
+        bytes: 0,
+      },
+    )
     return { changesPerSecond: (sum.changes * 1000) / rateWindowMs, bytesPerSecond: (sum.bytes * 1000) / rateWindowMs }
   }
 }

@@ -58,7 +58,10 @@ export async function readPassphrase(file: string | undefined): Promise<string> 
   const text = file === undefined ? '' : (await readFile(file, 'utf8')).replace(/\r?\n$/, '')
   if (text !== '') return text
   throw new TidemarkError('key-refused', {
-    message: file === undefined ? 'the key of this vault comes from a passphrase, and no file of it is known' : `${file} holds no passphrase`,
+    message:
+      file === undefined
+        ? 'the key of this vault comes from a passphrase, and no file of it is known'
+        : `${file} holds no passphrase`,
     hint: `name the file in ${settingsName}`,
   })
 }

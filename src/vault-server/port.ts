@@ -18,14 +18,30 @@ export function vaultPort(vault: Vault, live: Live, clock: Clock): VaultPort {
 }
 
 /** While an agent follows its definitions it is connected. */
-async function* definitions(vault: Vault, live: Live, agent: Id, signal: AbortSignal): AsyncGenerator<readonly SourceDefinition[]> {
+async function* definitions(
+  vault: Vault,
+  live: Live,
+  agent: Id,
+  signal: AbortSignal,
+): AsyncGenerator<readonly SourceDefinition[]> {
   using _connected = live.connected(agent)
   yield* vault.definitions(agent, signal)
 }
 
-async function append(vault: Vault, live: Live, clock: Clock, agent: Id, source: Id, signal: AbortSignal): Promise<Appender> {
+async function append(
+  vault: Vault,
+  live: Live,
+  clock: Clock,
+  agent: Id,
+  source: Id,
+  signal: AbortSignal,
+): Promise<Appender> {
   const definition = vault.registry.sources.find(({ id }) => id === source)
-  if (!definition) throw new TidemarkError('not-found', { message: `there is no source ${source}`, hint: 'it may have been unprotected' })
+  if (!definition)
+    throw new TidemarkError('not-found', {
+      message: `there is no source ${source}`,
+      hint: 'it may have been unprotected',
+    })
   const appender = await vault.appender(agent, source, signal)
   const liveSource = live.source(source)
   const session = liveSource.enter()

@@ -6,7 +6,12 @@ import type { RunParts } from './run.ts'
 const checkMs = 60_000
 
 /** Forgets what has left its window, until `signal` aborts. */
-export async function keepRetention(_derived: Derived, _vault: Vault, { clock }: RunParts, signal: AbortSignal): Promise<void> {
+export async function keepRetention(
+  _derived: Derived,
+  _vault: Vault,
+  { clock }: RunParts,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     await clock.sleep(checkMs, signal).catch(() => undefined)
   }

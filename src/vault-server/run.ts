@@ -47,7 +47,11 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   await using vault = await Vault.open({ store, key, clock, random, cataloguePath: cataloguePath(directory) })
   for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`)
   await using derived = await openDerived(vault, directory, clock)
-  const credentials = await openCredentials(join(directory, credentialsFolder), certificateNames(settings.addresses), parts)
+  const credentials = await openCredentials(
+    join(directory, credentialsFolder),
+    certificateNames(settings.addresses),
+    parts,
+  )
   const live = new Live(clock)
   const [dialled] = settings.addresses
   const context: Context = {
@@ -62,7 +66,9 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   }
   await using http = await serveHttp(context, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, signal)
-  tell(`vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`)
+  tell(
+    `vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`,
+  )
   await keepRetention(derived, vault, parts, signal)
 }
 
@@ -103,13 +109,15 @@ function serveTls(
     link: async (link, peer) => {
       try {
         const end = await serveConnection(link, peer, port_, clock, signal)
-        if (end.how === 'refused' || end.how === 'refused-by-peer') tell(`agent ${vault.registry.agent(peer.agent).name}: ${end.how}: ${end.error.message}`)
+        if (end.how === 'refused' || end.how === 'refused-by-peer')
+          tell(`agent ${vault.registry.agent(peer.agent).name}: ${end.how}: ${end.error.message}`)
       } catch (error) {
         tell(`fault while serving an agent: ${messageOf(error)}`)
         throw error
       }
     },
     http: (socket, peer) => admit(socket, peer ? { kind: 'agent', agent: peer.agent } : { kind: 'stranger' }),
-    refused: (from, reason) => tell(`refused ${from}: ${reason}`),
+    // Who hangs up in the middle of the handshake has no address any more, and nothing to be told of.
+    refused: (from, reason) => from !== 'undefined' && tell(`refused ${from}: ${reason}`),
   })
 }

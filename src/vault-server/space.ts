@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Store } from '../store/store.ts'
 
 /** Listing a large vault takes a while; what is told may be so old. */
-const listedMsMax = 10_000
+const listedMsMax = 2_000
 
 /** How much a vault holds, and how much room it has. */
 export class Space {

@@ -15,79 +15,116 @@ export function sourceRoutes(http: Http, context: Context): void {
   const { vault, live, space } = context
   const { registry } = vault
 
-  http.get('/v1/status', { schema: { summary: 'Every source and the vault', response: { 200: vaultStatus } } }, async (request) => {
-    demandKnown(request.caller)
-    const [freeBytes, storedBytes, sources] = await Promise.all([
-      space.freeBytes(),
-      space.storedBytes(),
-      Promise.all(visibleSources(registry, request.caller).map((source) => statusOf(context, source))),
-    ])
-    return {
-      id: vault.id,
-      name: registry.name,
-      version: softwareVersion,
-      now: isoMoment(context.clock.now() as Moment),
-      stalled: vault.stalled,
-      freeBytes,
-      storedBytes,
-      sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
-    }
-  })
-
-  http.get('/v1/sources/:source', { schema: { summary: 'One source', params: named, response: { 200: sourceStatus } } }, async (request) =>
-    statusOf(context, sourceFor(registry, request.caller, request.params.source)),
+  http.get(
+    '/v1/status',
+    { schema: { summary: 'Every source and the vault', response: { 200: vaultStatus } } },
+    async (request) => {
+      demandKnown(request.caller)
+      const [freeBytes, storedBytes, sources] = await Promise.all([
+        space.freeBytes(),
+        space.storedBytes(),
+        Promise.all(visibleSources(registry, request.caller).map((source) => statusOf(context, source))),
+      ])
+      return {
+        id: vault.id,
+        name: registry.name,
+        version: softwareVersion,
+        now: isoMoment(context.clock.now() as Moment),
+        stalled: vault.stalled,
+        freeBytes,
+        storedBytes,
+        sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
+      }
+    },
   )
 
-  http.post('/v1/sources', { schema: { summary: 'Protect something', body: sourceRequest, response: { 200: sourceStatus } } }, async (request) => {
-    const { name: called, kind, agent, system, paths, exclude, policy: wanted } = request.body
-    const definition = await vault.addSource({
-      name: called,
-      kind,
-      agent: agentFor(registry, request.caller, agent),
-      ...(system === undefined ? {} : { system }),
-      paths,
-      exclude,
-      policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
-      paused: false,
-    })
-    return statusOf(context, definition)
-  })
+  http.get(
+    '/v1/sources/:source',
+    { schema: { summary: 'One source', params: named, response: { 200: sourceStatus } } },
+    async (request) => statusOf(context, sourceFor(registry, request.caller, request.params.source)),
+  )
 
-  const change = z.object({ system: name.optional(), exclude: z.array(z.string()).optional(), policy: policy.partial().optional() })
-  http.patch('/v1/sources/:source', { schema: { summary: 'Change how it is protected', params: named, body: change, response: { 200: sourceStatus } } }, async (request) => {
-    const source = sourceFor(registry, request.caller, request.params.source)
-    const { system, exclude, policy: wanted } = request.body
-    const changed = await registry.changeSource(source.id, {
-      ...(system === undefined ? {} : { system }),
-      ...(exclude === undefined ? {} : { exclude }),
-      ...(wanted === undefined ? {} : { policy: { ...source.policy, ...withoutUndefined(wanted) } }),
-    })
-    return statusOf(context, changed)
-  })
+  http.post(
+    '/v1/sources',
+    { schema: { summary: 'Protect something', body: sourceRequest, response: { 200: sourceStatus } } },
+    async (request) => {
+      const { name: called, kind, agent, system, paths, exclude, policy: wanted } = request.body
+      const definition = await vault.addSource({
+        name: called,
+        kind,
+        agent: agentFor(registry, request.caller, agent),
+        ...(system === undefined ? {} : { system }),
+        paths,
+        exclude,
+        policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
+        paused: false,
+      })
+      return statusOf(context, definition)
+    },
+  )
 
-  http.delete('/v1/sources/:source', { schema: { summary: 'End the protection; the history is kept for its window', params: named } }, async (request) => {
-    const source = sourceFor(registry, request.caller, request.params.source)
-    await registry.changeSource(source.id, { retired: context.clock.now() as Moment })
-    live.forget(source.id)
-    return {}
+  const change = z.object({
+    system: name.optional(),
+    exclude: z.array(z.string()).optional(),
+    policy: policy.partial().optional(),
   })
+  http.patch(
+    '/v1/sources/:source',
+    { schema: { summary: 'Change how it is protected', params: named, body: change, response: { 200: sourceStatus } } },
+    async (request) => {
+      const source = sourceFor(registry, request.caller, request.params.source)
+      const { system, exclude, policy: wanted } = request.body
+      const changed = await registry.changeSource(source.id, {
+        ...(system === undefined ? {} : { system }),
+        ...(exclude === undefined ? {} : { exclude }),
+        ...(wanted === undefined ? {} : { policy: { ...source.policy, ...withoutUndefined(wanted) } }),
+      })
+      return statusOf(context, changed)
+    },
+  )
 
-  for (const [word, paused] of [['pause', true], ['resume', false]] as const) {
-    http.post(`/v1/sources/:source/${word}`, { schema: { summary: paused ? 'Capture nothing until resumed' : 'Go on capturing', params: named } }, async (request) => {
-      await registry.changeSource(sourceFor(registry, request.caller, request.params.source).id, { paused })
+  http.delete(
+    '/v1/sources/:source',
+    { schema: { summary: 'End the protection; the history is kept for its window', params: named } },
+    async (request) => {
+      const source = sourceFor(registry, request.caller, request.params.source)
+      await registry.changeSource(source.id, { retired: context.clock.now() as Moment })
+      live.forget(source.id)
       return {}
-    })
+    },
+  )
+
+  for (const [word, paused] of [
+    ['pause', true],
+    ['resume', false],
+  ] as const) {
+    http.post(
+      `/v1/sources/:source/${word}`,
+      { schema: { summary: paused ? 'Capture nothing until resumed' : 'Go on capturing', params: named } },
+      async (request) => {
+        await registry.changeSource(sourceFor(registry, request.caller, request.params.source).id, { paused })
+        return {}
+      },
+    )
   }
 
-  http.post('/v1/sources/:source/reconcile', { schema: { summary: 'Compare everything with the source now', params: named } }, async (request) => {
-    live.source(sourceFor(registry, request.caller, request.params.source).id).reconcile()
-    return {}
-  })
+  http.post(
+    '/v1/sources/:source/reconcile',
+    { schema: { summary: 'Compare everything with the source now', params: named } },
+    async (request) => {
+      live.source(sourceFor(registry, request.caller, request.params.source).id).reconcile()
+      return {}
+    },
+  )
 
-  http.post('/v1/sources/:source/marks', { schema: { summary: 'Name this moment', params: named, body: markRequest, response: { 200: markAnswer } } }, async (request, reply) => {
-    const source = sourceFor(registry, request.caller, request.params.source)
-    return { sequence: await live.source(source.id).mark(request.body.label, gone(request, reply)) }
-  })
+  http.post(
+    '/v1/sources/:source/marks',
+    { schema: { summary: 'Name this moment', params: named, body: markRequest, response: { 200: markAnswer } } },
+    async (request, reply) => {
+      const source = sourceFor(registry, request.caller, request.params.source)
+      return { sequence: await live.source(source.id).mark(request.body.label, gone(request, reply)) }
+    },
+  )
 }
 
 async function statusOf({ vault, live, views, clock }: Context, definition: SourceDefinition) {
@@ -111,4 +148,6 @@ async function statusOf({ vault, live, views, clock }: Context, definition: Sour
 }
 
 const withoutUndefined = <T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> }
+  Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }

@@ -2,7 +2,15 @@ import { z } from 'zod'
 import { chunkKeyAnswer, entry, readRequest, resolvedPoint } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
-import { type BinaryString, displayName, fromAbsolute, fromBuffer, rootPath, treePath, type TreePath } from '../../model/path.ts'
+import {
+  type BinaryString,
+  displayName,
+  fromAbsolute,
+  fromBuffer,
+  rootPath,
+  treePath,
+  type TreePath,
+} from '../../model/path.ts'
 import type { Id } from '../../model/source.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { demandKnown, sourceFor } from '../access.ts'
@@ -23,103 +31,216 @@ export function viewRoutes(http: Http, { vault, views, clock }: Context): void {
   const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
   const resolve = (source: Id, point: string) => views.resolve(source, point, clock.now() as Moment)
 
-  http.get('/v1/chunk-key', { schema: { summary: 'The key that chunk ids are made with', response: { 200: chunkKeyAnswer } } }, async (request) => {
-    demandKnown(request.caller)
-    return { chunkKey: registry.chunkKey.toString('base64') }
-  })
+  http.get(
+    '/v1/chunk-key',
+    { schema: { summary: 'The key that chunk ids are made with', response: { 200: chunkKeyAnswer } } },
+    async (request) => {
+      demandKnown(request.caller)
+      return { chunkKey: registry.chunkKey.toString('base64') }
+    },
+  )
 
-  http.get('/v1/sources/:source/point', { schema: { summary: 'What a point means', params: named, querystring: z.object({ at }), response: { 200: resolvedPoint } } }, async (request) => {
-    const point = await resolve(find(request.caller, request.params.source), request.query.at)
-    return {
-      sequence: point.sequence,
-      moment: isoMoment(point.moment),
-      settled: point.settled,
-      ...(point.hole ? { suspect: `changes were not kept one by one: ${point.hole.reason}` } : point.suspect ? { suspect: point.suspect.reason } : {}),
-    }
-  })
+  http.get(
+    '/v1/sources/:source/point',
+    {
+      schema: {
+        summary: 'What a point means',
+        params: named,
+        querystring: z.object({ at }),
+        response: { 200: resolvedPoint },
+      },
+    },
+    async (request) => {
+      const point = await resolve(find(request.caller, request.params.source), request.query.at)
+      return {
+        sequence: point.sequence,
+        moment: isoMoment(point.moment),
+        settled: point.settled,
+        ...(point.hole
+          ? { suspect: `changes were not kept one by one: ${point.hole.reason}` }
+          : point.suspect
+            ? { suspect: point.suspect.reason }
+            : {}),
+      }
+    },
+  )
 
-  const span = z.object({ from: z.string().optional(), to: z.string().optional(), limit: z.coerce.number().int().min(1).max(100_000).default(50) })
-  http.get('/v1/sources/:source/points', { schema: { summary: 'Recovery points, as lines of JSON', params: named, querystring: span } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const { from, to, limit } = request.query
-    const rows = await views.points(source, {
-      ...(from === undefined ? {} : { from: (await resolve(source, from)).moment }),
-      ...(to === undefined ? {} : { to: (await resolve(source, to)).moment }),
-      limit,
-    })
-    return sendLines(reply, lines(rows.map(tellPoint)))
+  const span = z.object({
+    from: z.string().optional(),
+    to: z.string().optional(),
+    limit: z.coerce.number().int().min(1).max(100_000).default(50),
   })
+  http.get(
+    '/v1/sources/:source/points',
+    { schema: { summary: 'Recovery points, as lines of JSON', params: named, querystring: span } },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const { from, to, limit } = request.query
+      const rows = await views.points(source, {
+        ...(from === undefined ? {} : { from: (await resolve(source, from)).moment }),
+        ...(to === undefined ? {} : { to: (await resolve(source, to)).moment }),
+        limit,
+      })
+      return sendLines(reply, lines(rows.map(tellPoint)))
+    },
+  )
 
-  http.get('/v1/sources/:source/tree', { schema: { summary: 'A directory at a point, as lines of JSON', params: named, querystring: where } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    return sendLines(reply, entries(views.list(source, point.sequence, pathIn(request.query), gone(request, reply))))
-  })
+  http.get(
+    '/v1/sources/:source/tree',
+    { schema: { summary: 'A directory at a point, as lines of JSON', params: named, querystring: where } },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      return sendLines(reply, entries(views.list(source, point.sequence, pathIn(request.query), gone(request, reply))))
+    },
+  )
 
-  http.get('/v1/sources/:source/stat', { schema: { summary: 'One path at a point', params: named, querystring: where, response: { 200: entry } } }, async (request) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    return tellEntry(await views.stat(source, point.sequence, pathIn(request.query)))
-  })
+  http.get(
+    '/v1/sources/:source/stat',
+    { schema: { summary: 'One path at a point', params: named, querystring: where, response: { 200: entry } } },
+    async (request) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      return tellEntry(await views.stat(source, point.sequence, pathIn(request.query)))
+    },
+  )
 
-  http.get('/v1/sources/:source/history', { schema: { summary: 'The versions of one path, as lines of JSON', params: named, querystring: z.object({ path, pathBytes }) } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    return sendLines(reply, mapped(views.history(source, pathIn(request.query), gone(request, reply)), (row) => ({
-      sequence: row.sequence,
-      moment: isoMoment(row.moment),
-      event: row.event,
-      ...(row.event === 'version' ? { type: row.type, bytes: row.bytes, modified: tellNs(row.modifiedNs) } : {}),
-    })))
-  })
+  http.get(
+    '/v1/sources/:source/history',
+    {
+      schema: {
+        summary: 'The versions of one path, as lines of JSON',
+        params: named,
+        querystring: z.object({ path, pathBytes }),
+      },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      return sendLines(
+        reply,
+        mapped(views.history(source, pathIn(request.query), gone(request, reply)), (row) => ({
+          sequence: row.sequence,
+          moment: isoMoment(row.moment),
+          event: row.event,
+          ...(row.event === 'version' ? { type: row.type, bytes: row.bytes, modified: tellNs(row.modifiedNs) } : {}),
+        })),
+      )
+    },
+  )
 
   const sides = z.object({ from: z.string(), to: z.string().default('latest'), path, pathBytes })
-  http.get('/v1/sources/:source/diff', { schema: { summary: 'What differs between two points, as lines of JSON', params: named, querystring: sides } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const from = await resolve(source, request.query.from)
-    const to = await resolve(source, request.query.to)
-    return sendLines(reply, mapped(views.diff(source, from.sequence, to.sequence, pathIn(request.query), gone(request, reply)), (row) => ({
-      change: row.change,
-      ...tellPath(row.path),
-    })))
-  })
+  http.get(
+    '/v1/sources/:source/diff',
+    { schema: { summary: 'What differs between two points, as lines of JSON', params: named, querystring: sides } },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const from = await resolve(source, request.query.from)
+      const to = await resolve(source, request.query.to)
+      return sendLines(
+        reply,
+        mapped(views.diff(source, from.sequence, to.sequence, pathIn(request.query), gone(request, reply)), (row) => ({
+          change: row.change,
+          ...tellPath(row.path),
+        })),
+      )
+    },
+  )
 
-  const range = where.extend({ offset: z.coerce.number().int().min(0).default(0), length: z.coerce.number().int().min(0).optional() })
-  http.get('/v1/sources/:source/content', { schema: { summary: 'The bytes of a file at a point', params: named, querystring: range } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    const file = await views.stat(source, point.sequence, pathIn(request.query))
-    if (file.type !== 'file') throw new TidemarkError('bad-request', { message: `/${displayName(file.path)} is a ${file.type}, not a file`, hint: 'list it with "tidemark ls"' })
-    const { offset, length } = request.query
-    const bytes = Math.max(0, Math.min(length ?? file.bytes, file.bytes - offset))
-    return sendStream(reply, 'application/octet-stream', views.content(source, point.sequence, file.path, offset, bytes, gone(request, reply)))
+  const range = where.extend({
+    offset: z.coerce.number().int().min(0).default(0),
+    length: z.coerce.number().int().min(0).optional(),
   })
+  http.get(
+    '/v1/sources/:source/content',
+    { schema: { summary: 'The bytes of a file at a point', params: named, querystring: range } },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const file = await views.stat(source, point.sequence, pathIn(request.query))
+      if (file.type !== 'file')
+        throw new TidemarkError('bad-request', {
+          message: `/${displayName(file.path)} is a ${file.type}, not a file`,
+          hint: 'list it with "tidemark ls"',
+        })
+      const { offset, length } = request.query
+      const bytes = Math.max(0, Math.min(length ?? file.bytes, file.bytes - offset))
+      return sendStream(
+        reply,
+        'application/octet-stream',
+        views.content(source, point.sequence, file.path, offset, bytes, gone(request, reply)),
+      )
+    },
+  )
 
   const many = z.object({ at, pathBytes: z.union([z.base64(), z.array(z.base64())]).optional() })
-  http.get('/v1/sources/:source/manifest', { schema: { summary: 'The tree at a point (docs/formats/vault.md, manifest)', params: named, querystring: many } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    const paths = [request.query.pathBytes ?? []].flat().map(exactPath)
-    return sendStream(reply, 'application/octet-stream', views.manifest(source, point.sequence, paths, gone(request, reply)))
-  })
+  http.get(
+    '/v1/sources/:source/manifest',
+    { schema: { summary: 'The tree at a point (docs/formats/vault.md, manifest)', params: named, querystring: many } },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const paths = [request.query.pathBytes ?? []].flat().map(exactPath)
+      return sendStream(
+        reply,
+        'application/octet-stream',
+        views.manifest(source, point.sequence, paths, gone(request, reply)),
+      )
+    },
+  )
 
-  http.post('/v1/sources/:source/read', { bodyLimit: readBodyBytesMax, schema: { summary: 'Ranges of files at a point, one after the other', params: named, querystring: z.object({ at }), body: readRequest } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    const wanted = request.body.requests.map((one) => ({ path: exactPath(one.path), at: one.at, bytes: one.bytes }))
-    return sendStream(reply, 'application/octet-stream', views.read(source, point.sequence, wanted, gone(request, reply)))
-  })
+  http.post(
+    '/v1/sources/:source/read',
+    {
+      bodyLimit: readBodyBytesMax,
+      schema: {
+        summary: 'Ranges of files at a point, one after the other',
+        params: named,
+        querystring: z.object({ at }),
+        body: readRequest,
+      },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const wanted = request.body.requests.map((one) => ({ path: exactPath(one.path), at: one.at, bytes: one.bytes }))
+      return sendStream(
+        reply,
+        'application/octet-stream',
+        views.read(source, point.sequence, wanted, gone(request, reply)),
+      )
+    },
+  )
 
-  http.post('/v1/sources/:source/verify', { schema: { summary: 'Read back every byte of a point; progress and result as lines of JSON', params: named, querystring: z.object({ at }) } }, async (request, reply) => {
-    const source = find(request.caller, request.params.source)
-    const point = await resolve(source, request.query.at)
-    return sendLines(reply, mapped(views.verify(source, point.sequence, gone(request, reply)), (event) => ({
-      ...event,
-      failures: event.failures.map(({ path: file, message }) => ({ path: tellPath(file).path, message })),
-    })))
-  })
+  http.post(
+    '/v1/sources/:source/verify',
+    {
+      schema: {
+        summary: 'Read back every byte of a point; progress and result as lines of JSON',
+        params: named,
+        querystring: z.object({ at }),
+      },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      return sendLines(
+        reply,
+        mapped(views.verify(source, point.sequence, gone(request, reply)), (event) => ({
+          ...event,
+          failures: event.failures.map(({ path: file, message }) => ({ path: tellPath(file).path, message })),
+        })),
+      )
+    },
+  )
 }
 
-function pathIn({ path: text, pathBytes: bytes }: { path?: string | undefined; pathBytes?: string | undefined }): TreePath {
+function pathIn({
+  path: text,
+  pathBytes: bytes,
+}: {
+  path?: string | undefined
+  pathBytes?: string | undefined
+}): TreePath {
   if (bytes !== undefined) return exactPath(bytes)
   return text === undefined ? rootPath : fromAbsolute(text)
 }
