@@ -23,7 +23,7 @@ const mayImport: Record<string, readonly string[]> = {
   'recover': ['base', 'model', 'format'],
   'agent': ['base', 'model', 'format', 'api', 'store', 'wire', 'capture'],
   'vault-server': ['base', 'model', 'format', 'api', 'store', 'vault', 'wire'],
-  'cli': ['base', 'model', 'format', 'api', 'store', 'vault', 'wire', 'recover', 'agent', 'vault-server'],
+  'cli': ['base', 'model', 'format', 'api', 'store', 'vault', 'wire', 'capture', 'recover', 'agent', 'vault-server'],
   'main.ts': ['base', 'model', 'api', 'wire', 'agent', 'vault-server', 'cli'],
 }
 

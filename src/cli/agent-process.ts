@@ -7,4 +7,13 @@ export const runAgentProcess = (
   directory: string,
   { clock, random, signal, tell }: Parts & { tell: (line: string) => void },
 ): Promise<void> =>
-  runAgent({ directory, captures: { files: (request) => openFilesCapture(request) }, clock, random, tell }, signal)
+  runAgent(
+    {
+      directory,
+      captures: { files: (request) => openFilesCapture(request, { never: [directory] }) },
+      clock,
+      random,
+      tell,
+    },
+    signal,
+  )

@@ -1,3 +1,4 @@
+import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ring } from '../../base/syscalls/wake.ts'
 import type { Moment } from '../../model/moment.ts'
@@ -19,8 +20,7 @@ export async function openFilesCapture(request: CaptureRequest, options: FilesCa
   const { source, stateDirectory, resumeAt, cursor, chunkKey } = request
   const { never = [], watching = allWays } = options
   const workerData: EngineRequest = { source, stateDirectory, resumeAt, cursor, chunkKey, never, watching }
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  const worker = new Worker(new URL(`./files-worker.${extension}`, import.meta.url), { workerData })
+  const worker = new Worker(new URL(`./files-worker${extname(import.meta.url)}`, import.meta.url), { workerData })
   const capture = new FilesCapture(worker)
   await capture.ready
   return capture
