@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import type { SourceStatus, VaultStatus } from '../../src/api/schemas.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { isoMoment, moment } from '../../src/model/moment.ts'
+
+/**
+ * A vault and its agents as processes of the real program on loopback, in a folder of their own below the temporary
+ * folder, driven by the command line as an operator would. Everything is gone when the test is.
+ */
+const main = join(import.meta.dirname, '../../src/main.ts')
+const nodeArguments = ['--disable-warning=ExperimentalWarning', main]
+
+export interface Finished {
+  readonly status: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** A program that runs until it is stopped; what it says is kept in a file. */
+export class Process {
+  readonly #arguments: readonly string[]
+  readonly #ready: RegExp
+  readonly log: string
+  #child: ChildProcess | undefined
+
+  constructor(args: readonly string[], ready: RegExp, log: string) {
+    this.#arguments = args
+    this.#ready = ready
+    this.log = log
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  async start(environment: Record<string, string> = {}): Promise<void> {
+    assert.ok(!this.isRunning, 'is running already')
+    const env = { ...process.env, TIDEMARK_TOKEN: '', ...environment }
+    const child = spawn(process.execPath, [...nodeArguments, ...this.#arguments], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env,
+    })
+    this.#child = child
+    const kept = createWriteStream(this.log, { flags: 'a' })
+    let said = ''
+    const ready = new Promise<void>((resolve, reject) => {
+      const hear = (bytes: Buffer): void => {
+        kept.write(bytes)
+        if (this.#ready.test((said += bytes.toString()).slice(-10_000))) resolve()
+      }
+      child.stdout.on('data', hear)
+      child.stderr.on('data', hear)
+      child.once('close', () => {
+        kept.end()
+        reject(new Error(`"${this.#arguments.join(' ')}" ended before it was ready:\n${said}`))
+      })
+    })
+    await ready
+  }
+
+  /** As a power cut is for a process: nothing of it gets to run. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM')
+  }
+
+  /** How it ends by itself, or is refused. */
+  async ended(): Promise<number | null> {
+    if (this.#child && this.isRunning) await once(this.#child, 'exit')
+    return this.#child?.exitCode ?? null
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child
+    if (!child || !this.isRunning) return
+    const exited = once(child, 'exit')
+    child.kill(signal)
+    await exited
+  }
+}
+
+export class World {
+  readonly folder: string
+  readonly vaultFolder: string
+  readonly vault: Process
+  readonly port: number
+  readonly #processes: Process[] = []
+
+  private constructor(folder: string, vaultFolder: string, port: number) {
+    this.folder = folder
+    this.vaultFolder = vaultFolder
+    this.port = port
+    this.vault = this.#process(
+      ['vault', 'run', '--dir', vaultFolder, '--listen', `127.0.0.1:${port}`],
+      /listens on/,
+      'vault',
+    )
+  }
+
+  /** A new, running vault. `vaultFolder` may be on a file system of its own. */
+  static async begin(t: TestContext, vaultFolder?: string): Promise<World> {
+    const folder = mkdtempSync(join(tmpdir(), 'tidemark-e2e-'))
+    const world = new World(folder, vaultFolder ?? join(folder, 'vault'), await freePort())
+    t.after(async () => {
+      await Promise.all(world.#processes.map((one) => one.kill()))
+      if (t.passed) rmSync(folder, { recursive: true, force: true })
+      else t.diagnostic(`kept for inspection: ${folder}\n${world.logs()}`)
+    })
+    await world.expect(['vault', 'init', '--dir', world.vaultFolder])
+    await world.vault.start()
+    return world
+  }
+
+  /** An enrolled agent, not running yet. */
+  async join(name: string): Promise<Agent> {
+    const { token } = JSON.parse((await this.atVault('vault', 'token', '--json')).out) as { token: string }
+    const folder = join(this.folder, name)
+    await this.expect(['agent', 'join', `127.0.0.1:${this.port}`, '--name', name, '--dir', folder], {
+      TIDEMARK_TOKEN: token,
+    })
+    return { name, folder, process: this.#process(['agent', 'run', '--dir', folder], /reached|no line/, name) }
+  }
+
+  #process(args: readonly string[], ready: RegExp, name: string): Process {
+    const made = new Process(args, ready, join(this.folder, `${name}.log`))
+    this.#processes.push(made)
+    return made
+  }
+
+  /** A new empty directory. */
+  directory(name: string): string {
+    const path = join(this.folder, name)
+    mkdirSync(path, { recursive: true })
+    return path
+  }
+
+  /** A command at the vault that has to succeed. */
+  atVault(...args: string[]): Promise<Finished> {
+    return this.expect(['--vault', this.vaultFolder, ...args])
+  }
+
+  atAgent(agent: Agent, ...args: string[]): Promise<Finished> {
+    return this.expect(['--agent', agent.folder, ...args])
+  }
+
+  async expect(args: readonly string[], environment: Record<string, string> = {}): Promise<Finished> {
+    const finished = await command(args, environment)
+    assert.equal(finished.status, 0, `"tidemark ${args.join(' ')}" failed:\n${finished.out}${finished.err}`)
+    return finished
+  }
+
+  async status(): Promise<VaultStatus> {
+    return JSON.parse((await this.atVault('status', '--json')).out) as VaultStatus
+  }
+
+  /** The same as `status` without starting a process for it; undefined while the vault does not answer. */
+  async glance(): Promise<VaultStatus | undefined> {
+    const text = await getOverSocket(join(this.vaultFolder, 'api.sock'), '/v1/status')
+    return text === undefined ? undefined : (JSON.parse(text) as VaultStatus)
+  }
+
+  async source(name: string): Promise<SourceStatus | undefined> {
+    return (await this.glance())?.sources.find((source) => source.name === name)
+  }
+
+  async until(
+    name: string,
+    what: string,
+    holds: (source: SourceStatus) => boolean,
+    limitMs = 30_000,
+  ): Promise<SourceStatus> {
+    return waitFor(
+      `${name}: ${what}`,
+      () => this.source(name),
+      (source) => source !== undefined && holds(source),
+      limitMs,
+    ) as Promise<SourceStatus>
+  }
+
+  /** Waits until everything that was changed before the call is durable; returns a moment at which all of it stands. */
+  async quietMoment(name: string, limitMs = 30_000): Promise<string> {
+    const changed = systemClock.now()
+    await this.until(
+      name,
+      'all durable',
+      ({ covered, state }) => covered !== null && microseconds(covered) > changed && state === 'protected',
+      limitMs,
+    )
+    return isoMoment(moment(systemClock.now()))
+  }
+
+  async restore(source: string, at: string, to: string, ...more: string[]): Promise<Finished> {
+    return this.atVault('restore', source, '--at', at, '--to', to, ...more)
+  }
+
+  logs(): string {
+    return this.#processes
+      .filter(({ log }) => existsSync(log))
+      .map(({ log }) => `--- ${log}\n${readFileSync(log, 'utf8').slice(-3000)}`)
+      .join('\n')
+  }
+}
+
+export interface Agent {
+  readonly name: string
+  readonly folder: string
+  readonly process: Process
+}
+
+export function settings(agent: Agent, told: object): void {
+  writeFileSync(join(agent.folder, 'settings.json'), JSON.stringify(told))
+}
+
+/** Runs the program to its end. */
+export async function command(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  limitMs = 120_000,
+): Promise<Finished> {
+  const child = spawn(process.execPath, [...nodeArguments, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+    timeout: limitMs,
+  })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (err += bytes.toString()))
+  const [status] = (await once(child, 'close')) as [number | null]
+  return { status, out, err }
+}
+
+const pollMs = 50
+
+export async function waitFor<Value>(
+  what: string,
+  look: () => Promise<Value>,
+  holds: (value: Value) => boolean,
+  limitMs = 30_000,
+): Promise<Value> {
+  const until = systemClock.monotonicMs() + limitMs
+  for (;;) {
+    const value = await look()
+    if (holds(value)) return value
+    assert.ok(
+      systemClock.monotonicMs() < until,
+      `waited ${limitMs} ms in vain for ${what}; last seen: ${JSON.stringify(value)}`,
+    )
+    await systemClock.sleep(pollMs)
+  }
+}
+
+/** What rsync would change to make `restored` equal `source`; empty when nothing. */
+export function differences(source: string, restored: string): string {
+  const args = ['-n', '--checksum', '-aHAXS', '--itemize-changes', '--delete', `${source}/`, `${restored}/`]
+  const { status, stdout, stderr } = spawnSync('rsync', args, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+  assert.equal(status, 0, stderr)
+  return stdout
+}
+
+export const isRoot = process.geteuid?.() === 0
+const isMissing = (program: string): boolean => spawnSync(program, ['--version']).error !== undefined
+/** For the `skip` of a test: why it cannot run here, or false. */
+export const needsRsync = isMissing('rsync') && 'rsync is missing'
+export const needsRoot = !isRoot && 'mounting needs root'
+
+const microseconds = (iso: string): number => Date.parse(`${iso.slice(0, 19)}Z`) * 1000 + Number(iso.slice(20, 26))
+
+function getOverSocket(socketPath: string, path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const asked = request({ socketPath, path }, (response) => {
+      let text = ''
+      response.on('data', (bytes: Buffer) => (text += bytes.toString()))
+      response.on('end', () => resolve(response.statusCode === 200 ? text : undefined))
+      response.on('error', () => resolve(undefined))
+    })
+    asked.on('error', () => resolve(undefined))
+    asked.end()
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
