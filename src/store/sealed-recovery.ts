@@ -45,6 +45,9 @@ export async function recoverSealed(
   if (present) {
     const size = await store.size(name)
     if (size < floor) throw damaged(name, size, `${floor} bytes of it were durable`)
+    // A killed process may have written the seal and not synced it; it must not be lost once more is built on it.
+    await using growing = await store.extend(name)
+    await growing.sync()
     return { kind: 'sealed', header, seal: present, mended: false }
   }
 
