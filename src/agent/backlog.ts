@@ -92,7 +92,8 @@ export class Backlog implements AsyncDisposable {
   }
 
   get isEmpty(): boolean {
-    return this.#spool.isEmpty && this.#memory.length === 0
+    // Files that are acknowledged to their end may still be on their way out.
+    return this.#memory.length === 0 && (this.#spool.isEmpty || this.#spool.end <= this.acknowledgedUpTo)
   }
 
   /** No room is left, and the capture is not asked for more. */
@@ -249,7 +250,9 @@ export class Backlog implements AsyncDisposable {
     return held !== undefined && same(decodeBatch(held.bytes).cursor) && this.#accept(durable, cursor, held.moment)
   }
 
+  /** What the vault has says as much as an acknowledgement, and the one that was sent may have been lost. */
   #accept(durable: Sequence, cursor: Uint8Array, at?: Moment): true {
+    this.acknowledged(durable)
     this.#base = { sequence: durable, cursor, moment: at }
     if (this.isEmpty) this.#end = { sequence: durable, moment: at ?? this.#end.moment }
     return true

@@ -325,6 +325,7 @@ export class Protection {
     this.#lastError = undefined
     this.#isStalled = false
     backlog.line(true)
+    if (backlog.acknowledgedUpTo > this.#resumedAt) this.#capture?.durable(backlog.acknowledgedUpTo)
     this.#capture?.line(true)
     if (this.#report) session.report(this.#report)
     this.#changed.wake()
