@@ -4,16 +4,9 @@ import type { Moment } from '../../model/moment.ts'
 import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
+import type { IndexProgress } from '../index/indexes.ts'
 import type { PointRow, PointsRequest } from './points.ts'
 import type { ViewService } from './service.ts'
-
-/** How far the indexes are, as the one who tells them of durable changes knows it. */
-export interface IndexProgress {
-  durable(source: Id): Sequence
-  indexed(source: Id): Sequence
-  /** Resolves once the index holds everything up to `at`; rejects when it cannot, or with the signal's reason. */
-  reached(source: Id, at: Sequence, signal: AbortSignal): Promise<void>
-}
 
 /** Longest time that an answer waits for the index. */
 const waitMsMax = 10_000

@@ -1,0 +1,138 @@
+import { TidemarkError } from '../../base/errors.ts'
+import type { Moment } from '../../model/moment.ts'
+import type { BinaryString, TreePath } from '../../model/path.ts'
+import type { RecoveryPoint } from '../../model/recovery-point.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import type { Id } from '../../model/source.ts'
+import type { IndexProgress } from '../index/indexes.ts'
+import type { Calls } from '../threads/calls.ts'
+import { Thread } from '../threads/thread.ts'
+import type { DiffRow } from './diff.ts'
+import type { HistoryRow } from './history.ts'
+import type { PointRow, PointsRequest } from './points.ts'
+import type { ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import type { Entry } from './view.ts'
+import type { Asked, ViewAnswers, ViewsSetup } from './views-worker.ts'
+
+export interface ThreadedViewsParts {
+  readonly setup: ViewsSetup
+  /** Throws `not-found` for an unknown source. */
+  readonly journalKey: (source: Id) => Uint8Array
+  readonly progress: IndexProgress
+  readonly threads?: number
+}
+
+const threadsDefault = 2
+
+/** Answers in threads of their own, each question in the one that has the least to do. */
+export class ThreadedViews implements ViewService, AsyncDisposable {
+  readonly #parts: ThreadedViewsParts
+  #threads: Thread<ViewAnswers>[] = []
+  #isClosing = false
+
+  constructor(parts: ThreadedViewsParts) {
+    this.#parts = parts
+    for (let count = parts.threads ?? threadsDefault; count > 0; count--) this.#threads.push(this.#start())
+  }
+
+  resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
+    return this.#one(source, (calls, asked) => calls.one('resolve', { ...asked, point, now }))
+  }
+
+  points(source: Id, request: PointsRequest): Promise<PointRow[]> {
+    return this.#one(source, (calls, asked) => calls.one('points', { ...asked, request }))
+  }
+
+  stat(source: Id, at: Sequence, path: TreePath): Promise<Entry> {
+    return this.#one(source, (calls, asked) => calls.one('stat', { ...asked, at, path }))
+  }
+
+  statistics(source: Id): Promise<Statistics> {
+    return this.#one(source, (calls, asked) => calls.one('statistics', asked))
+  }
+
+  list(source: Id, at: Sequence, path: TreePath, signal?: AbortSignal, after?: BinaryString): AsyncIterable<Entry[]> {
+    const from = after === undefined ? {} : { after }
+    return this.#stream(source, (calls, asked) => calls.stream('list', { ...asked, at, path, ...from }, signal))
+  }
+
+  history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow> {
+    return flat(this.#stream(source, (calls, asked) => calls.stream('history', { ...asked, path }, signal)))
+  }
+
+  diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow> {
+    return flat(this.#stream(source, (calls, asked) => calls.stream('diff', { ...asked, from, to, path }, signal)))
+  }
+
+  manifest(source: Id, at: Sequence, paths: readonly TreePath[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    return buffers(this.#stream(source, (calls, asked) => calls.stream('manifest', { ...asked, at, paths }, signal)))
+  }
+
+  content(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    offset: number,
+    bytes: number,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    const wanted = { at, path, offset, bytes }
+    return buffers(this.#stream(source, (calls, asked) => calls.stream('content', { ...asked, ...wanted }, signal)))
+  }
+
+  read(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    return buffers(this.#stream(source, (calls, asked) => calls.stream('read', { ...asked, at, requests }, signal)))
+  }
+
+  verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {
+    return this.#stream(source, (calls, asked) => calls.stream('verify', { ...asked, at }, signal))
+  }
+
+  /** Closes what the threads have open of a source that was removed. */
+  async forget(source: Id): Promise<void> {
+    for (const { calls } of this.#threads.filter(({ isLost }) => !isLost)) await calls.one('forget', source)
+  }
+
+  async #one<T>(source: Id, ask: (calls: Calls<ViewAnswers>, asked: Asked) => Promise<T>): Promise<T> {
+    return ask(this.#calls(), this.#asked(source))
+  }
+
+  async *#stream<T>(source: Id, ask: (calls: Calls<ViewAnswers>, asked: Asked) => AsyncIterable<T>): AsyncGenerator<T> {
+    yield* ask(this.#calls(), this.#asked(source))
+  }
+
+  #asked(source: Id): Asked {
+    const { journalKey, progress } = this.#parts
+    // A copy, because whatever shares its memory would cross with it.
+    const key = new Uint8Array(journalKey(source))
+    return { source, journalKey: key, durable: progress.durable(source), indexed: progress.indexed(source) }
+  }
+
+  #calls(): Calls<ViewAnswers> {
+    if (this.#isClosing) throw new TidemarkError('interrupted', { message: 'the vault is closing' })
+    this.#threads = this.#threads.map((thread) => (thread.isLost ? this.#start() : thread))
+    return this.#threads.map(({ calls }) => calls).reduce((a, b) => (b.underWay < a.underWay ? b : a))
+  }
+
+  #start(): Thread<ViewAnswers> {
+    return new Thread<ViewAnswers>({
+      file: './views-worker',
+      beside: import.meta.url,
+      setup: this.#parts.setup,
+      name: 'views',
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true
+    for (const thread of this.#threads) await thread.end(() => thread.calls.one('end', undefined as never))
+  }
+}
+
+async function* flat<T>(groups: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
+  for await (const group of groups) yield* group
+}
+
+async function* buffers(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const { buffer, byteOffset, byteLength } of pieces) yield Buffer.from(buffer, byteOffset, byteLength)
+}
