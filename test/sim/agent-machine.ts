@@ -82,7 +82,8 @@ export class AgentMachine implements Disposable {
       memoryBytesMax: this.limits.memoryBytesMax,
       openStore: async () => passed(plant.spoolStore, disk.store(life)),
       openCapture: async (request) => passed(plant.capture, source.open(request, clock, life)),
-      dial: async (signal) => passed(plant.link, await life.through(network.dial(this.name, life, this.#vault.name, signal))),
+      dial: async (signal) =>
+        passed(plant.link, await life.through(network.dial(this.name, life, this.#vault.name, signal))),
       fetchManifest: (definition, at, into) => life.through(this.#fetchManifest(definition, at, into)),
       chunkKey: this.#chunkKeyMemory(),
       pace: new Pace([], clock),

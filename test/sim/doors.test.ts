@@ -112,7 +112,7 @@ test('a simulated capture says what happens at its source, and after a crash say
     const time = new SimulatedTime()
     const random = new Seeded(seed)
     const history = new History('files')
-    const source = new SimulatedSource(definition, history, random, trace)
+    const source = new SimulatedSource(definition, history, random, trace, new Set(), (error) => time.fail(error))
     for (let life = 0; life < 4; life++) {
       const alive = new Life('agent', trace)
       const resumeAt = history.last
@@ -134,7 +134,7 @@ test('a simulated capture says what happens at its source, and after a crash say
           if (output.kind === 'offer')
             capture.answer(
               output.tag,
-              output.ids.map(() => random.chance(0.5)),
+              output.ids.map(() => true),
             )
           isWaiting ||= output.kind === 'manifest-wanted'
           await time.sleep(random.chance(0.02) ? 2000 : 5)

@@ -140,26 +140,33 @@ export class History {
     this.#byCursor.set(hex(batch.cursor), this.#present)
   }
 
-  /** The vault has acknowledged everything up to `sequence` to the agent. */
-  acknowledge(sequence: Sequence): void {
-    if (sequence <= this.acknowledged) return
-    let said = this.#present
-    while (said !== undefined && said.last > sequence) said = said.before
-    if (said?.last !== sequence)
-      throw new Broken(1, `${this.name}: ${sequence} was acknowledged, and no batch ends there`)
+  /** The vault has said that the batch with this cursor is durable. */
+  acknowledge(cursor: Uint8Array): void {
+    const said = this.#byCursor.get(hex(cursor))
+    if (said === undefined) throw new Broken(1, `${this.name}: a batch was acknowledged that was never said`)
+    if (isAfter(this.#acknowledged, said)) return
     if (!isAfter(said, this.#acknowledged)) {
-      throw new Broken(1, `${this.name}: ${sequence} was acknowledged, after ${this.acknowledged} of another line`)
+      throw new Broken(1, `${this.name}: ${said.last} was acknowledged, after ${this.acknowledged} of another line`)
     }
     this.#acknowledged = said
   }
 
-  /** A capture is opened after `at`: what came later and was never acknowledged may be said differently now. */
+  /** The capture is told that everything up to `sequence` is durable. */
+  toldDurable(sequence: Sequence): void {
+    let said = this.#present
+    while (said !== undefined && said.last > sequence) said = said.before
+    if (said?.last === sequence && isAfter(this.#acknowledged, said)) return
+    throw new Broken(1, `${this.name}: the capture was told that ${sequence} is durable, and ${this.acknowledged} is`)
+  }
+
+  /** A capture is opened after `at`: what came later may be said differently now. */
   resume(at: Sequence, cursor: Uint8Array): void {
-    const said = this.#endingAt(at, cursor, 'a capture is resumed')
-    if (!isAfter(said, this.#acknowledged)) {
-      throw new Broken(1, `${this.name}: resumed after ${at} although ${this.acknowledged} was acknowledged`)
-    }
-    this.#present = said
+    this.#present = this.#endingAt(at, cursor, 'a capture is resumed')
+  }
+
+  /** Whether what was said last is what a journal that ends with `cursor` holds. */
+  isAllIn(cursor: Uint8Array): boolean {
+    return this.#present !== undefined && this.#byCursor.get(hex(cursor)) === this.#present
   }
 
   /** The line of a journal that ends at `at` with this cursor, which holds all that was ever acknowledged. */
@@ -209,6 +216,7 @@ export class History {
   }
 }
 
+/** Whether `said` is `ancestor`, or was said after it, on its line. */
 function isAfter(said: Said | undefined, ancestor: Said | undefined): boolean {
   if (ancestor === undefined) return true
   let one = said

@@ -28,6 +28,7 @@ export class SimulatedSource {
   readonly #random: Seeded
   readonly #workload: Workload
   readonly #trace: Trace
+  readonly #fail: (error: unknown) => void
   real = Tree.empty
   #capture: SimulatedCapture | undefined
   #opened = 0
@@ -37,10 +38,12 @@ export class SimulatedSource {
     history: History,
     random: Seeded,
     trace: Trace,
-    chunksSent: Set<string> = new Set(),
+    chunksSent: Set<string>,
+    fail: (error: unknown) => void,
   ) {
     this.definition = definition
     this.chunksSent = chunksSent
+    this.#fail = fail
     this.history = history
     this.#random = random
     this.#workload = new Workload(random.fork(`workload ${definition.name} ${random.fraction()}`))
@@ -62,7 +65,11 @@ export class SimulatedSource {
 
   open(request: CaptureRequest, clock: Clock, life: Life): SimulatedCapture {
     this.#trace.add(this.definition.name, `capture opened after ${request.resumeAt}`)
-    this.history.resume(request.resumeAt, request.cursor)
+    try {
+      this.history.resume(request.resumeAt, request.cursor)
+    } catch (error) {
+      this.#fail(error)
+    }
     this.#capture = new SimulatedCapture({
       source: this,
       request,
@@ -71,6 +78,7 @@ export class SimulatedSource {
       random: this.#random.fork(`capture ${this.definition.name} ${++this.#opened}`),
       trace: this.#trace,
       workload: this.#workload,
+      fail: this.#fail,
     })
     return this.#capture
   }
@@ -89,6 +97,8 @@ interface CaptureParts {
   readonly random: Seeded
   readonly trace: Trace
   readonly workload: Workload
+  /** Told of a broken promise, also where the caller would take an error of a capture as its own affair. */
+  readonly fail: (error: unknown) => void
 }
 
 /** What one batch is made of, before it has sequences and moments. */
@@ -147,10 +157,15 @@ export class SimulatedCapture implements Capture {
   }
 
   durable(sequence: Sequence): void {
-    if (sequence < this.#durable)
-      throw new Broken(1, `${this.#label}: durable went back from ${this.#durable} to ${sequence}`)
-    this.#durable = sequence
-    this.#history.acknowledge(sequence)
+    try {
+      if (sequence < this.#durable) {
+        throw new Broken(1, `${this.#label}: durable went back from ${this.#durable} to ${sequence}`)
+      }
+      this.#durable = sequence
+      this.#history.toldDurable(sequence)
+    } catch (error) {
+      this.#parts.fail(error)
+    }
   }
 
   answer(tag: number, missing: readonly boolean[]): void {
@@ -194,9 +209,13 @@ export class SimulatedCapture implements Capture {
 
   /** A killed process asks for nothing and is told nothing. */
   #guarded(inner: AsyncGenerator<CaptureOutput>): AsyncIterator<CaptureOutput> {
-    const { life } = this.#parts
+    const { life, fail } = this.#parts
+    const failed = (error: unknown): never => {
+      fail(error)
+      throw error
+    }
     return {
-      next: () => (life.alive ? life.through(inner.next()) : never()),
+      next: () => (life.alive ? life.through(inner.next().catch(failed)) : never()),
       return: async () => {
         this.#disposed = true
         this.#wake()

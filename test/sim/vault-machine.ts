@@ -1,5 +1,6 @@
 import { createSecretKey } from 'node:crypto'
 import { isCode, TidemarkError } from '../../src/base/errors.ts'
+import { decodeBatch } from '../../src/format/batch.ts'
 import { encodeManifest } from '../../src/format/manifest.ts'
 import { lastOf } from '../../src/model/batch.ts'
 import { moment } from '../../src/model/moment.ts'
@@ -17,6 +18,7 @@ import { createVault, Vault } from '../../src/vault/vault.ts'
 import { ContentReader } from '../../src/vault/views/content-reader.ts'
 import { manifestOf } from '../../src/vault/views/manifest.ts'
 import { View } from '../../src/vault/views/view.ts'
+import type { VaultPort } from '../../src/wire/ports.ts'
 import { serveConnection } from '../../src/wire/serve.ts'
 import { Life, MachineClock, type Wall } from './clock.ts'
 import { SimulatedDisk } from './disk.ts'
@@ -67,7 +69,11 @@ export class VaultMachine {
   }
 
   async addAgent(machine: string): Promise<Id> {
-    const agent = await this.vault!.registry.addAgent({ name: machine, certificates: [], enrolled: moment(this.wall.us) })
+    const agent = await this.vault!.registry.addAgent({
+      name: machine,
+      certificates: [],
+      enrolled: moment(this.wall.us),
+    })
     this.#agents.set(machine, agent.id)
     return agent.id
   }
@@ -108,15 +114,40 @@ export class VaultMachine {
     }
     const { signal } = this.#stop
     vault.onDurable(({ source }) => this.#index(life, source))
-    const port = passed(plant.port, vaultPort(vault, new Live(clock), clock))
+    const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock)))
     network.listen(this.name, life, (link, from) => {
       const agent = this.#agents.get(from)!
       serveConnection(passed(plant.link, link), { agent }, port, clock, signal).then(
-        (end) => trace.add(this.name, `connection of ${from} ${end.how}${'error' in end ? `: ${end.error.message}` : ''}`),
+        (end) =>
+          trace.add(this.name, `connection of ${from} ${end.how}${'error' in end ? `: ${end.error.message}` : ''}`),
         (error: unknown) => life.alive && time.fail(error),
       )
     })
     for (const source of this.#protected.keys()) this.#index(life, source)
+  }
+
+  /** Tells the histories what is acknowledged, as it is. */
+  #noting(port: VaultPort): VaultPort {
+    return {
+      ...port,
+      append: async (agent, source, signal) => {
+        const { history } = this.#protected.get(source)!
+        const appender = await port.append(agent, source, signal)
+        // The welcome says it.
+        if (appender.durable > beforeFirst) history.acknowledge(appender.cursor)
+        const batch = async (bytes: Uint8Array): Promise<void> => {
+          await appender.batch(bytes)
+          history.acknowledge(decodeBatch(bytes).cursor)
+        }
+        return new Proxy(appender, {
+          get: (target, name) => {
+            if (name === 'batch') return batch
+            const value: unknown = Reflect.get(target, name)
+            return typeof value === 'function' ? value.bind(target) : value
+          },
+        })
+      },
+    }
   }
 
   crash({ powerGoes }: { readonly powerGoes: boolean }): void {
@@ -185,8 +216,14 @@ export class VaultMachine {
 
   rows(source: Id): IndexReader {
     const { index } = this.#protected.get(source)!
-    return new IndexReader(index.database, index.sealing)
+    const known = this.#readers.get(index)
+    if (known) return known
+    const reader = new IndexReader(index.database, index.sealing)
+    this.#readers.set(index, reader)
+    return reader
   }
+
+  readonly #readers = new WeakMap<IndexWriter, IndexReader>()
 
   /** The line of history that the journal holds. */
   line(source: Id): Line {
