@@ -40,6 +40,8 @@ export class Packs {
   readonly #parts: PackParts
   #next: number
   #current: PackWriter | undefined
+  /** Of the pack that was begun last. */
+  #growing: number | undefined
   /** Written and durable, not in the catalogue yet. */
   #unrecorded: { pack: PackRecord; entries: PackEntry[] }[] = []
   /** Numbers of packs left behind by a failed write, each with the length that is durable. */
@@ -78,9 +80,10 @@ export class Packs {
     return new Packs(parts, (numbers.at(-1) ?? 0) + 1, damage)
   }
 
-  /** The number of the pack that is being written, or will be the next. Packs from here on are not collected. */
-  get growing(): number {
-    return this.#current?.number ?? this.#next
+  /** Packs that are left as they are, ascending. */
+  async sealedNumbers(): Promise<number[]> {
+    const numbers = await packNumbers(this.#parts.store)
+    return numbers.filter((number) => number !== this.#growing && !this.#abandoned.has(number))
   }
 
   takeNumber(): number {
@@ -95,7 +98,7 @@ export class Packs {
     await this.mend()
     try {
       for (let at = 0; at < items.length;) {
-        const pack = (this.#current ??= await createPack(this.#parts, this.takeNumber()))
+        const pack = this.#current ?? (await this.#begin())
         while (at < items.length && pack.bytes < this.#parts.limits.packBytes) pack.add(items[at++] as PackItem)
         await pack.sync()
         this.#keepUnrecorded(pack)
@@ -107,6 +110,11 @@ export class Packs {
     }
   }
 
+  async #begin(): Promise<PackWriter> {
+    this.#growing = this.takeNumber()
+    return (this.#current = await createPack(this.#parts, this.#growing))
+  }
+
   #keepUnrecorded(pack: PackWriter): void {
     const entries = pack.takeEntries()
     if (entries.length > 0) this.#unrecorded.push({ pack: pack.record, entries })
@@ -115,6 +123,7 @@ export class Packs {
   async #seal(pack: PackWriter): Promise<void> {
     await pack.seal()
     this.#current = undefined
+    this.#growing = undefined
     this.#unrecorded.push({ pack: pack.record, entries: [] })
   }
 

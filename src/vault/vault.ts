@@ -8,6 +8,7 @@ import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Store, StoreName } from '../store/store.ts'
 import { JournalAppender } from './appender.ts'
 import { Catalogue, CatalogueReader } from './catalogue.ts'
+import { collect, type Collected, type InUse } from './collect.ts'
 import { PackedChunks } from './chunks.ts'
 import { Committer, type Growth } from './committer.ts'
 import { Gate } from './gate.ts'
@@ -86,6 +87,8 @@ export class Vault implements AsyncDisposable {
   readonly #journals = new Map<Id, Journal>()
   readonly #appenders = new Map<Id, JournalAppender>()
   readonly #listeners = new Set<(growth: Growth) => void>()
+  #collecting: Promise<unknown> | undefined
+  readonly #closing = new AbortController()
 
   private constructor(parts: VaultParts, registry: Registry, packParts: PackParts, packs: Packs) {
     this.#parts = parts
@@ -266,9 +269,25 @@ export class Vault implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
   }
 
+  /** Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. */
+  async collect(inUse: InUse, signal: AbortSignal): Promise<Collected> {
+    if (this.#collecting) throw new TidemarkError('already-running', { message: 'a collection is under way already' })
+    const oldest = Math.min(...[...this.#appenders.values()].map(({ epoch }) => epoch))
+    const stop = AbortSignal.any([signal, this.#closing.signal])
+    const collecting = collect(this.#packParts, this.#packs, oldest, inUse, stop)
+    this.#collecting = Promise.allSettled([collecting])
+    try {
+      return await collecting
+    } finally {
+      this.#collecting = undefined
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closing = new TidemarkError('interrupted', { message: 'the vault is closing' })
+    this.#closing.abort(closing)
     this.#gate.refuseAll(closing)
+    await this.#collecting
     await this.#committer.close()
     for (const appender of this.#appenders.values()) await appender.end(closing)
     try {
