@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { isCode, TidemarkError } from '../base/errors.ts'
+import { headerBytes } from '../format/sealed-file.ts'
 import { readBatchPayload } from '../format/segment.ts'
 import { lastOf } from '../model/batch.ts'
 import { sequence, type Sequence } from '../model/sequence.ts'
@@ -21,11 +22,18 @@ export interface JournalReaderParts {
   readonly durable: () => Sequence
 }
 
-/** Numbers of the segments of a journal, ascending. */
-export async function segmentNumbers(store: Store, source: Id): Promise<number[]> {
+/** Numbers of the segments of a journal that are longer than `longerThan`, ascending. */
+export async function segmentNumbers(store: Store, source: Id, longerThan = -1): Promise<number[]> {
   const files = await store.list(journalFolder(source))
-  return files.map(({ name }) => numberIn(name, 'segment')).filter((number) => number !== undefined)
+  return files
+    .filter(({ bytes }) => bytes > longerThan)
+    .map(({ name }) => numberIn(name, 'segment'))
+    .filter((number) => number !== undefined)
 }
+
+/** As the writer goes on, the newest segment may only just be made: until it is longer than its header it holds nothing. */
+export const begunSegmentNumbers = (store: Store, source: Id): Promise<number[]> =>
+  segmentNumbers(store, source, headerBytes)
 
 /** Opens a segment and checks that it is the one its name says. */
 export async function openSegment(store: Store, source: Id, key: KeyObject, number: number): Promise<SealedReader> {
@@ -86,7 +94,7 @@ export class StoredJournal implements JournalReader {
   async checkpoint(): Promise<Checkpoint | undefined> {
     const { store, source, key } = this.#parts
     for (;;) {
-      const [oldest] = await segmentNumbers(store, source)
+      const [oldest] = await begunSegmentNumbers(store, source)
       if (oldest === undefined) return undefined
       try {
         const { first } = await this.#segment(oldest)
@@ -107,7 +115,7 @@ export class StoredJournal implements JournalReader {
   /** The segment that holds `at`, found by the first sequences in the headers. */
   async #holding(at: Sequence): Promise<Segment> {
     const { store, source } = this.#parts
-    const numbers = await segmentNumbers(store, source)
+    const numbers = await begunSegmentNumbers(store, source)
     let low = 0
     let high = numbers.length - 1
     while (low < high) {

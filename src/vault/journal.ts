@@ -18,7 +18,7 @@ import { createSealed, type SealedWriter } from '../store/sealed-writer.ts'
 import type { Store, StoreName } from '../store/store.ts'
 import type { Catalogue } from './catalogue.ts'
 import { checkpointSequences, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
-import { batchIn, openSegment, segmentNumbers, StoredJournal } from './journal-reader.ts'
+import { batchIn, begunSegmentNumbers, openSegment, segmentNumbers, StoredJournal } from './journal-reader.ts'
 import type { Limits } from './limits.ts'
 import { checkpointName, journalFolder, numberIn, segmentName } from './names.ts'
 import type { Checkpoint, JournalReader, StoredBatch } from './reader.ts'
@@ -241,7 +241,7 @@ export class Journal implements JournalReader {
     if (!sequences.includes(at) || !(await readCheckpoint(store, source, key, at))) {
       throw new Error(`broken invariant: history is dropped only before a checkpoint, and there is none at ${at}`)
     }
-    const numbers = await segmentNumbers(store, source)
+    const numbers = await begunSegmentNumbers(store, source)
     for (const [index, number] of numbers.slice(0, -1).entries()) {
       const following = await openSegment(store, source, key, numbers[index + 1] as number)
       if (following.header.first > at + 1) break
