@@ -10,7 +10,7 @@ import type { Id, SourceDefinition } from '../../src/model/source.ts'
 import { Live } from '../../src/vault-server/live.ts'
 import { vaultPort } from '../../src/vault-server/port.ts'
 import { IndexReader } from '../../src/vault/index/index-reader.ts'
-import { IndexWriter } from '../../src/vault/index/index-writer.ts'
+import { Indexer } from '../../src/vault/index/indexer.ts'
 import { memoryLocation } from '../../src/vault/index/schema.ts'
 import type { Limits } from '../../src/vault/limits.ts'
 import type { JournalReader } from '../../src/vault/reader.ts'
@@ -33,7 +33,8 @@ const indexKey = createSecretKey(Buffer.alloc(32, 2))
 interface Protected {
   readonly definition: SourceDefinition
   readonly history: History
-  index: IndexWriter
+  /** Of the present life. */
+  indexer: Indexer | undefined
 }
 
 /** The machine of a vault: its disk stays, its programs come and go. */
@@ -80,8 +81,8 @@ export class VaultMachine {
 
   async addSource(told: Omit<SourceDefinition, 'id'>, history: History): Promise<SourceDefinition> {
     const definition = await this.vault!.addSource(told)
-    const index = new IndexWriter(memoryLocation, indexKey)
-    this.#protected.set(definition.id, { definition, history, index })
+    this.#protected.set(definition.id, { definition, history, indexer: undefined })
+    this.reindex(definition.id)
     return definition
   }
 
@@ -113,7 +114,7 @@ export class VaultMachine {
       trace.add(this.name, `${definition.name} is durable up to ${durable}`)
     }
     const { signal } = this.#stop
-    vault.onDurable(({ source }) => this.#index(life, source))
+    vault.onDurable(({ source, durable }) => this.#protected.get(source)!.indexer?.durable(durable))
     const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock)))
     network.listen(this.name, life, (link, from) => {
       const agent = this.#agents.get(from)!
@@ -123,7 +124,7 @@ export class VaultMachine {
         (error: unknown) => life.alive && time.fail(error),
       )
     })
-    for (const source of this.#protected.keys()) this.#index(life, source)
+    for (const source of this.#protected.keys()) this.reindex(source)
   }
 
   /** Tells the histories what is acknowledged, as it is. */
@@ -154,7 +155,7 @@ export class VaultMachine {
     if (!this.life.alive) return
     this.life.kill(powerGoes ? 'power cut' : 'killed')
     this.vault = undefined
-    this.#indexing.clear()
+    for (const kept of this.#protected.values()) kept.indexer = undefined
     this.#machinery.network.died(this.name, powerGoes)
     if (powerGoes) this.disk.cutPower()
   }
@@ -164,46 +165,30 @@ export class VaultMachine {
     const { vault, life } = this
     if (vault === undefined) return
     this.vault = undefined
+    for (const kept of this.#protected.values()) {
+      await life.answer(kept.indexer![Symbol.asyncDispose]())
+      kept.indexer = undefined
+    }
     this.#stop.abort(new TidemarkError('interrupted', { message: 'the vault is closing' }))
     await life.answer(vault[Symbol.asyncDispose]())
     this.crash({ powerGoes: false })
   }
 
-  /** Throws the index away: it is built anew from the journal. */
+  /** Throws the index away, if there is one: it is built anew from the journal. */
   reindex(source: Id): void {
     const kept = this.#protected.get(source)!
-    kept.index = new IndexWriter(memoryLocation, indexKey)
-    this.#indexing.delete(source)
-    this.#index(this.life, source)
-  }
-
-  readonly #indexing = new Map<Id, IndexWriter>()
-
-  /** Brings the index of a source up to what is durable, unless that is being done. */
-  #index(life: Life, source: Id): void {
-    const { index, history } = this.#protected.get(source)!
-    const { vault } = this
-    if (vault === undefined || this.#indexing.get(source) === index) return
-    this.#indexing.set(source, index)
-    const work = async (): Promise<void> => {
-      const journal = this.#journal(vault, source)
-      if (index.indexed === beforeFirst) {
-        const checkpoint = await journal.checkpoint()
-        if (checkpoint) await index.load(checkpoint)
-      }
-      while (index.indexed < vault.journal(source).durable) {
-        for await (const stored of journal.batches(index.indexed)) {
-          if (stored.batch.first !== index.indexed + 1) {
-            throw new Error(`${history.name}: reading after ${index.indexed} begins at ${stored.batch.first}`)
-          }
-          index.apply(stored)
-          if (lastOf(stored.batch) >= vault.journal(source).durable) break
-        }
-        index.commit()
-      }
-      this.#indexing.delete(source)
-    }
-    work().catch((error: unknown) => life.alive && this.#machinery.time.fail(error))
+    const { vault, life } = this
+    if (vault === undefined) return
+    const abandoned = kept.indexer?.[Symbol.asyncDispose]()
+    abandoned?.catch((error: unknown) => life.alive && this.#machinery.time.fail(error))
+    kept.indexer = new Indexer({
+      location: memoryLocation,
+      indexKey,
+      journal: this.#journal(vault, source),
+      clock: new MachineClock(this.#machinery.time, life, this.wall),
+      failed: (error) => life.alive && this.#machinery.time.fail(error),
+    })
+    kept.indexer.durable(vault.journal(source).durable)
   }
 
   #journal(vault: Vault, source: Id): JournalReader {
@@ -211,19 +196,12 @@ export class VaultMachine {
   }
 
   indexed(source: Id): Sequence {
-    return this.#protected.get(source)!.index.indexed
+    return this.#protected.get(source)!.indexer?.indexed ?? beforeFirst
   }
 
   rows(source: Id): IndexReader {
-    const { index } = this.#protected.get(source)!
-    const known = this.#readers.get(index)
-    if (known) return known
-    const reader = new IndexReader(index.database, index.sealing)
-    this.#readers.set(index, reader)
-    return reader
+    return this.#protected.get(source)!.indexer!.rows
   }
-
-  readonly #readers = new WeakMap<IndexWriter, IndexReader>()
 
   /** The line of history that the journal holds. */
   line(source: Id): Line {
