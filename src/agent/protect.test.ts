@@ -184,7 +184,6 @@ class World {
   start(signal: AbortSignal): { protection: Protection; ended: Promise<void> } {
     const life = (this.life = new Life('agent', this.trace))
     const clock = (this.clock = this.#clockOf(life))
-    const world = this
     this.#capturesBefore = this.captures.length
     const protection = new Protection({
       definition,
@@ -216,18 +215,23 @@ class World {
         return pair.ends[0]
       },
       fetchManifest: async (_source, _at, into) => writeFileSync(into, ''),
-      chunkKey: {
-        get known() {
-          return world.chunkKey
-        },
-        told: async (key) => void (world.chunkKey = key),
-      },
+      chunkKey: this.#chunkKeyMemory(),
       pace: new Pace([], clock),
       clock,
       random: this.random,
       ...this.limits,
     })
     return { protection, ended: protection.run(signal) }
+  }
+
+  #chunkKeyMemory(): ProtectionParts['chunkKey'] {
+    const known = (): Uint8Array | undefined => this.chunkKey
+    return {
+      get known() {
+        return known()
+      },
+      told: async (key) => void (this.chunkKey = key),
+    }
   }
 
   kill(): void {

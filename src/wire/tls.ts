@@ -259,7 +259,7 @@ class TlsLink implements Link {
 
   constructor(socket: tls.TLSSocket) {
     this.#socket = socket
-    this.received = this.#receive()
+    this.received = { [Symbol.asyncIterator]: () => ({ next: () => this.#next() }) }
     socket.on('data', (piece: Buffer) => {
       if (this.#isClosing) return
       this.#arrived.push(piece)
@@ -320,20 +320,22 @@ class TlsLink implements Link {
     for (const one of waiting) each(one)
   }
 
-  async *#receive(): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const piece = this.#arrived.shift()
-      if (piece) {
-        this.#arrivedBytes -= piece.length
-        if (this.#arrivedBytes <= arrivedBytesMax && this.#socket.isPaused()) this.#socket.resume()
-        yield piece
-        continue
-      }
-      if (this.#hasEnded) return
-      if (this.#socket.destroyed) throw this.#failure ?? gone('closed')
-      await new Promise<void>((resolve) => (this.#reading = resolve))
-      this.#reading = undefined
+  /** Pieces are small (a TLS record), so they are handed on without the turns of a generator. */
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    const piece = this.#arrived.shift()
+    if (piece) {
+      this.#arrivedBytes -= piece.length
+      if (this.#arrivedBytes <= arrivedBytesMax && this.#socket.isPaused()) this.#socket.resume()
+      return Promise.resolve({ value: piece, done: false })
     }
+    if (this.#hasEnded) return Promise.resolve({ value: undefined, done: true })
+    if (this.#socket.destroyed) return Promise.reject(this.#failure ?? gone('closed'))
+    return new Promise((resolve, reject) => {
+      this.#reading = () => {
+        this.#reading = undefined
+        this.#next().then(resolve, reject)
+      }
+    })
   }
 }
 
