@@ -109,7 +109,7 @@ test(
     await agent.process.start()
     const refused = await command(['--agent', agent.folder, 'status'])
     assert.notEqual(refused.status, 0)
-    assert.match(refused.err, /revoked/)
+    assert.match(readFileSync(agent.process.log, 'utf8'), /revoked/)
   },
 )
 
@@ -127,7 +127,7 @@ test(
 
     const cases: [readonly string[], number, RegExp][] = [
       [['cat', `documents:${docs}/missing`], 1, /there is no/],
-      [['cat', `documents:${docs}`], 1, /is a directory/],
+      [['cat', `documents:${docs}`], 2, /is a directory/],
       [['ls', 'nowhere:/'], 1, /no source "nowhere"/],
       [['ls', 'documents:/', '--at', 'yesterday'], 2, /not a recovery point/],
       [['ls', 'documents:/', '--at', '10d ago'], 1, /earliest is/],
@@ -183,40 +183,3 @@ test('what is derived can be deleted: reindex gives the same answers', { timeout
   await world.vault.start()
   assert.equal(await ask(), before)
 })
-
-test(
-  'every command has a help with an example or its subcommands, and names the exit statuses',
-  { timeout: 60_000 },
-  async () => {
-    const commands = [
-      'status',
-      'points',
-      'mark',
-      'ls',
-      'cat',
-      'stat',
-      'history',
-      'diff',
-      'restore',
-      'verify',
-      'unprotect',
-      'pause',
-      'resume',
-      'reconcile',
-      'agents',
-      'protect files',
-      'vault init',
-      'vault run',
-      'vault token',
-      'vault reindex',
-      'agent join',
-      'agent run',
-    ]
-    for (const name of commands) {
-      const { status, out } = await command([...name.split(' '), '--help'])
-      assert.equal(status, 0, name)
-      assert.match(out, /Examples?:/, name)
-      assert.match(out, /Exit status: 0 done/, name)
-    }
-  },
-)
