@@ -418,7 +418,7 @@ function prepare(database: DatabaseSync) {
     setDrained: database.prepare('UPDATE state SET drained = ?'),
     setFirst: database.prepare('UPDATE state SET first = ?'),
     setSequence: database.prepare('UPDATE state SET sequence = ?, cursor = ?'),
-    addBatch: database.prepare('INSERT INTO batch (first, last, before) SELECT first, ?, cursor FROM state'),
+    addBatch: database.prepare('INSERT OR REPLACE INTO batch (first, last, before) SELECT first, ?, cursor FROM state'),
     undoEnds: database.prepare(
       `SELECT (SELECT max(n) FROM undo_node) AS node, (SELECT max(n) FROM undo_name) AS name, (SELECT max(n) FROM undo_page) AS page`,
     ),

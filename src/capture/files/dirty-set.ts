@@ -115,8 +115,8 @@ export class DirtySet {
     if (nowMs >= this.#nextDueMs) this.#release(nowMs)
     const isTurnOfLast = this.#ready.size === 0 || this.#sinceLast >= lastEvery
     const from = isTurnOfLast && this.#last.size > 0 ? this.#last : this.#ready
-    this.#sinceLast = from === this.#last ? 0 : this.#sinceLast + 1
     for (const [key, dirty] of from) {
+      this.#sinceLast = from === this.#last ? 0 : this.#sinceLast + 1
       from.delete(key)
       return dirty
     }

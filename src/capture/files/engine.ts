@@ -25,6 +25,7 @@ import { Problems } from './problems.ts'
 import { ProtectedPaths } from './protected-paths.ts'
 import { listDirectory, Scan, type ScanRequest } from './scan.ts'
 import { Staging } from './staging.ts'
+import { inodeOf } from './stat.ts'
 import type { Noticed } from './watch.ts'
 import { Watching } from './watching.ts'
 
@@ -37,6 +38,8 @@ const openDelayMs = 150
 const reportEveryMs = 1000
 /** Where nobody tells of changes, everything is compared this often. */
 const scanEveryMs = 60_000
+/** While everything is compared anyway, a crowd of new names is left to that. */
+const dirtyNamesManyMax = 20_000
 const tornRetriesMax = 5
 const retryMs = { first: 20, max: 30_000, unreadable: 10_000, moved: 50 }
 /** A user's mark waits for what was dirty when it was asked for, but not longer. */
@@ -273,6 +276,8 @@ class LiveEngine implements Disposable, Noticed {
       again: (directory, name, reasons) => void this.#dirty.notice(directory, name, reasons, this.#heardBefore, 0),
       vanished: (anchor) => this.#vanished(anchor),
       nowNs: () => BigInt(clock.now()) * 1000n,
+      isBeingRead: (inode, except) =>
+        [...this.#large].some(([key, { file }]) => key !== except && inodeOf(file.place.look.stat) === inode),
       isLineUp: parts.isLineUp,
     })
     this.#nextScheduledMs = clock.monotonicMs() + request.source.policy.reconcileMs
@@ -540,8 +545,15 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   #compareBelow(lane: Lane, directory: NodeId, path: TreePath): void {
-    if (lane === 'bulk' && this.#scan !== undefined) return this.#scan.push(directory)
+    if (this.#scan !== undefined && !this.#scanWasFinished && (lane === 'bulk' || this.#dirty.size > dirtyNamesManyMax)) {
+      return this.#scan.push(directory)
+    }
     const names = new Set(listDirectory(path, this.#parts.problems))
+    const at = this.#catalog.nameOf(directory)
+    if (at !== undefined && !this.#entries.stands(directory)) {
+      this.#dirty.notice(at.parent, at.name, reason.entry | reason.below, this.#heardBefore, 0)
+      return
+    }
     for (const { name } of this.#catalog.children(directory)) names.add(name)
     for (const name of names) {
       this.#dirty.notice(directory, name, reason.entry | reason.content | reason.below, this.#heardBefore, 0)
@@ -565,6 +577,9 @@ class LiveEngine implements Disposable, Noticed {
   /** Its times change with every name that comes or goes, so it comes after them. */
   directory(directory: NodeId): void {
     const at = this.#catalog.nameOf(directory)
+    const path = this.#catalog.pathOf(directory)
+    // What is above the protected paths is looked at only when everything is.
+    if (path === undefined || this.#protected.of(path) === undefined) return
     if (at !== undefined) this.#dirty.noticeLast(at.parent, at.name, reason.attributes, this.#heardBefore)
   }
 

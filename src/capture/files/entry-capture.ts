@@ -49,7 +49,7 @@ export interface Subject {
 
 /**
  * - `done`: the catalog, and with it the journal, says what stands there, or will once the vault has answered
- * - `moved`: the directory is not where the catalog has it; that has to be found out first
+ * - `moved`: something else has to be found out first, such as where its directory is now
  * - `torn`: it kept changing while it was read
  * - `large`: a file to be read in steps, see large-file.ts
  * - `vanished`: an anchor above is gone
@@ -81,6 +81,8 @@ export interface EntryCaptureParts {
   again(directory: NodeId, name: string, reasons: number): void
   vanished(anchor: TreePath): void
   nowNs(): bigint
+  /** Whether a large file with this inode is being read under another name. */
+  isBeingRead(inode: bigint, except: DirtyKey): boolean
   /** Whether the vault can be asked. */
   isLineUp(): boolean
 }
@@ -147,7 +149,7 @@ export class EntryCapture {
         : this.#arrive({ ...place, known: undefined, occupant: known })
     }
     if (look === undefined && isRoot) return this.#vanish(path)
-    if (look === undefined && !this.#stands(directory)) return this.#moved(subject)
+    if (look === undefined && !this.stands(directory)) return this.#moved(subject)
     if (known === undefined || (look !== undefined && protectedPaths.isAbove(path))) return 'done'
     return this.#remove(subject, lane, path)
   }
@@ -179,7 +181,7 @@ export class EntryCapture {
   }
 
   /** Whether the directory is where the catalog has it. Asked before everything that is written. */
-  #stands(directory: NodeId): boolean {
+  stands(directory: NodeId): boolean {
     if (directory === rootNode) return true
     const { catalog, filesystems, protectedPaths } = this.#parts
     const path = catalog.pathOf(directory)
@@ -227,7 +229,7 @@ export class EntryCapture {
     const { look, known, path, lane, subject } = at
     const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
     if (isSameAttributesStat(known.stat, look.stat) && isSameXattrs(known.xattrs, xattrs)) return this.#keepStat(at)
-    if (!this.#stands(subject.directory)) return this.#moved(subject)
+    if (!this.stands(subject.directory)) return this.#moved(subject)
     this.#parts.writer.write(lane, { kind: 'attributes', path, attributes })
     this.#parts.catalog.setFacts(known.id, { stat: look.stat, xattrs, content: known.content })
     this.#linkOtherNames(lane, known.id, path)
@@ -258,6 +260,8 @@ export class EntryCapture {
 
   #arrive(at: Place & { parent: TreePath }): Outcome {
     const { subject, look, parent } = at
+    // Another name of a file that is about to be written: it becomes a link to that one.
+    if (look.links > 1 && typeOf(look.stat) === 'file' && this.#isPendingElsewhere(at)) return 'moved'
     const here = { parent: subject.directory, name: subject.name }
     for (const node of this.#parts.catalog.withInode(inodeOf(look.stat))) {
       if (!isSameNode(node.stat, look.stat) || !isProven(node.stat)) continue
@@ -275,6 +279,12 @@ export class EntryCapture {
     return sizeOf(look.stat) > largeFileBytes ? { large: at } : this.#readFile(at, emptySignature)
   }
 
+  #isPendingElsewhere({ subject, look }: Place): boolean {
+    const key = dirtyKey(subject.directory, subject.name)
+    for (const [other, { version }] of this.#pending) if (other !== key && isSameNode(version.stat, look.stat)) return true
+    return this.#parts.isBeingRead(inodeOf(look.stat), key)
+  }
+
   #standsAt(at: { parent: NodeId; name: string }, node: CatalogNode): boolean {
     const path = this.#pathOf(at)
     if (path === undefined) return false
@@ -290,7 +300,7 @@ export class EntryCapture {
   #link(at: Place, node: CatalogNode, to: { parent: NodeId; name: string }): Outcome {
     const { subject, lane, path } = at
     const target = this.#pathOf(to)
-    if (target === undefined || !this.#stands(subject.directory)) return this.#moved(subject)
+    if (target === undefined || !this.stands(subject.directory)) return this.#moved(subject)
     this.#clear(at)
     this.#parts.writer.write(lane, { kind: 'link', path, to: target })
     this.#parts.catalog.link(subject.directory, subject.name, node.id)
@@ -299,7 +309,7 @@ export class EntryCapture {
 
   #rename(at: Place, node: CatalogNode, left: { parent: NodeId; name: string }, from: TreePath): Outcome {
     const { subject, lane, path, look } = at
-    if (!this.#stands(subject.directory)) return this.#moved(subject)
+    if (!this.stands(subject.directory)) return this.#moved(subject)
     const here = { parent: subject.directory, name: subject.name }
     const isDirectory = typeOf(node.stat) === 'directory'
     if (isWithin(from, path)) {
@@ -318,7 +328,12 @@ export class EntryCapture {
     // What was put where it came from is compared when its turn comes; what is here now may have changed on the way.
     this.#parts.again(left.parent, left.name, reason.entry)
     const outcome = this.#update({ ...at, known: node, occupant: undefined })
-    if (isDirectory && look.handle === undefined && (subject.reasons & reason.below) === 0) this.#parts.directories.compareBelow(lane, node.id, path)
+    // It may have left a part of the tree that has not been compared yet for one that has.
+    const isUncertain = look.handle === undefined || !this.#parts.watching.isFollowed(node.id)
+    if (isDirectory && isUncertain && (subject.reasons & reason.below) === 0) {
+      this.#parts.watching.follow(node.id, absolute(path), look)
+      this.#parts.directories.compareBelow(lane, node.id, path)
+    }
     return outcome
   }
 
@@ -335,7 +350,7 @@ export class EntryCapture {
     const { catalog, writer, watching, directories, anchors, filesystems } = this.#parts
     const content = contentAt(absolute(path), look.stat)
     const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
-    if (!this.#stands(subject.directory)) return this.#moved(subject)
+    if (!this.stands(subject.directory)) return this.#moved(subject)
     if (at.occupant !== undefined && typeOf(at.occupant.stat) === 'directory') this.#clear(at)
     writer.write(lane, { kind: 'put', path, attributes, content })
     const facts = {
@@ -374,7 +389,7 @@ export class EntryCapture {
     const unknownBytes = unknown.reduce((sum, { data }) => sum + data.length, 0)
     const isAsked = unknownBytes > (lane === 'live' ? unaskedBytesMax : 0)
     if (!isAsked || !this.#parts.isLineUp()) {
-      if (!this.#stands(subject.directory)) return this.#moved(subject)
+      if (!this.stands(subject.directory)) return this.#moved(subject)
       this.#writeFile(at, version, unknown)
       return 'done'
     }
@@ -410,7 +425,7 @@ export class EntryCapture {
     const now = catalog.child(directory, name)
     const before = known ?? occupant
     const isAsBefore = now?.id === before?.id && (now === undefined || before === undefined || isEqualStat(now.stat, before.stat))
-    if (!isAsBefore || !this.#stands(directory)) return undefined
+    if (!isAsBefore || !this.stands(directory)) return undefined
     const look = protectedPaths.is(path) ? filesystems.lookThrough(absolute(path)) : filesystems.look(absolute(path))
     return look !== undefined && isEqualStat(look.stat, read) ? path : undefined
   }

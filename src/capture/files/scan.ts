@@ -16,6 +16,8 @@ import type { Watching } from './watching.ts'
 
 /** Names that are no longer where they were are looked at last, when what has been renamed has been found elsewhere. */
 const goneMax = 10_000
+/** Of listing a directory that is not where the catalog has it. */
+const triesMax = 1000
 
 export interface ScanParts {
   readonly catalog: Catalog
@@ -40,7 +42,6 @@ export interface ScanRequest {
 
 interface Listing {
   readonly directory: NodeId
-  readonly path: TreePath
   readonly names: readonly string[]
   index: number
   /** What the catalog has here and the names so far were not. */
@@ -61,6 +62,7 @@ export class Scan {
   readonly #directories: NodeId[] = []
   readonly #gone: Subject[] = []
   #listing: Listing | undefined
+  readonly #tries = new Map<NodeId, number>()
 
   constructor(parts: ScanParts, request: ScanRequest) {
     this.#parts = parts
@@ -103,7 +105,9 @@ export class Scan {
   #start(path: TreePath): void {
     if (path === '') return void this.#directories.push(rootNode)
     const above = this.#parts.protectedPaths.isAbove(parentOf(path)) ? this.#above(parentOf(path)) : this.#idOf(parentOf(path))
-    if (above !== undefined) this.#capture({ directory: above, name: nameOf(path), reasons: reason.entry | reason.below })
+    if (above === undefined) return
+    this.#followFile(path, above)
+    this.#capture({ directory: above, name: nameOf(path), reasons: reason.entry | reason.below })
   }
 
   #above(path: TreePath): NodeId | undefined {
@@ -111,23 +115,29 @@ export class Scan {
     const parent = this.#above(parentOf(path))
     const look = this.#parts.filesystems.lookThrough(absolute(path))
     if (parent === undefined) return undefined
-    const { catalog, writer, watching } = this.#parts
+    const { catalog, writer } = this.#parts
     const known = catalog.child(parent, nameOf(path))
     if (look === undefined) return known?.id
     const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
     const facts = { stat: look.stat, xattrs, content: undefined }
     if (known === undefined) {
       writer.write('bulk', { kind: 'put', path, attributes, content: { type: 'directory' } })
-      const id = catalog.add(parent, nameOf(path), facts)
-      watching.follow(id, absolute(path), look)
-      return id
+      return catalog.add(parent, nameOf(path), facts)
     }
     if (!isEqualStat(known.stat, look.stat)) {
       writer.write('bulk', { kind: 'attributes', path, attributes })
       catalog.setFacts(known.id, facts)
     }
-    watching.follow(known.id, absolute(path), look)
     return known.id
+  }
+
+  /** A protected path that is no directory is seen only in the directory above it. */
+  #followFile(path: TreePath, above: NodeId): void {
+    const { filesystems, watching } = this.#parts
+    const look = filesystems.lookThrough(absolute(path))
+    const around = filesystems.lookThrough(absolute(parentOf(path)))
+    if (look === undefined || around === undefined || typeOf(look.stat) === 'directory') return
+    watching.follow(above, absolute(parentOf(path)), around)
   }
 
   #idOf(path: TreePath): NodeId | undefined {
@@ -138,17 +148,31 @@ export class Scan {
   }
 
   #list(directory: NodeId): void {
-    const path = this.#parts.catalog.pathOf(directory)
-    if (path === undefined || this.#parts.anchors.isVanished(path)) return
-    const names = listDirectory(path, this.#parts.problems)
+    const { catalog, anchors, problems, entries } = this.#parts
+    const path = catalog.pathOf(directory)
+    if (path === undefined || anchors.isVanished(path)) return
+    const names = listDirectory(path, problems)
+    if (!entries.stands(directory)) return this.#listLater(directory)
     if (names === undefined) return
-    const known = new Map(this.#parts.catalog.children(directory).map((row) => [row.name, row]))
+    const known = new Map(catalog.children(directory).map((row) => [row.name, row]))
     if (directory === rootNode) known.delete(stagingName)
-    this.#listing = { directory, path, names, index: 0, known }
+    this.#listing = { directory, names, index: 0, known }
+  }
+
+  /** It is not where the catalog has it: once its own name has been compared, it is, or is no longer in the catalog. */
+  #listLater(directory: NodeId): void {
+    const at = this.#parts.catalog.nameOf(directory)
+    const tries = (this.#tries.get(directory) ?? 0) + 1
+    if (at === undefined || tries > triesMax) return
+    this.#tries.set(directory, tries)
+    this.#parts.unsettled({ directory: at.parent, name: at.name, reasons: reason.entry }, 'moved')
+    this.#directories.unshift(directory)
   }
 
   #compareNext(listing: Listing): void {
-    const { directory, path, names, known } = listing
+    const { directory, names, known } = listing
+    const path = this.#parts.catalog.pathOf(directory)
+    if (path === undefined) return void (this.#listing = undefined)
     const name = names[listing.index++]
     if (name === undefined) {
       this.#listing = undefined
@@ -172,7 +196,7 @@ export class Scan {
       // The same happens to the comparison, which tells it.
       return this.#capture(subject)
     }
-    if (look === undefined) return row === undefined ? undefined : this.#capture(subject)
+    if (look === undefined) return this.#capture(subject)
     this.bytes += sizeOf(look.stat)
     if (row !== undefined && isEqualStat(row.stat, look.stat)) {
       const isDirectory = typeOf(look.stat) === 'directory'

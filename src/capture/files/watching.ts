@@ -25,6 +25,7 @@ export class Watching implements Disposable {
   readonly #byFilesystem = new Map<number, Watch>()
   #fanotify: FanotifyWatch | undefined
   #inotify: InotifyWatch | undefined
+  readonly #followed = new Set<NodeId>()
   /** Directories in which only scanning finds changes. */
   readonly #unfollowed = new Set<NodeId>()
 
@@ -55,14 +56,21 @@ export class Watching implements Disposable {
 
   follow(directory: NodeId, path: AbsolutePath, look: Look): void {
     const watch = this.#byFilesystem.get(filesystemNumberOf(look.stat)) ?? noWatch
-    if (watch.follow(directory, path, look.handle)) this.#unfollowed.delete(directory)
+    const isFollowed = watch.follow(directory, path, look.handle)
+    if (isFollowed) this.#followed.add(directory)
+    if (isFollowed) this.#unfollowed.delete(directory)
     else if (watch !== noWatch) this.#unfollowed.add(directory)
+  }
+
+  isFollowed(directory: NodeId): boolean {
+    return this.#followed.has(directory)
   }
 
   forget(directory: NodeId): void {
     this.#fanotify?.forget(directory)
     this.#inotify?.forget(directory)
     this.#unfollowed.delete(directory)
+    this.#followed.delete(directory)
   }
 
   drain(noticed: Noticed): void {
