@@ -23,6 +23,9 @@ export interface PackRecord {
   readonly scanned: number
 }
 
+/** A file and how much of it is known to be durable. */
+export type SyncedNote = readonly [name: StoreName, bytes: number]
+
 /**
  * Who holds which chunk, and where it stands. Derived from the packs: what is recorded was durable before, so that
  * after a crash the catalogue may be behind the packs and never ahead of them; if it is lost it is built again.
@@ -123,7 +126,7 @@ export class Catalogue implements Disposable {
     })
   }
 
-  noteSynced(notes: Iterable<readonly [name: StoreName, bytes: number]>): void {
+  noteSynced(notes: Iterable<SyncedNote>): void {
     this.#transaction(() => {
       for (const [name, bytes] of notes) this.#statements.putSynced.run(name, bytes)
     })

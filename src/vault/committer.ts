@@ -263,8 +263,8 @@ export class Committer {
   }
 
   note(): void {
-    const files = [this.#parts.packs.synced, ...[...this.#lanes.keys()].map((journal) => journal.synced)]
-    this.#parts.catalogue.noteSynced(files.filter((file) => file !== undefined))
+    const journals = [...this.#lanes.keys()].flatMap((journal) => journal.takeSynced())
+    this.#parts.catalogue.noteSynced([...this.#parts.packs.synced, ...journals])
   }
 
   /** Writes what waits, unless there is no room for it; rejects the rest. Nothing is taken afterwards. */

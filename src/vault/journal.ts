@@ -16,7 +16,7 @@ import { hashOf, type SealedReader } from '../store/sealed-reader.ts'
 import { recoverSealed } from '../store/sealed-recovery.ts'
 import { createSealed, type SealedWriter } from '../store/sealed-writer.ts'
 import type { Store, StoreName } from '../store/store.ts'
-import type { Catalogue } from './catalogue.ts'
+import type { Catalogue, SyncedNote } from './catalogue.ts'
 import { checkpointSequences, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { batchIn, begunSegmentNumbers, openSegment, segmentNumbers, StoredJournal } from './journal-reader.ts'
 import type { Limits } from './limits.ts'
@@ -67,6 +67,7 @@ export class Journal implements JournalReader {
   #checked: JournalEnd
   #segment: { readonly file: SealedWriter; readonly sinceMs: number } | undefined
   #lastNumber: number
+  readonly #sealed: SyncedNote[] = []
   /** Of the last sealed segment, once it is known. */
   #chain: Buffer | undefined
   /** Durable length of the segment that a failed write left behind; it is the last one. */
@@ -191,6 +192,7 @@ export class Journal implements JournalReader {
 
   async #seal(file: SealedWriter): Promise<void> {
     this.#chain = await file.seal(this.#end.durable)
+    this.#sealed.push([file.name, file.synced])
     this.#segment = undefined
   }
 
@@ -215,9 +217,10 @@ export class Journal implements JournalReader {
     this.#abandonedBytes = undefined
   }
 
-  /** Length of the growing segment that is durable. */
-  get synced(): readonly [name: StoreName, bytes: number] | undefined {
-    return this.#segment && [this.#segment.file.name, this.#segment.file.synced]
+  /** Lengths that are durable: of the growing segment, and once of each that was sealed. */
+  takeSynced(): SyncedNote[] {
+    const growing = this.#segment?.file
+    return [...this.#sealed.splice(0), ...(growing ? [[growing.name, growing.synced] as const] : [])]
   }
 
   /** Keeps the tree as it stands after `at`, durably; `changes` make it from nothing, and refer to chunks only. */
@@ -328,6 +331,7 @@ async function endLast(parts: JournalParts, found: Found): Promise<void> {
     throw damaged(name, 0, `it starts at change ${starts}`)
   }
   if (!recovered.mended) found.end = await sealedEnd(file, found)
+  catalogue.noteSynced([[name, await file.size()]])
 }
 
 /** The end of the last batch of a sealed segment. */

@@ -22,7 +22,7 @@ import { recoverSealed } from '../store/sealed-recovery.ts'
 import { type Frame, openSealed, type SealedReader } from '../store/sealed-reader.ts'
 import { type ClosingFrame, createSealed, type SealedWriter } from '../store/sealed-writer.ts'
 import type { Store } from '../store/store.ts'
-import type { Catalogue, PackRecord } from './catalogue.ts'
+import type { Catalogue, PackRecord, SyncedNote } from './catalogue.ts'
 import type { Limits } from './limits.ts'
 import { numberIn, packName, packsFolder } from './names.ts'
 
@@ -153,8 +153,8 @@ export class Packs {
   }
 
   /** Length of the growing pack that is durable. */
-  get synced(): readonly [name: string, bytes: number] | undefined {
-    return this.#current && [packName(this.#current.number), this.#current.synced]
+  get synced(): SyncedNote[] {
+    return this.#current ? [[packName(this.#current.number), this.#current.synced]] : []
   }
 
   /** Seals the growing pack: nothing is left to recover. */
