@@ -2,14 +2,14 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { VaultCredentials } from '../wire/authority.ts'
 import type { Vault } from '../vault/vault.ts'
-import type { ViewService } from '../vault/views/service.ts'
+import type { Derived } from './derived.ts'
 import type { Live } from './live.ts'
 import type { Space } from './space.ts'
 
 /** What the routes of the HTTP API work with. */
 export interface Context {
   readonly vault: Vault
-  readonly views: ViewService
+  readonly derived: Derived
   readonly live: Live
   readonly space: Space
   readonly credentials: VaultCredentials

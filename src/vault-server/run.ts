@@ -56,7 +56,7 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   const [dialled] = settings.addresses
   const context: Context = {
     vault,
-    views: derived.views,
+    derived,
     live,
     space: new Space(store, clock),
     credentials,

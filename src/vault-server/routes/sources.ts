@@ -12,7 +12,7 @@ const named = z.object({ source: z.string() })
 
 /** Sources: what is protected, how it does, and what a user asks of it. */
 export function sourceRoutes(http: Http, context: Context): void {
-  const { vault, live, space } = context
+  const { vault, live, space, derived } = context
   const { registry } = vault
 
   http.get(
@@ -59,6 +59,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
         paused: false,
       })
+      await derived.add(definition.id)
       return statusOf(context, definition)
     },
   )
@@ -127,10 +128,13 @@ export function sourceRoutes(http: Http, context: Context): void {
   )
 }
 
-async function statusOf({ vault, live, views, clock }: Context, definition: SourceDefinition) {
+async function statusOf({ vault, live, derived, clock }: Context, definition: SourceDefinition) {
   const { registry } = vault
   const journal = vault.journal(definition.id)
-  const statistics = await views.statistics(definition.id)
+  const { indexes, views } = derived
+  const indexed = indexes.indexed(definition.id)
+  const earliest = indexed > 0 ? (await views.statistics(definition.id)).earliest : undefined
+  const damage = journal.damage ?? indexes.failure(definition.id)
   return tellSource({
     definition,
     agentName: registry.agent(definition.agent).name,
@@ -138,9 +142,9 @@ async function statusOf({ vault, live, views, clock }: Context, definition: Sour
     live: live.source(definition.id),
     durable: journal.durable,
     moment: journal.durable > 0 ? journal.end.moment : undefined,
-    damage: journal.damage?.message,
-    indexed: statistics.indexed,
-    earliest: statistics.earliest,
+    damage: damage?.message,
+    indexed,
+    earliest,
     stalled: vault.stalled,
     now: clock.now() as Moment,
     nowMs: clock.monotonicMs(),

@@ -12,6 +12,7 @@ import {
   type TreePath,
 } from '../../model/path.ts'
 import type { Id } from '../../model/source.ts'
+import type { PointRow } from '../../vault/views/points.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { demandKnown, sourceFor } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
@@ -26,7 +27,8 @@ const where = z.object({ at, path, pathBytes })
 const readBodyBytesMax = 16 * 1024 * 1024
 
 /** Everything that looks at a moment: points, trees, contents, differences, manifests, verification. */
-export function viewRoutes(http: Http, { vault, views, clock }: Context): void {
+export function viewRoutes(http: Http, { vault, derived, clock }: Context): void {
+  const { views } = derived
   const { registry } = vault
   const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
   const resolve = (source: Id, point: string) => views.resolve(source, point, clock.now() as Moment)
@@ -260,8 +262,6 @@ function tellEntry({ path: place, type, bytes, attributes, links, target }: Entr
     ...(target === undefined ? {} : { target: displayName(target as BinaryString) }),
   }
 }
-
-type PointRow = Awaited<ReturnType<Context['views']['points']>>[number]
 
 function tellPoint(row: PointRow): unknown {
   const { kind, sequence, moment } = row
