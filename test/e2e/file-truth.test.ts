@@ -5,7 +5,7 @@ import { needsRsync, World } from './harness.ts'
 import { RecordedMoments } from './recorded.ts'
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 20_261_122)
-const rounds = 12
+const rounds = 8
 
 test(
   'every quiet moment is restored exactly as the tree then was',
