@@ -1,15 +1,20 @@
 import { TidemarkError } from '../../src/base/errors.ts'
 import { decodeBatch, encodeBatch } from '../../src/format/batch.ts'
+import { decodeManifest, encodeManifest } from '../../src/format/manifest.ts'
 import { lastOf, type Stamped } from '../../src/model/batch.ts'
-import type { ChunkId } from '../../src/model/change.ts'
-import { moment } from '../../src/model/moment.ts'
+import type { Change, ChunkId } from '../../src/model/change.ts'
+import { type Moment, moment } from '../../src/model/moment.ts'
 import { beforeFirst, type Sequence, sequence } from '../../src/model/sequence.ts'
 import type { Checkpoint, ChunkReader, JournalReader, StoredBatch } from '../../src/vault/reader.ts'
 
 /** A journal of really encoded batches, without files. */
 export class MemoryJournal implements JournalReader {
-  readonly #batches: { first: number; last: number; received: number; bytes: Buffer }[] = []
+  #batches: { first: number; last: number; received: number; bytes: Buffer }[] = []
   #last: Sequence = beforeFirst
+
+  /** First sequences of what stands for segments. */
+  #starts: Sequence[] = [sequence(1)]
+  #checkpoints = new Map<Sequence, { moment: Moment; groups: Change[][] }>()
 
   get last(): Sequence {
     return this.#last
@@ -36,8 +41,35 @@ export class MemoryJournal implements JournalReader {
     return Promise.resolve({ batch: decodeBatch(stored.bytes), received: moment(stored.received) })
   }
 
+  /** What is appended next begins a segment. */
+  seal(): void {
+    const next = sequence(this.#last + 1)
+    if (this.#starts.at(-1) !== next) this.#starts.push(next)
+  }
+
+  segmentStarts(): Promise<Sequence[]> {
+    return Promise.resolve([...this.#starts])
+  }
+
+  async writeCheckpoint(at: Sequence, when: Moment, changes: AsyncIterable<Change>): Promise<void> {
+    const groups: Change[][] = []
+    for await (const group of decodeManifest(encodeManifest(changes))) groups.push(group)
+    this.#checkpoints.set(at, { moment: when, groups })
+  }
+
+  dropBefore(at: Sequence): Promise<void> {
+    this.#starts = this.#starts.filter((_, index) => (this.#starts[index + 1] ?? Infinity) > at + 1)
+    this.#batches = this.#batches.filter(({ first }) => first >= (this.#starts[0] ?? 0))
+    for (const older of this.#checkpoints.keys()) if (older < at) this.#checkpoints.delete(older)
+    return Promise.resolve()
+  }
+
   checkpoint(): Promise<Checkpoint | undefined> {
-    return Promise.resolve(undefined)
+    const first = this.#starts[0] ?? 1
+    const found = [...this.#checkpoints].find(([at]) => first > 1 && at >= first - 1)
+    if (found === undefined) return Promise.resolve(undefined)
+    const [at, { moment: when, groups }] = found
+    return Promise.resolve({ at, moment: when, changes: eachOf(groups) })
   }
 }
 
@@ -52,6 +84,10 @@ export class MemoryChunks implements ChunkReader {
     const data = this.#chunks.get(id)
     return data === undefined ? Promise.reject(absent('the chunk')) : Promise.resolve(data)
   }
+}
+
+async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items
 }
 
 const absent = (what: string): TidemarkError => new TidemarkError('not-found', { message: `${what} is not there` })

@@ -47,6 +47,25 @@ export interface Piece {
     | { readonly sequence: Sequence; readonly origin: number }
 }
 
+/** Which extent row, and where it stands in the index of those that stand in the journal. */
+export interface ExtentKey {
+  readonly content: number
+  readonly at: number
+  readonly since: number
+  readonly location: number
+}
+
+/** How far the chunks of an index were listed. */
+export type ChunkCursor =
+  | { readonly version: number }
+  | { readonly content: number; readonly at: number; readonly since: number }
+
+export interface ChunkPage {
+  readonly ids: readonly Uint8Array[]
+  /** Undefined after the last page. */
+  readonly next: ChunkCursor | undefined
+}
+
 export interface BatchRow {
   readonly first: number
   readonly last: number
@@ -173,6 +192,11 @@ export class IndexReader {
     return (statement.all(from, to, countMax) as unknown as SealedMarkRow[]).map((row) => this.#opened(row))
   }
 
+  /** Marks of suspect spans and holes that no `complete` up to `at` has closed, oldest first. */
+  openMarks(at: number): MarkRow[] {
+    return (this.#statements.openMarks.all(at, at) as unknown as SealedMarkRow[]).map((row) => this.#opened(row))
+  }
+
   /** The newest user's mark of this label. */
   userMark(label: string): Sequence | undefined {
     const row = this.#statements.userMark.get(this.sealing.seal(Buffer.from(label, 'utf8')))
@@ -189,6 +213,75 @@ export class IndexReader {
   lastMark(type: Mark['type'], upTo: number): MarkRow | undefined {
     const row = this.#statements.lastMark.get(type, upTo)
     return row === undefined ? undefined : this.#opened(row as unknown as SealedMarkRow)
+  }
+
+  /** Versions whose bytes stand in changes up to `at`, oldest change last. */
+  inlineVersions(
+    after: { content: number; id: number },
+    at: number,
+    countMax: number,
+  ): (Omit<VersionRow, 'content'> & { content: number })[] {
+    return this.#statements.inlineVersions.all(-at, after.content, after.id, countMax) as unknown as ReturnType<
+      IndexReader['inlineVersions']
+    >
+  }
+
+  /**
+   * Extents that hold at or after `at`: those whose bytes stand in changes up to there (`inline`), or those that hold at
+   * `at` itself and are a part of a chunk (`cut`).
+   */
+  unsettledExtents(
+    find: 'inline' | 'cut',
+    after: ExtentKey,
+    at: number,
+    countMax: number,
+  ): { extent: ExtentKey; piece: Piece }[] {
+    const place = [after.content, after.at, after.since]
+    const rows = (find === 'inline'
+      ? this.#statements.inlineExtents.all(after.location, ...place, at, at, countMax)
+      : this.#statements.cutExtents.all(...place, at, at, countMax)) as unknown as (ExtentRow & {
+      content: number
+      since: number
+    })[]
+    return rows.map((row) => ({
+      extent: {
+        content: row.content,
+        at: row.at,
+        since: row.since,
+        location: typeof row.location === 'number' ? row.location : 0,
+      },
+      piece: pieceOf(row),
+    }))
+  }
+
+  /** Whether a node has a name at any point after `at`, or at it. */
+  hasNameAfter(node: number, at: number): boolean {
+    return this.#statements.nameAfter.get(node, at) !== undefined
+  }
+
+  /** At least as many as there are places that name a chunk. */
+  chunkCountMax(): number {
+    return (this.#statements.chunkCountMax.get() as { count: number }).count
+  }
+
+  /** Chunks that the index names, with repetitions: first those of versions, then those of extents. */
+  chunks(after: ChunkCursor, countMax: number): ChunkPage {
+    if ('version' in after) {
+      const rows = this.#statements.versionChunks.all(after.version, countMax) as unknown as {
+        id: number
+        content: ContentName
+      }[]
+      const last = rows.at(-1)
+      const next = last === undefined ? { content: 0, at: -1, since: -1 } : { version: last.id }
+      return { ids: rows.map(({ content }) => content).filter((name) => name instanceof Uint8Array), next }
+    }
+    const rows = this.#statements.extentChunks.all(after.content, after.at, after.since, countMax) as unknown as {
+      content: number
+      at: number
+      since: number
+      location: Uint8Array | number
+    }[]
+    return { ids: rows.map(({ location }) => location).filter((name) => name instanceof Uint8Array), next: rows.at(-1) }
   }
 
   /** Rows of entry that began after the row `after` and before the row `before`. */
@@ -272,7 +365,7 @@ function prepareAll(database: DatabaseSync) {
   const mark = 'SELECT sequence, moment, type, since, detail FROM mark'
   return {
     state: database.prepare(`
-      SELECT indexed, moment, checkpoint, checkpoint_moment, node, content, files, bytes, bytes_total, misfits FROM state`),
+      SELECT indexed, moment, checkpoint, checkpoint_moment, pruned, node, content, files, bytes, bytes_total, misfits FROM state`),
     kept: database.prepare('SELECT indexed, checkpoint, checkpoint_moment FROM state'),
     child: database.prepare(`${entry} WHERE parent = ? AND tag = ? AND until > ? AND since <= ? AND name = ?`),
     childThroughTime: database.prepare(`${entry} WHERE parent = ? AND tag = ? AND name = ? ORDER BY until`),
@@ -288,6 +381,23 @@ function prepareAll(database: DatabaseSync) {
     extentBefore: database.prepare(`
       SELECT at, bytes, skip, cut, location FROM extent
       WHERE content = ? AND at < ? AND at > ? AND since <= ? AND until > ? ORDER BY at DESC LIMIT 1`),
+    inlineVersions: database.prepare(`
+      ${version} INDEXED BY version_inline
+      WHERE content < 0 AND content >= ? AND (content, id) > (?, ?) ORDER BY content, id LIMIT ?`),
+    inlineExtents: database.prepare(`
+      SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
+        AND location <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
+    cutExtents: database.prepare(`
+      SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_cut
+      WHERE cut = 1 AND typeof(location) = 'blob' AND (content, at, since) > (?, ?, ?)
+        AND since <= ? AND until > ? ORDER BY content, at, since LIMIT ?`),
+    nameAfter: database.prepare('SELECT 1 AS found FROM entry WHERE node = ? AND until > ? LIMIT 1'),
+    chunkCountMax: database.prepare('SELECT (SELECT count(*) FROM extent) + (SELECT count(*) FROM version) AS count'),
+    versionChunks: database.prepare('SELECT id, content FROM version WHERE id > ? ORDER BY id LIMIT ?'),
+    extentChunks: database.prepare(`
+      SELECT content, at, since, location FROM extent WHERE (content, at, since) > (?, ?, ?)
+      ORDER BY content, at, since LIMIT ?`),
     batchAt: database.prepare(`${batch} WHERE first <= ? ORDER BY first DESC LIMIT 1`),
     batchAfter: database.prepare(`${batch} WHERE first > ? ORDER BY first LIMIT 1`),
     batchesFrom: database.prepare(`${batch} WHERE first >= ? ORDER BY first LIMIT ?`),
@@ -295,6 +405,10 @@ function prepareAll(database: DatabaseSync) {
     marksNewest: database.prepare(
       `${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT ?`,
     ),
+    openMarks: database.prepare(`
+      ${mark} WHERE type IN ('suspect', 'hole') AND sequence <= ?
+        AND sequence > coalesce((SELECT max(sequence) FROM mark WHERE type = 'complete' AND sequence <= ?), -1)
+      ORDER BY sequence, id`),
     userMark: database.prepare(
       `SELECT sequence FROM mark WHERE type = 'user' AND detail = ? ORDER BY sequence DESC LIMIT 1`,
     ),

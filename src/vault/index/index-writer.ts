@@ -84,7 +84,35 @@ export class IndexWriter implements Disposable {
     this.#indexed = checkpoint.at
     this.#moment = checkpoint.moment
     this.#statements.setCheckpoint.run(checkpoint.at, checkpoint.moment)
+    this.#statements.setPruned.run(checkpoint.at)
     this.commit()
+  }
+
+  /**
+   * From now on points are kept from `at` on only. Safe against a power cut when it returns, because what the journal
+   * has before is dropped next. Called between commits.
+   */
+  keepFrom(at: Sequence, when: Moment): void {
+    this.database.exec('PRAGMA synchronous = FULL')
+    this.transaction(() => this.#statements.setCheckpoint.run(at, when))
+    this.database.exec('PRAGMA synchronous = NORMAL')
+  }
+
+  /** Everything that ended before `at` was removed. Called between commits. */
+  setPruned(at: Sequence): void {
+    this.transaction(() => this.#statements.setPruned.run(at))
+  }
+
+  /** Other changes of rows, between commits; all of them or none. */
+  transaction(change: () => void): void {
+    this.database.exec('BEGIN IMMEDIATE')
+    try {
+      change()
+      this.database.exec('COMMIT')
+    } catch (error) {
+      if (this.database.isTransaction) this.database.exec('ROLLBACK')
+      throw error
+    }
   }
 
   /** Makes everything applied so far visible to readers. */
@@ -195,6 +223,7 @@ export interface StateRow {
   moment: number
   checkpoint: number
   checkpoint_moment: number
+  pruned: number
   node: number
   content: number
   files: number
@@ -206,10 +235,11 @@ export interface StateRow {
 function prepareAll(database: DatabaseSync) {
   return {
     state: database.prepare(`
-      SELECT indexed, moment, checkpoint, checkpoint_moment, node, content, files, bytes, bytes_total, misfits FROM state`),
+      SELECT indexed, moment, checkpoint, checkpoint_moment, pruned, node, content, files, bytes, bytes_total, misfits FROM state`),
     setState: database.prepare(`
       UPDATE state SET indexed = ?, moment = ?, node = ?, content = ?, files = ?, bytes = ?, bytes_total = ?, misfits = ?`),
     setCheckpoint: database.prepare('UPDATE state SET checkpoint = ?, checkpoint_moment = ?'),
+    setPruned: database.prepare('UPDATE state SET pruned = ?'),
     insertBatch: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     insertMark: database.prepare('INSERT INTO mark(sequence, moment, type, since, detail) VALUES (?, ?, ?, ?, ?)'),
   } satisfies Record<string, StatementSync>

@@ -19,6 +19,8 @@ import { Sealing } from './sealing.ts'
  *   `skip` bytes into that chunk or data; `cut` is 1 where they are not all of it. The data is the extent (or write) of that change that began at `at` - `skip`.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
+ * - Points are kept from `checkpoint` on; rows that ended before it are gone up to the sequence `pruned`.
+ * - Columns that hold a number or a blob are of type INTEGER, which leaves blobs as they are.
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
@@ -35,13 +37,16 @@ CREATE INDEX entry_node ON entry(node);
 CREATE INDEX entry_ended ON entry(until) WHERE until < ${forever};
 CREATE TABLE version(
   id INTEGER PRIMARY KEY, node INTEGER NOT NULL, since INTEGER NOT NULL, linked INTEGER NOT NULL,
-  bytes INTEGER NOT NULL, attributes BLOB NOT NULL, content, detail BLOB);
+  bytes INTEGER NOT NULL, attributes BLOB NOT NULL, content INTEGER, detail BLOB);
 CREATE UNIQUE INDEX version_node ON version(node, since);
 CREATE TABLE extent(
   content INTEGER NOT NULL, at INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
-  bytes INTEGER NOT NULL, skip INTEGER NOT NULL, cut INTEGER NOT NULL, location NOT NULL,
+  bytes INTEGER NOT NULL, skip INTEGER NOT NULL, cut INTEGER NOT NULL, location INTEGER NOT NULL,
   PRIMARY KEY (content, at, since)) WITHOUT ROWID;
+CREATE INDEX version_inline ON version(content) WHERE content < 0;
 CREATE INDEX extent_now ON extent(content, at) WHERE until = ${forever};
+CREATE INDEX extent_inline ON extent(location) WHERE typeof(location) = 'integer';
+CREATE INDEX extent_cut ON extent(content) WHERE cut = 1;
 CREATE TABLE batch(
   first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_moment INTEGER NOT NULL, last_moment INTEGER NOT NULL,
   received INTEGER NOT NULL, settled INTEGER NOT NULL, bytes INTEGER NOT NULL, bytes_total INTEGER NOT NULL, moments BLOB,
@@ -53,7 +58,7 @@ CREATE INDEX mark_sequence ON mark(sequence);
 CREATE INDEX mark_type ON mark(type, sequence);
 CREATE TABLE state(
   id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, moment INTEGER NOT NULL,
-  checkpoint INTEGER NOT NULL, checkpoint_moment INTEGER NOT NULL,
+  checkpoint INTEGER NOT NULL, checkpoint_moment INTEGER NOT NULL, pruned INTEGER NOT NULL,
   node INTEGER NOT NULL, content INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
   bytes_total INTEGER NOT NULL, misfits INTEGER NOT NULL, proof BLOB NOT NULL);
 `
@@ -72,7 +77,9 @@ export function openToWrite(location: string, sealing: Sealing): DatabaseSync {
   tune(database)
   database.exec('BEGIN')
   database.exec(schema)
-  database.prepare('INSERT INTO state VALUES (1, 0, 0, 0, 0, ?, 0, 0, 0, 0, 0, ?)').run(rootNode, sealing.seal(proof))
+  database
+    .prepare('INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, ?, 0, 0, 0, 0, 0, ?)')
+    .run(rootNode, sealing.seal(proof))
   database.exec(`PRAGMA user_version = ${schemaVersion}`)
   database.exec('COMMIT')
   return database
