@@ -61,6 +61,8 @@ interface Lane {
 
 /** Of pack items written and synced at once. */
 const itemBytesPerRound = 8 * 1024 * 1024
+/** What a frame takes beside its content, with its share of headers, indexes and seals. */
+const besideBytes = 256
 const noteEveryMs = 1000
 
 /**
@@ -162,7 +164,7 @@ export class Committer {
     try {
       while (this.#items.length > 0) {
         const round = this.#firstItems()
-        const bytes = round.reduce((sum, one) => sum + one.bytes, 0)
+        const bytes = round.reduce((sum, one) => sum + one.bytes + besideBytes, 0)
         await this.#onceThereIsRoom(bytes, () => packs.write(round.map(({ item }) => item)))
         await this.#onceThereIsRoom(0, async () => packs.record())
         this.#items = this.#items.slice(round.length)
@@ -219,7 +221,10 @@ export class Committer {
     await undefined
     try {
       while (this.#isReady(lane)) {
-        const bytes = readyBatches(lane, this.#durable).reduce((sum, batch) => sum + batch.bytes.length, 0)
+        const bytes = readyBatches(lane, this.#durable).reduce(
+          (sum, batch) => sum + batch.bytes.length + besideBytes,
+          0,
+        )
         await this.#onceThereIsRoom(bytes, async () => {
           // What was ready may have been given up, or have become durable before the room ended.
           const batches = readyBatches(lane, this.#durable).filter(({ end }) => end.durable > journal.durable)

@@ -24,7 +24,7 @@ import type { Id } from '../model/source.ts'
 import { MemoryDisk } from '../store/memory.ts'
 import type { Vault } from './vault.ts'
 
-const seeds = 150
+const seeds = 100
 const limits = { segmentBytes: 3000, packBytes: 20_000, waitingBytesMax: 30_000 }
 
 /** What an agent did: every batch it ever sent, by first sequence, and what it was told is durable. */

@@ -70,8 +70,8 @@ export class Journal implements JournalReader {
   readonly #sealed: SyncedNote[] = []
   /** Of the last sealed segment, once it is known. */
   #chain: Buffer | undefined
-  /** Durable length of the segment that a failed write left behind; it is the last one. */
-  #abandonedBytes: number | undefined
+  /** The last segment was left behind by a failed write, cut to what is durable. */
+  #isAbandoned = false
 
   private constructor(parts: JournalParts, end: JournalEnd, lastNumber: number, damage: TidemarkError | undefined) {
     this.#parts = parts
@@ -200,21 +200,22 @@ export class Journal implements JournalReader {
     const segment = this.#segment
     if (!segment) return
     this.#segment = undefined
-    this.#abandonedBytes = segment.file.synced
+    this.#isAbandoned = true
     await segment.file[Symbol.asyncDispose]()
+    // What is not durable is of no use, and without room it takes some.
+    await this.#parts.store.truncate(segment.file.name, segment.file.synced)
   }
 
   /** Ends what a failed write left behind: needs room for a seal. */
   async mend(): Promise<void> {
-    if (this.#abandonedBytes === undefined) return
+    if (!this.#isAbandoned) return
     const { store, source, key } = this.#parts
     const name = segmentName(source, this.#lastNumber)
-    await store.truncate(name, this.#abandonedBytes)
     const recovered = await recoverSealed(store, name, key, { last: () => this.#end.durable })
     // An empty segment is gone, and the chain still ends at the one before it.
     if (recovered.kind === 'removed') this.#lastNumber--
     else this.#chain = undefined
-    this.#abandonedBytes = undefined
+    this.#isAbandoned = false
   }
 
   /** Lengths that are durable: of the growing segment, and once of each that was sealed. */

@@ -44,8 +44,8 @@ export class Packs {
   #growing: number | undefined
   /** Written and durable, not in the catalogue yet. */
   #unrecorded: { pack: PackRecord; entries: PackEntry[] }[] = []
-  /** Numbers of packs left behind by a failed write, each with the length that is durable. */
-  readonly #abandoned = new Map<number, number>()
+  /** Numbers of packs left behind by a failed write, cut to what is durable. */
+  readonly #abandoned = new Set<number>()
   /** Packs with damage found while opening; they are left as they are. */
   readonly damage: readonly TidemarkError[]
 
@@ -131,14 +131,15 @@ export class Packs {
     const pack = this.#current
     if (!pack) return
     this.#current = undefined
-    this.#abandoned.set(pack.number, pack.synced)
+    this.#abandoned.add(pack.number)
     await pack[Symbol.asyncDispose]()
+    // What is not durable is of no use, and without room it takes some.
+    await this.#parts.store.truncate(packName(pack.number), pack.synced)
   }
 
   /** Ends what a failed write left behind: needs room for a seal. */
   async mend(): Promise<void> {
-    for (const [number, bytes] of this.#abandoned) {
-      await this.#parts.store.truncate(packName(number), bytes)
+    for (const number of this.#abandoned) {
       await recoverPack(this.#parts, number, 0)
       this.#abandoned.delete(number)
     }
