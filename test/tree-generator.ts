@@ -34,8 +34,11 @@ export class TreeGenerator {
   readonly done: string[] = []
   #state: bigint
 
-  constructor(top: string, seed: number) {
+  readonly #hardLinks: boolean
+
+  constructor(top: string, seed: number, { hardLinks = true }: { hardLinks?: boolean } = {}) {
     this.top = top
+    this.#hardLinks = hardLinks
     this.#state = BigInt(seed)
     mkdirSync(top, { recursive: true })
   }
@@ -60,7 +63,7 @@ export class TreeGenerator {
       [8, 'rename', () => this.#rename()],
       [4, 'rename directory', () => this.#renameDirectory()],
       [5, 'replace', () => this.#replace()],
-      [5, 'hard link', () => this.#link()],
+      [this.#hardLinks ? 5 : 0, 'hard link', () => this.#link()],
       [5, 'remove', () => this.#remove()],
       [2, 'remove tree', () => this.#removeTree()],
       [6, 'make directories', () => this.#makeDirectories()],

@@ -24,6 +24,8 @@ export interface DirtyName {
   readonly since: Moment
   /** Where a rename has taken what stood here; that name is looked at first, so that one rename comes of it. */
   movedTo: string | undefined
+  /** What was written under this name: where the name is gone by now, the same file may have another. */
+  written: bigint[]
   /** Monotonic milliseconds before which it is left alone. */
   notBeforeMs: number
   /** Captures that failed or were torn, one after the other. */
@@ -65,7 +67,7 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known === undefined) {
-      const fresh: DirtyName = { directory, name, reasons, since, movedTo: undefined, notBeforeMs, failures: 0 }
+      const fresh: DirtyName = { directory, name, reasons, since, movedTo: undefined, written: [], notBeforeMs, failures: 0 }
       this.#keep(key, fresh)
       return fresh
     }
@@ -79,7 +81,7 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known !== undefined) known.reasons |= reasons
-    else this.#last.set(key, { directory, name, reasons, since, movedTo: undefined, notBeforeMs: 0, failures: 0 })
+    else this.#last.set(key, { directory, name, reasons, since, movedTo: undefined, written: [], notBeforeMs: 0, failures: 0 })
   }
 
   /** Puts back what was taken, keeping its `since`; what was noticed meanwhile is added to it. */
@@ -89,6 +91,7 @@ export class DirtySet {
     if (newer !== undefined) {
       dirty.reasons |= newer.reasons
       dirty.movedTo ??= newer.movedTo
+      dirty.written.push(...newer.written)
       this.take(key)
     }
     dirty.notBeforeMs = notBeforeMs

@@ -40,6 +40,8 @@ const reportEveryMs = 1000
 const scanEveryMs = 60_000
 /** While everything is compared anyway, a crowd of new names is left to that. */
 const dirtyNamesManyMax = 20_000
+/** Files written one after the other under one name, of which the other names are looked for. */
+const writtenMax = 8
 const tornRetriesMax = 5
 const retryMs = { first: 20, max: 30_000, unreadable: 10_000, moved: 50 }
 /** A user's mark waits for what was dirty when it was asked for, but not longer. */
@@ -411,8 +413,17 @@ class LiveEngine implements Disposable, Noticed {
     const beganMs = this.#parts.clock.monotonicMs()
     const outcome = this.#entries.capture(dirty, 'live')
     const nowMs = this.#parts.clock.monotonicMs()
-    if (outcome === 'done') this.#pace.captured(key, nowMs, nowMs - beganMs)
-    else this.#unsettled(dirty, outcome, 'live')
+    if (outcome !== 'done') return this.#unsettled(dirty, outcome, 'live')
+    this.#pace.captured(key, nowMs, nowMs - beganMs)
+    this.#lookElsewhere(dirty)
+  }
+
+  /** What was written under a name that means something else by now may have another name. */
+  #lookElsewhere({ directory, name, written }: DirtyName): void {
+    if (written.length === 0) return
+    const node = this.#catalog.child(directory, name)
+    const here = node === undefined ? undefined : inodeOf(node.stat)
+    for (const inode of written) if (inode !== here) this.inode(inode)
   }
 
   #unsettled(dirty: DirtyName, outcome: Exclude<Outcome, 'done'>, lane: Lane): void {
@@ -561,16 +572,17 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   #dirtyOf({ directory, name, reasons }: Subject): DirtyName {
-    return { directory, name, reasons, since: this.#heardBefore, movedTo: undefined, notBeforeMs: 0, failures: 0 }
+    return { directory, name, reasons, since: this.#heardBefore, movedTo: undefined, written: [], notBeforeMs: 0, failures: 0 }
   }
 
   // --- what the watcher tells
 
-  entry(directory: NodeId, name: string, reasons: number, closed: boolean): void {
+  entry(directory: NodeId, name: string, reasons: number, closed: boolean, inode?: bigint): void {
     const nowMs = this.#parts.clock.monotonicMs()
     const restUntilMs = this.#pace.restUntilMs(dirtyKey(directory, name))
     const notBeforeMs = Math.max(closed ? 0 : nowMs + openDelayMs, restUntilMs > nowMs ? restUntilMs : 0)
-    this.#dirty.notice(directory, name, reasons, this.#heardBefore, notBeforeMs)
+    const { written } = this.#dirty.notice(directory, name, reasons, this.#heardBefore, notBeforeMs)
+    if (inode !== undefined && written.length < writtenMax && !written.includes(inode)) written.push(inode)
     if ((reasons & reason.entry) !== 0) this.directory(directory)
   }
 

@@ -62,13 +62,17 @@ export class FanotifyWatch implements Watch {
     switch (event.kind) {
       case 'overflow':
         return noticed.lost()
-      case 'object':
-        return tellInode(event.object, noticed)
+      case 'object': {
+        const inode = inodeOf(event.object)
+        return inode === undefined ? undefined : noticed.inode(inode)
+      }
       case 'entry': {
         const directory = this.#directories.get(event.directory)
         if (directory === undefined) return
         if (event.name === '.') return noticed.directory(directory)
-        return noticed.entry(directory, event.name, reasonsOf(event.mask), isClosed(event.mask))
+        const reasons = reasonsOf(event.mask)
+        const inode = (reasons & reason.content) === 0 ? undefined : inodeOf(event.object)
+        return noticed.entry(directory, event.name, reasons, isClosed(event.mask), inode)
       }
       case 'rename': {
         const from = this.#directories.get(event.from.directory)
@@ -102,9 +106,11 @@ function isClosed(mask: number): boolean {
   return (mask & (fanotifyMask.modify | fanotifyMask.create)) === 0
 }
 
-function tellInode(object: HandleKey, noticed: Noticed): void {
+/** Undefined for handles that do not tell. */
+function inodeOf(object: HandleKey | undefined): bigint | undefined {
+  if (object === undefined) return undefined
   const bytes = Buffer.from(object, 'latin1')
   const type = bytes.readUInt32LE(handleTypeAt)
-  if (type === inode32) noticed.inode(BigInt(bytes.readUInt32LE(handleBytesAt)))
-  else if (type === inode64) noticed.inode(bytes.readBigUInt64LE(handleBytesAt))
+  if (type === inode32) return BigInt(bytes.readUInt32LE(handleBytesAt))
+  return type === inode64 ? bytes.readBigUInt64LE(handleBytesAt) : undefined
 }

@@ -20,8 +20,11 @@ export interface Watch extends Disposable {
 }
 
 export interface Noticed {
-  /** `reasons` are those of dirty-set.ts; `closed` is false while a file may still be open for writing. */
-  entry(directory: NodeId, name: string, reasons: number, closed: boolean): void
+  /**
+   * `reasons` are those of dirty-set.ts; `closed` is false while a file may still be open for writing; `inode` is what
+   * the name stood for then, where that is known.
+   */
+  entry(directory: NodeId, name: string, reasons: number, closed: boolean, inode?: bigint): void
   /** The directory itself. */
   directory(directory: NodeId): void
   moved(from: { directory: NodeId; name: string }, to: { directory: NodeId; name: string }): void
