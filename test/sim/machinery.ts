@@ -1,7 +1,6 @@
 import type { Store } from '../../src/store/store.ts'
 import type { Capture } from '../../src/capture/capture.ts'
 import type { ChunkReader, JournalReader } from '../../src/vault/reader.ts'
-import type { Link } from '../../src/wire/link.ts'
 import type { VaultPort } from '../../src/wire/ports.ts'
 import type { SimulatedTime } from './clock.ts'
 import type { SimulatedNetwork } from './network.ts'
@@ -25,7 +24,7 @@ export interface Plant {
   readonly journal?: (journal: JournalReader) => JournalReader
   readonly chunks?: (chunks: ChunkReader) => ChunkReader
   readonly capture?: (capture: Capture) => Capture
-  readonly link?: (link: Link) => Link
+  readonly spoolBytesMax?: (limit: number) => number
 }
 
 export const passed = <T>(through: ((value: T) => T) | undefined, value: T): T => (through ? through(value) : value)

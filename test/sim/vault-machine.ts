@@ -118,13 +118,21 @@ export class VaultMachine {
     const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock)))
     network.listen(this.name, life, (link, from) => {
       const agent = this.#agents.get(from)!
-      serveConnection(passed(plant.link, link), { agent }, port, clock, signal).then(
+      serveConnection(link, { agent }, port, clock, signal).then(
         (end) =>
           trace.add(this.name, `connection of ${from} ${end.how}${'error' in end ? `: ${end.error.message}` : ''}`),
         (error: unknown) => life.alive && time.fail(error),
       )
     })
     for (const source of this.#protected.keys()) this.reindex(source)
+  }
+
+  #acknowledged = Promise.withResolvers<void>()
+
+  /** Resolves at the next acknowledgement: a moment at which most has just been promised. */
+  get acknowledging(): Promise<void> {
+    this.#acknowledged = Promise.withResolvers()
+    return this.#acknowledged.promise
   }
 
   /** Tells the histories what is acknowledged, as it is. */
@@ -139,6 +147,7 @@ export class VaultMachine {
         const batch = async (bytes: Uint8Array): Promise<void> => {
           await appender.batch(bytes)
           history.acknowledge(decodeBatch(bytes).cursor)
+          this.#acknowledged.resolve()
         }
         return new Proxy(appender, {
           get: (target, name) => {

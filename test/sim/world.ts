@@ -4,7 +4,8 @@ import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import { defaultPolicy, type Id } from '../../src/model/source.ts'
 import { resolvePoint } from '../../src/vault/views/points.ts'
 import { AgentMachine, type AgentLimits } from './agent-machine.ts'
-import { SimulatedTime } from './clock.ts'
+import { JournalSession } from '../../src/wire/ship.ts'
+import { Life, MachineClock, SimulatedTime } from './clock.ts'
 import { quick, slow } from './disk.ts'
 import type { Machinery, Plant } from './machinery.ts'
 import { SimulatedNetwork } from './network.ts'
@@ -185,6 +186,7 @@ class World implements Disposable {
     switch (kind) {
       case 'vault killed':
       case 'vault loses power':
+        if (random.chance(0.7)) await this.#somethingAcknowledged()
         vault.crash({ powerGoes: kind === 'vault loses power' })
         return soon(5000, () => vault.start())
       case 'vault closed and opened':
@@ -239,6 +241,12 @@ class World implements Disposable {
       default:
         return kind satisfies never
     }
+  }
+
+  /** Within a few milliseconds of an acknowledgement, which is when a promise is easiest broken. */
+  async #somethingAcknowledged(): Promise<void> {
+    await Promise.race([this.#vault.acknowledging, this.#time.sleep(3000)])
+    await this.#time.sleep(this.#random.fraction() * this.#random.pick([0.01, 1, 5]))
   }
 
   /** Compares what the vault gives out, at random points, while everything goes on. */
@@ -319,6 +327,7 @@ class World implements Disposable {
           `${source.history.name}: ${source.history.last} was said, the journal ends at ${line.last} ${told}`,
         )
       }
+      await this.#time.until(() => this.#vault.indexed(id) === line.last)
       await this.#vault.expectJournal(id)
       for (let count = 0; count < 3; count++) await this.#expectTreeAt(id, this.#randomPoint(id), told)
       await this.#expectTreeAt(id, line.last, told)
@@ -356,10 +365,12 @@ class World implements Disposable {
   async #expectRefusals(): Promise<void> {
     const [one, other] = this.#agents
     if (one === undefined || other === undefined) return
-    const { agent } = one.sources[0]!.definition
     const { id } = other.sources[0]!.definition
+    const life = new Life('intruder', this.#trace)
+    const clock = new MachineClock(this.#time, life, one.wall)
+    const link = await this.#network.dial(one.name, life, this.#vault.name)
     try {
-      await this.#vault.vault!.appender(agent, id, new AbortController().signal)
+      await JournalSession.open(link, { source: id, software: 'intruder' }, clock, new AbortController().signal)
     } catch (error) {
       if (isCode(error, 'not-allowed')) return
       throw error
