@@ -6,11 +6,12 @@ import { describeMachine, machineLines } from './machine.ts'
 import { markdown, Record } from './record.ts'
 import type { Row } from './row.ts'
 import { baseline } from './rows/baseline.ts'
+import { ingest } from './rows/ingest.ts'
 import { live } from './rows/live.ts'
 import { reconcile } from './rows/reconcile.ts'
 import { restore } from './rows/restore.ts'
 
-const rows: readonly Row[] = [baseline, reconcile, restore, live]
+const rows: readonly Row[] = [baseline, reconcile, restore, live, ingest]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named
 

@@ -93,7 +93,7 @@ export class Tidemark implements AsyncDisposable {
 
   /** Begins to protect, and resolves when the baseline is complete, durable and can be viewed. */
   async protect(name: string, directory: string): Promise<void> {
-    await this.command(['protect', 'files', directory, '--name', name])
+    await this.command(['protect', 'files', directory, '--name', name, '--on', 'server'])
     await this.untilSettled(name, 0)
   }
 
@@ -106,7 +106,7 @@ export class Tidemark implements AsyncDisposable {
       this.#vault?.assertRunning()
       this.#agent?.assertRunning()
       const source = await this.source(name)
-      if (source?.state === 'damaged' || source?.state === 'stalled')
+      if (source?.state === 'damaged')
         throw new Error(`${name}: ${JSON.stringify(source)}`)
       if (source === undefined || source.state !== 'protected' || source.indexed <= sequence) return false
       const points = await this.points(name)
