@@ -169,13 +169,14 @@ export class TreeWriter {
     if (moved === undefined || path === rootPath) return false
     if (path === from) return true
     if (path.startsWith(`${from}/`)) return false
-    this.#closeName(moved, at)
     const parent = this.#folder(parentOf(path), at)
     const name = nameOf(path)
+    this.#closeName(moved, at)
     const existing = this.#child(parent, name)
     if (existing?.node === moved.node) return true
-    if (existing !== undefined) this.#closeTree(existing, at)
-    this.#open(parent, name, moved.node, moved.type, at)
+    this.#open(parent, name, moved.node, moved.type, at, () => {
+      if (existing !== undefined) this.#closeTree(existing, at)
+    })
     return true
   }
 
