@@ -9,6 +9,8 @@ const ways = { none: 0, zstd: 1 } as const
 const headBytes = 5
 /** Below this a compression context costs more than it saves. */
 const worthBytesMin = 200
+/** The least that zlib takes. */
+const chunkBytesMin = 64
 const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
 export function compressBody(body: Uint8Array): Buffer {
@@ -36,7 +38,8 @@ export function decompressBody(bytes: Uint8Array, bytesMax: number): Buffer {
 
 function unzstd(bytes: Uint8Array, length: number): Buffer {
   try {
-    return zstdDecompressSync(bytes, { maxOutputLength: Math.max(length, 1) })
+    // One byte more than is due: the output then comes in one piece, and too much of it shows.
+    return zstdDecompressSync(bytes, { maxOutputLength: length + 1, chunkSize: Math.max(length + 1, chunkBytesMin) })
   } catch (error) {
     throw new Malformed(`not a zstd frame of ${length} bytes: ${error instanceof Error ? error.message : error}`)
   }
