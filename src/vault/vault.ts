@@ -2,6 +2,7 @@ import { createSecretKey, type KeyObject } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { isCode, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import { type Chunk, encodeBlock, readBlockDirectory } from '../format/block.ts'
 import { packsKey, registryKey } from '../format/keys.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
@@ -267,6 +268,25 @@ export class Vault implements AsyncDisposable {
   onDurable(listener: (growth: Growth) => void): Disposable {
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  /**
+   * Keeps chunks of bytes that a source's agent has sent standing in batches, on behalf of that agent; at most a block
+   * of them. When resolved, they are durable and can be read.
+   */
+  async keep(source: Id, chunks: readonly Chunk[]): Promise<void> {
+    const { holder } = this.registry.agent(this.registry.source(source).agent)
+    const isKept = ({ id }: Chunk): boolean => this.#catalogue.place(id) !== undefined
+    const news = chunks.filter((chunk) => this.#catalogue.bytesOf(holder, chunk.id) === undefined || !isKept(chunk))
+    if (news.length === 0) return
+    const block = encodeBlock(news)
+    const { entries } = readBlockDirectory(block)
+    for (const { id, bytes } of entries) this.#catalogue.arrive(holder, id, bytes)
+    await new Promise<void>((done) =>
+      this.#committer.item({ kind: 'block', holder, chunks: entries, block }, block.length, done),
+    )
+    // Items that were given up are let go too.
+    if (!news.every(isKept)) throw new TidemarkError('interrupted', { message: 'the vault is closing' })
   }
 
   /** Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. */
