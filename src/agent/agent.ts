@@ -97,6 +97,7 @@ class Agent {
   readonly #pace: Pace
   readonly #running = new Map<Id, Running>()
   readonly #told = new Wake()
+  readonly #reached = new Wake()
   #definitions: readonly SourceDefinition[] | undefined
   /** Whether the definitions are the vault's of this run, not those remembered. */
   #isFresh = false
@@ -176,6 +177,7 @@ class Agent {
     this.#definitions = sources
     this.#isFresh = true
     this.#told.wake()
+    this.#reached.wake()
   }
 
   /** Runs one protection for each source that is told. Until the vault has told, those remembered are protected. */
@@ -226,6 +228,7 @@ class Agent {
         told: (key) => home.chunkKeyTold(key),
       },
       pace: this.#pace,
+      reached: this.#reached,
       clock,
       random,
     })

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Wake } from '../wire/wake.ts'
 
 export const backoffMsMin = 200
 export const backoffMsMax = 30_000
@@ -8,11 +9,14 @@ export const backoffMsMax = 30_000
 export class Backoff {
   readonly #clock: Clock
   readonly #random: Random
+  readonly #hurry: Wake | undefined
   #waitMs = backoffMsMin
 
-  constructor(clock: Clock, random: Random) {
+  /** `hurry` ends a wait: somebody else got through. */
+  constructor(clock: Clock, random: Random, hurry?: Wake) {
     this.#clock = clock
     this.#random = random
+    this.#hurry = hurry
   }
 
   succeeded(): void {
@@ -20,8 +24,16 @@ export class Backoff {
   }
 
   async wait(signal: AbortSignal): Promise<void> {
-    const ms = this.#waitMs * (0.5 + this.#random.fraction())
+    const ms = Math.min(backoffMsMax, this.#waitMs * (0.5 + this.#random.fraction()))
     this.#waitMs = Math.min(backoffMsMax, this.#waitMs * 2)
-    await this.#clock.sleep(ms, signal)
+    const inside = new AbortController()
+    const joined = AbortSignal.any([signal, inside.signal])
+    const waits = [this.#clock.sleep(ms, joined), ...(this.#hurry ? [this.#hurry.wait(joined)] : [])]
+    try {
+      await Promise.race(waits)
+    } finally {
+      inside.abort()
+      await Promise.allSettled(waits)
+    }
   }
 }

@@ -41,6 +41,8 @@ export interface ProtectionParts {
   readonly fetchManifest: (source: SourceDefinition, at: Sequence, into: string, signal: AbortSignal) => Promise<void>
   readonly chunkKey: ChunkKeyMemory
   readonly pace: Pace
+  /** The vault has been reached, by whatever connection. */
+  readonly reached?: Wake | undefined
   readonly clock: Clock
   readonly random: Random
 }
@@ -264,8 +266,8 @@ export class Protection {
   // The line's side
 
   async #ship(backlog: Backlog, signal: AbortSignal): Promise<void> {
-    const { dial, definition, software, clock, random, pace } = this.#parts
-    const backoff = new Backoff(clock, random)
+    const { dial, definition, software, clock, random, pace, reached } = this.#parts
+    const backoff = new Backoff(clock, random, reached)
     for (;;) {
       let startedAt: number | undefined
       try {

@@ -46,23 +46,18 @@ export interface Listening {
 
 export interface Listener extends AsyncDisposable {
   readonly port: number
-  /** From the next connection on, the server shows this. */
-  replaceServer(server: Credential): void
 }
 
 /** The vault's port: the link and HTTP over TLS, told apart by ALPN. Disposing ends all connections. */
 export async function listenTls(listening: Listening): Promise<Listener> {
   const { credentials, host, port, clock } = listening
-  const contextOf = (server: Credential): tls.SecureContextOptions => ({
-    ...common,
-    key: server.key,
-    cert: server.certificate + credentials.authority.certificate,
-    ca: credentials.authority.certificate,
-  })
   const sockets = new Set<tls.TLSSocket>()
   const links = new Set<Promise<void>>()
   const server = tls.createServer({
-    ...contextOf(credentials.server),
+    ...common,
+    key: credentials.server.key,
+    cert: credentials.server.certificate + credentials.authority.certificate,
+    ca: credentials.authority.certificate,
     ALPNProtocols: [linkProtocol, httpProtocol],
     requestCert: true,
     rejectUnauthorized: false,
@@ -97,7 +92,6 @@ export async function listenTls(listening: Listening): Promise<Listener> {
   })
   return {
     port: (server.address() as AddressInfo).port,
-    replaceServer: (next) => server.setSecureContext(contextOf(next)),
     [Symbol.asyncDispose]: async () => {
       const closed = once(server, 'close')
       server.close()
@@ -119,7 +113,7 @@ function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer 
   if (isOver || doubt === 'CERT_HAS_EXPIRED') {
     return stranger(
       `the certificate of the agent has expired (${certificate.validTo})`,
-      'the agent was away for longer than a certificate lives: enrol it anew with "tidemark agent join"',
+      'it was away for longer than a certificate lives: revoke it at the vault and enrol the server anew, in another directory',
     )
   }
   if (!socket.authorized || agent === undefined) {
@@ -131,7 +125,7 @@ function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer 
   if (admits(agent)) return { agent }
   return new TidemarkError('not-allowed', {
     message: 'this agent has been revoked',
-    hint: 'if that was a mistake, enrol it anew with "tidemark agent join"',
+    hint: 'if that was a mistake, enrol the server anew, in another directory, with "tidemark agent join"',
   })
 }
 
