@@ -14,6 +14,8 @@ import { Spool, type SpooledBatch, type SpoolParts } from './spool.ts'
 export const memoryBytesMax = 32 * 1024 * 1024
 /** While more than this (or what the line takes) is held and bulk is among it, the capture is not asked for more. */
 export const bulkBytesMin = 2 * 1024 * 1024
+/** However much the line takes: live changes find room in memory beside bulk. */
+export const bulkBytesLimit = 16 * 1024 * 1024
 /** A shorter stop is only a slow batch. */
 const stoppedMsMin = 1000
 /** How often a full backlog looks again whether there is room. */

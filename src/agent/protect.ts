@@ -18,7 +18,7 @@ import type { AppenderRequest } from '../wire/ports.ts'
 import { type Cargo, type JournalWelcome, JournalSession, type ShippedBatch } from '../wire/ship.ts'
 import { together, unlessAborted } from '../wire/together.ts'
 import { Wake } from '../wire/wake.ts'
-import { Backlog } from './backlog.ts'
+import { Backlog, bulkBytesLimit, bulkBytesMin } from './backlog.ts'
 import { Backoff } from './backoff.ts'
 
 export type OpenCapture = (request: CaptureRequest) => Promise<Capture>
@@ -348,7 +348,7 @@ export class Protection {
       unanswered: () => Array.from(this.#offers, ([tag, ids]) => ({ tag, ids })),
       acknowledged: (durable) => {
         backlog.acknowledged(durable)
-        backlog.bulkBytesMax = Math.max(2 * session.bulkBytesMax, 2 * 1024 * 1024)
+        backlog.bulkBytesMax = Math.min(bulkBytesLimit, Math.max(bulkBytesMin, 2 * session.bulkBytesMax))
         if (durable > this.#resumedAt) this.#capture?.durable(durable)
         const done = this.#marks.filter((mark) => mark.sequence <= durable)
         this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
