@@ -224,9 +224,16 @@ export class VaultMachine {
     return new View({ rows: this.rows(source), content, at })
   }
 
-  /** The tree after `at`, restored. Undefined when the program dies meanwhile. */
+  /** The tree after `at`, restored. Undefined when the program or its index ends meanwhile. */
   async treeAt(source: Id, at: Sequence): Promise<Tree | undefined> {
-    return this.life.answer(restored(this.view(source, at)))
+    const kept = this.#protected.get(source)!
+    const { indexer } = kept
+    try {
+      return await this.life.answer(restored(this.view(source, at)))
+    } catch (error) {
+      if (kept.indexer !== indexer) return undefined
+      throw error
+    }
   }
 
   /** Reads the whole journal and compares it with what was said. */
