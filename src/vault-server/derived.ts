@@ -22,7 +22,7 @@ export interface Derived extends AsyncDisposable {
 export async function openDerived(vault: Vault, directory: string, clock: Clock): Promise<Derived> {
   const setup = { directory: resolve(directory), indexFolder: derivedFolder(directory), keys: vault.readerKeys }
   const journalKey = (source: Id): Uint8Array => vault.registry.journalKey(source)
-  const indexes = new IndexThread(setup)
+  const indexes = new IndexThread(setup, vault)
   const threads = new ThreadedViews({ setup, journalKey, progress: indexes })
   const add = (source: Id): Promise<void> => indexes.add(source, journalKey(source), vault.journal(source).durable)
   const listening = vault.onDurable(({ source, durable }) => indexes.grown(source, durable))

@@ -47,8 +47,8 @@ export class MemoryJournal implements JournalReader {
     if (this.#starts.at(-1) !== next) this.#starts.push(next)
   }
 
-  segmentStarts(): Promise<Sequence[]> {
-    return Promise.resolve([...this.#starts])
+  segmentStarts(): AsyncIterable<Sequence> {
+    return eachOf([...this.#starts])
   }
 
   async writeCheckpoint(at: Sequence, when: Moment, changes: AsyncIterable<Change>): Promise<void> {

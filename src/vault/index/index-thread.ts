@@ -1,9 +1,17 @@
 import { TidemarkError } from '../../base/errors.ts'
+import type { Chunk } from '../../format/block.ts'
+import type { Moment } from '../../model/moment.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
+import { ChunkFilter } from '../retention/chunk-filter.ts'
+import { single } from '../threads/calls.ts'
 import { Thread } from '../threads/thread.ts'
-import type { IndexAnswers, IndexNews, IndexSetup } from './index-worker.ts'
+import type { IndexAnswers, IndexNews, IndexSetup, VaultAnswers } from './index-worker.ts'
 import type { IndexProgress } from './indexes.ts'
+import type { Vault } from '../vault.ts'
+
+/** What the thread of indexes needs of the vault. */
+export type IndexedVault = Pick<Vault, 'keep' | 'journal'>
 
 interface Kept {
   durable: Sequence
@@ -19,11 +27,16 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #listening: Promise<void>
 
-  constructor(setup: IndexSetup) {
+  /** `vault` is asked while something is forgotten. */
+  constructor(setup: IndexSetup, vault: IndexedVault) {
     this.#thread = new Thread<IndexAnswers>({
       file: './index-worker',
       beside: import.meta.url,
       setup,
+      answers: {
+        keep: ({ source, chunks }: { source: Id; chunks: readonly Chunk[] }) => single(vault.keep(source, chunks)),
+        dropBefore: ({ source, at }: { source: Id; at: Sequence }) => single(vault.journal(source).dropBefore(at)),
+      } satisfies VaultAnswers,
       name: 'indexes',
     })
     this.#listening = this.#listen()
@@ -85,6 +98,20 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
       signal?.addEventListener('abort', onAbort, { once: true })
       kept.waiting.push(waiter)
     })
+  }
+
+  /**
+   * Forgets what happened to a source before `before`, see retention/retain.ts. Returns the sequence from which on
+   * points are kept now; undefined where nothing was to be forgotten.
+   */
+  retain(source: Id, journalKey: Uint8Array, before: Moment): Promise<Sequence | undefined> {
+    return this.#thread.calls.one('retain', { source, journalKey: new Uint8Array(journalKey), before })
+  }
+
+  /** All chunks that the kept history of any source refers to, everything that is durable now included. */
+  async chunksInUse(signal: AbortSignal): Promise<ChunkFilter> {
+    for (const [source, { durable }] of this.#kept) await this.reached(source, durable, signal)
+    return new ChunkFilter(await this.#thread.calls.one('chunksInUse', undefined as never, signal))
   }
 
   async #listen(): Promise<void> {

@@ -46,6 +46,12 @@ const partsOf = (world: World, indexer: Indexer): RetainParts => ({
   dropBefore: (at) => world.journal.dropBefore(at),
 })
 
+async function startsOf({ journal }: World): Promise<Sequence[]> {
+  const starts: Sequence[] = []
+  for await (const start of journal.segmentStarts()) starts.push(start)
+  return starts
+}
+
 /** Deletes every chunk that is not in use; how many that were. */
 async function sweep(world: World, indexer: Indexer): Promise<number> {
   const filter = await chunksInUse([indexer])
@@ -80,7 +86,7 @@ test('after retention every kept point reads the same, from this index and from 
     try {
       let kept = 0
       for (let round = 0; round < 2; round++) {
-        const starts = (await world.journal.segmentStarts()).filter((start) => start > kept + 1)
+        const starts = (await startsOf(world)).filter((start) => start > kept + 1)
         const start = starts[Math.floor(starts.length / 2)]
         if (start === undefined) continue
         const { last_moment: when } = indexer.rows.batchAt(start - 1)!
@@ -108,7 +114,7 @@ const pick = ({ files, bytes }: { files: number; bytes: number }) => ({ files, b
 test('retention that is stopped at any step is finished by the next', async () => {
   for (const stopAt of ['keep', 'writeCheckpoint', 'dropBefore', 'after'] as const) {
     const world = makeWorld(7)
-    const [, , , start] = await world.journal.segmentStarts()
+    const [, , , start] = await startsOf(world)
     const stop = new Error('stopped')
     const fail = (): Promise<never> => Promise.reject(stop)
     let before: Moment

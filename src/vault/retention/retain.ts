@@ -12,7 +12,7 @@ import { settlePieces, type SettlingParts } from './settling.ts'
 
 export interface RetainParts extends SettlingParts {
   /** First sequences of the journal's segments, ascending. */
-  readonly segmentStarts: () => Promise<readonly Sequence[]>
+  readonly segmentStarts: () => AsyncIterable<Sequence>
   readonly writeCheckpoint: (at: Sequence, when: Moment, changes: AsyncIterable<Change>) => Promise<void>
   readonly dropBefore: (at: Sequence) => Promise<void>
 }
@@ -47,20 +47,34 @@ async function finishLast(parts: RetainParts): Promise<void> {
   const { indexer } = parts
   const { checkpoint, checkpoint_moment: when, pruned } = indexer.rows.state()
   if (checkpoint === 0) return
-  const [, second] = await parts.segmentStarts()
-  if (second !== undefined && second <= checkpoint + 1) await parts.dropBefore(sequence(checkpoint))
+  for await (const end of segmentEnds(parts)) {
+    if (end <= checkpoint) await parts.dropBefore(sequence(checkpoint))
+    break
+  }
   if (pruned < checkpoint) await pruneBefore(indexer, sequence(checkpoint), moment(when))
 }
 
 /** The last change of the newest segment that holds nothing from `before` on; the growing segment stays. */
-async function lastBoundary({ indexer, segmentStarts }: RetainParts, before: Moment): Promise<Sequence | undefined> {
-  const { checkpoint, indexed } = indexer.rows.kept()
-  const ends = (await segmentStarts()).slice(1).map((start) => start - 1)
-  const end = ends.findLast((at) => {
-    const batch = at > checkpoint && at <= indexed ? indexer.rows.batchAt(at) : undefined
-    return batch !== undefined && batch.last_moment < before
-  })
-  return end === undefined ? undefined : sequence(end)
+async function lastBoundary(parts: RetainParts, before: Moment): Promise<Sequence | undefined> {
+  const { rows } = parts.indexer
+  const { checkpoint, indexed } = rows.kept()
+  let found: Sequence | undefined
+  for await (const end of segmentEnds(parts)) {
+    if (end <= checkpoint) continue
+    const batch = end <= indexed ? rows.batchAt(end) : undefined
+    if (batch === undefined || batch.last_moment >= before) break
+    found = end
+  }
+  return found
+}
+
+/** Last changes of all segments but the growing one. */
+async function* segmentEnds({ segmentStarts }: RetainParts): AsyncGenerator<Sequence> {
+  let isFirst = true
+  for await (const start of segmentStarts()) {
+    if (!isFirst) yield sequence(start - 1)
+    isFirst = false
+  }
 }
 
 /** A checkpoint that is there was written by an earlier call, from the same tree and the same chunks. */

@@ -1,0 +1,52 @@
+import { type Moment, moment } from '../../model/moment.ts'
+import type { Sequence } from '../../model/sequence.ts'
+import type { Id } from '../../model/source.ts'
+import type { Collected } from '../collect.ts'
+import type { IndexThread } from '../index/index-thread.ts'
+import type { Vault } from '../vault.ts'
+import type { ChunkFilter } from './chunk-filter.ts'
+
+export interface Forgotten {
+  /** Sources whose history became shorter, each with the sequence from which on points are kept now. */
+  readonly sources: readonly { readonly source: Id; readonly keptFrom: Sequence }[]
+  /** Sources of which nothing could be forgotten, and why; the others are not held up by them. */
+  readonly failures: readonly { readonly source: Id; readonly reason: unknown }[]
+  /** What that freed of the packs; undefined where nothing was forgotten. */
+  readonly collected: Collected | undefined
+}
+
+/** Forgets, of every source, what has left its window at `now`, and frees the chunks that only that referred to. */
+export async function forgetOldHistory(
+  parts: { readonly vault: Vault; readonly indexes: IndexThread },
+  now: Moment,
+  signal: AbortSignal,
+): Promise<Forgotten> {
+  const { vault, indexes } = parts
+  const sources: { source: Id; keptFrom: Sequence }[] = []
+  const failures: { source: Id; reason: unknown }[] = []
+  for (const { id: source, policy } of vault.registry.sources) {
+    signal.throwIfAborted()
+    const before = moment(Math.max(0, now - policy.windowMs * 1000))
+    try {
+      const keptFrom = await indexes.retain(source, vault.registry.journalKey(source), before)
+      if (keptFrom !== undefined) sources.push({ source, keptFrom })
+    } catch (reason) {
+      failures.push({ source, reason })
+    }
+  }
+  const collected = sources.length === 0 ? undefined : await freeChunks(parts, signal)
+  return { sources, failures, collected }
+}
+
+/** Removes the chunks that no kept history refers to, such as those of a source that was removed. */
+export function freeChunks(
+  { vault, indexes }: { readonly vault: Vault; readonly indexes: IndexThread },
+  signal: AbortSignal,
+): Promise<Collected> {
+  let filter: ChunkFilter | undefined
+  // What is in use is looked up once the collection has begun: it has to know all that was durable then.
+  return vault.collect(async (ids) => {
+    const inUse = (filter ??= await indexes.chunksInUse(signal))
+    return ids.map((id) => inUse.has(id))
+  }, signal)
+}
