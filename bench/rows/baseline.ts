@@ -26,16 +26,18 @@ interface Contestant {
 }
 
 async function measure(assignment: Assignment): Promise<void> {
-  const { dataset, record, runs, tell } = assignment
+  const { dataset, record, runs, profileDirectory, tell } = assignment
   const contestants = [
     tidemark(assignment),
     ...[restic, borg, tar].filter(({ name }) => isInstalled(name.split(',')[0] as string)),
   ]
   for (let count = 0; count < runs; count++) {
+    // A profile is of the protection alone.
+    const isChecked = count === 0 && profileDirectory === undefined
     for (const contestant of inTurn(contestants, count)) {
       using place = new Place(row)
       await settle(dataset.directory)
-      const { finished, storedBytes: bytes } = await contestant.protect(place.directory, dataset.directory, count === 0)
+      const { finished, storedBytes: bytes } = await contestant.protect(place.directory, dataset.directory, isChecked)
       tell(
         `${contestant.name}: ${finished.seconds.toFixed(1)} s, ${finished.cpuSeconds.toFixed(1)} CPU s, ${Math.round(bytes / 1e6)} MB stored`,
       )
