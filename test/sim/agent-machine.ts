@@ -33,6 +33,8 @@ export class AgentMachine implements Disposable {
   readonly #scratch: string
   #chunkKey: Uint8Array | undefined
   #stop = new AbortController()
+  /** Of all lives so far. */
+  readonly #stops: AbortController[] = []
   life: Life
   protections: readonly Protection[] = []
   #running: Promise<unknown> = Promise.resolve()
@@ -63,6 +65,7 @@ export class AgentMachine implements Disposable {
     const life = new Life(this.name, trace)
     this.life = life
     this.#stop = new AbortController()
+    this.#stops.push(this.#stop)
     trace.add(this.name, 'starts')
     this.protections = this.sources.map((source, index) => this.#protection(source, this.disks[index]!, life))
     this.#running = Promise.all(this.protections.map((protection) => protection.run(this.#stop.signal)))
@@ -138,7 +141,10 @@ export class AgentMachine implements Disposable {
     })
   }
 
+  /** The world is over. What waits for a signal is kept alive by it, killed or not. */
   [Symbol.dispose](): void {
+    this.life.kill('the world ends')
+    for (const stop of this.#stops) stop.abort()
     rmSync(this.#scratch, { recursive: true, force: true })
   }
 }

@@ -38,7 +38,7 @@ interface Protected {
 }
 
 /** The machine of a vault: its disk stays, its programs come and go. */
-export class VaultMachine {
+export class VaultMachine implements Disposable {
   readonly name: string
   readonly disk: SimulatedDisk
   readonly wall: Wall
@@ -50,6 +50,8 @@ export class VaultMachine {
   /** While it is open. */
   vault: Vault | undefined
   #stop = new AbortController()
+  /** Of all lives so far. */
+  readonly #stops: AbortController[] = []
 
   constructor(name: string, machinery: Machinery, limits: Partial<Limits>) {
     this.name = name
@@ -107,6 +109,7 @@ export class VaultMachine {
     trace.add(this.name, 'open')
     for (const damage of vault.damage) throw damage
     this.#stop = new AbortController()
+    this.#stops.push(this.#stop)
     this.vault = vault
     for (const { definition, history } of this.#protected.values()) {
       const { durable, cursor } = vault.journal(definition.id).end
@@ -264,6 +267,12 @@ export class VaultMachine {
     const groups: Buffer[] = []
     for await (const group of encodeManifest(manifestOf(this.view(source, at), [rootPath]))) groups.push(group)
     return Buffer.concat(groups)
+  }
+
+  /** The world is over. What waits for a signal is kept alive by it, killed or not. */
+  [Symbol.dispose](): void {
+    this.life.kill('the world ends')
+    for (const stop of this.#stops) stop.abort()
   }
 }
 

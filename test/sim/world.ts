@@ -403,6 +403,7 @@ class World implements Disposable {
 
   [Symbol.dispose](): void {
     for (const agent of this.#agents) agent[Symbol.dispose]()
+    this.#vault[Symbol.dispose]()
   }
 }
 
