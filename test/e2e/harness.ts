@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { SourceStatus, VaultStatus } from '../../src/api/schemas.ts'
 import { systemClock } from '../../src/base/clock.ts'
+import type { ProtectionStatus } from '../../src/agent/protect.ts'
 import { isoMoment, moment } from '../../src/model/moment.ts'
 
 /**
@@ -200,6 +201,35 @@ export class World {
     return isoMoment(moment(systemClock.now()))
   }
 
+  /** What the agent itself says of a source, also while its vault is away. */
+  async untilAgent(
+    agent: Agent,
+    name: string,
+    what: string,
+    holds: (source: ProtectionStatus) => boolean,
+    limitMs = 20_000,
+  ): Promise<void> {
+    const look = async (): Promise<ProtectionStatus | undefined> => {
+      const text = await getOverSocket(join(agent.folder, 'api.sock'), '/agent')
+      const told = text === undefined ? undefined : (JSON.parse(text) as AgentAnswer)
+      return told?.sources.find((source) => source.name === name)
+    }
+    await waitFor(`${name} at its agent: ${what}`, look, (source) => source !== undefined && holds(source), limitMs)
+  }
+
+  /** Waits until an agent whose vault is away has captured everything that was changed before the call. */
+  async quietAgentMoment(agent: Agent, name: string, limitMs = 20_000): Promise<string> {
+    const changed = systemClock.now()
+    await this.untilAgent(
+      agent,
+      name,
+      'all captured',
+      ({ capture }) => capture !== undefined && capture.covered > changed,
+      limitMs,
+    )
+    return isoMoment(moment(systemClock.now()))
+  }
+
   async restore(source: string, at: string, to: string, ...more: string[]): Promise<Finished> {
     return this.atVault('restore', source, '--at', at, '--to', to, ...more)
   }
@@ -210,6 +240,10 @@ export class World {
       .map(({ log }) => `--- ${log}\n${readFileSync(log, 'utf8').slice(-3000)}`)
       .join('\n')
   }
+}
+
+interface AgentAnswer {
+  readonly sources: readonly ProtectionStatus[]
 }
 
 export interface Agent {

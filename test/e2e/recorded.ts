@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { differences, type World } from './harness.ts'
+import { type Agent, differences, type World } from './harness.ts'
 
 /** Moments at which nothing was being changed, each with a copy of how the directory was. */
 export class RecordedMoments {
@@ -23,8 +23,16 @@ export class RecordedMoments {
   }
 
   async record(limitMs?: number): Promise<void> {
-    const at = await this.#world.quietMoment(this.#source, limitMs)
-    const copy = join(this.#world.folder, `moment-${this.#moments.length}`)
+    this.#keep(await this.#world.quietMoment(this.#source, limitMs))
+  }
+
+  /** While the vault is away. */
+  async recordAtAgent(agent: Agent): Promise<void> {
+    this.#keep(await this.#world.quietAgentMoment(agent, this.#source))
+  }
+
+  #keep(at: string): void {
+    const copy = join(this.#world.folder, `${this.#source}-moment-${this.#moments.length}`)
     execFileSync('cp', ['-a', this.#directory, copy])
     this.#moments.push({ at, copy })
   }
