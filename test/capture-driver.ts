@@ -22,7 +22,7 @@ const chunkKey = Buffer.alloc(32, 7)
 
 /** Both ends of a journal in one process: an engine, and a consumer that believes only what it is sent. */
 export class CaptureDriver {
-  readonly tree = new ReferenceTree((id) => this.#chunk(id))
+  tree = this.#emptyTree()
   readonly changes: Change[] = []
   readonly chunks = new Map<ChunkId, Buffer>()
   /** Bytes of chunks that were sent. */
@@ -95,6 +95,28 @@ export class CaptureDriver {
   /** As when the process is killed: nothing is written any more. The state stays as it is on disk. */
   kill(): void {
     this.#engine = undefined
+  }
+
+  /** As when the process is killed and the last batches it handed out were lost with it. */
+  killAndLose(batches: number): void {
+    this.#engine = undefined
+    this.batches = this.batches.slice(0, Math.max(0, this.batches.length - batches))
+    this.last = this.batches.at(-1)?.last ?? beforeFirst
+    this.cursor = this.batches.at(-1)?.cursor ?? Buffer.alloc(0)
+    this.changes.length = this.last
+    this.tree = this.#emptyTree()
+    for (const change of this.changes) this.tree.apply(change)
+    this.#moment = 0
+  }
+
+  /** What was handed out up to so many batches ago is durable. */
+  durable(behind: number): void {
+    const batch = this.batches.at(-1 - behind)
+    if (batch !== undefined) this.engine.receive({ kind: 'durable', sequence: batch.last })
+  }
+
+  #emptyTree(): ReferenceTree {
+    return new ReferenceTree((id) => this.#chunk(id))
   }
 
   close(): void {

@@ -103,7 +103,7 @@ export class Catalog implements Disposable {
     const seed = Buffer.alloc(8)
     seed.writeBigUInt64LE(like?.fingerprintSeed ?? randomBytes(8).readBigUInt64LE())
     database
-      .prepare('INSERT INTO state (version, sequence, cursor, first, boot, closed, drained, seed) VALUES (?, ?, ?, ?, ?, 0, 0, ?)')
+      .prepare('INSERT INTO state (version, sequence, cursor, first, nodes, boot, closed, drained, seed) VALUES (?, ?, ?, ?, 0, ?, 0, 0, ?)')
       .run(catalogVersion, at, cursor, at, bootId(), seed)
     const addFilesystem = database.prepare('INSERT INTO filesystem (number, identity) VALUES (?, ?)')
     for (const [identity, number] of like === undefined ? [] : like.#filesystems) addFilesystem.run(number, identity)
@@ -370,12 +370,15 @@ export class Catalog implements Disposable {
 
   /** Undoes the batches after `at`; false where none ended there with this cursor, or it is too far back. */
   #goBack(at: Sequence, cursor: Buffer): boolean {
-    const after = this.#database.prepare('SELECT before FROM batch WHERE first = ?').get(at + 1)
+    const after = this.#database.prepare('SELECT before, nodes FROM batch WHERE first = ?').get(at + 1)
     if (after === undefined || !cursor.equals(bytesOf(after['before']))) return false
+    const nodes = Number(after['nodes'])
     this.#database.exec('BEGIN IMMEDIATE')
-    this.#database.exec(goBack('node', ['id'], ['inode', 'stat', 'xattrs', 'content'], 'stat', at))
-    this.#database.exec(goBack('name', ['parent', 'name'], ['node'], 'node', at))
-    this.#database.exec(goBack('page', ['node', 'page'], ['entries'], 'entries', at))
+    this.#database.exec(`
+      DELETE FROM name WHERE node > ${nodes}; DELETE FROM page WHERE node > ${nodes}; DELETE FROM node WHERE id > ${nodes};`)
+    this.#database.exec(goBack('node', ['id'], ['inode', 'stat', 'xattrs', 'content'], 'stat', { at, nodes, node: 'id' }))
+    this.#database.exec(goBack('name', ['parent', 'name'], ['node'], 'node', { at, nodes, node: 'coalesce(node, 0)' }))
+    this.#database.exec(goBack('page', ['node', 'page'], ['entries'], 'entries', { at, nodes, node: 'node' }))
     this.#database.exec('COMMIT')
     return true
   }
@@ -398,11 +401,21 @@ class UnknownCatalog extends Error {
 /** Changes with every boot: what was not synced is whole as long as it is the same. */
 const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
 
-/** Puts back the oldest image of every row that a batch after `at` changed; the triggers' new undo rows are dropped later. */
-function goBack(table: string, keys: readonly string[], values: readonly string[], present: string, at: Sequence): string {
+/**
+ * Puts back the oldest image of every row that a batch after `at` changed, of nodes there were before; what the triggers
+ * add meanwhile is dropped later.
+ */
+function goBack(
+  table: string,
+  keys: readonly string[],
+  values: readonly string[],
+  present: string,
+  to: { at: Sequence; nodes: number; node: string },
+): string {
   const columns = [...keys, ...values].join(', ')
   return `
-    CREATE TEMP TABLE back AS SELECT ${columns}, min(n) AS n FROM undo_${table} WHERE at > ${at} GROUP BY ${keys.join(', ')};
+    CREATE TEMP TABLE back AS SELECT ${columns}, min(n) AS n FROM undo_${table}
+      WHERE at > ${to.at} AND ${to.node} <= ${to.nodes} GROUP BY ${keys.join(', ')};
     DELETE FROM ${table} WHERE (${keys.join(', ')}) IN (SELECT ${keys.join(', ')} FROM back);
     INSERT INTO ${table} (${columns}) SELECT ${columns} FROM back WHERE ${present} IS NOT NULL;
     DROP TABLE back;`
@@ -416,9 +429,9 @@ function prepare(database: DatabaseSync) {
     mountPoints: database.prepare('SELECT mount_point.node FROM mount_point JOIN node ON node.id = mount_point.node'),
     addMountPoint: database.prepare('INSERT OR IGNORE INTO mount_point (node) VALUES (?)'),
     setDrained: database.prepare('UPDATE state SET drained = ?'),
-    setFirst: database.prepare('UPDATE state SET first = ?'),
+    setFirst: database.prepare('UPDATE state SET first = ?, nodes = (SELECT coalesce(max(id), 0) FROM node)'),
     setSequence: database.prepare('UPDATE state SET sequence = ?, cursor = ?'),
-    addBatch: database.prepare('INSERT OR REPLACE INTO batch (first, last, before) SELECT first, ?, cursor FROM state'),
+    addBatch: database.prepare('INSERT OR REPLACE INTO batch (first, last, before, nodes) SELECT first, ?, cursor, nodes FROM state'),
     undoEnds: database.prepare(
       `SELECT (SELECT max(n) FROM undo_node) AS node, (SELECT max(n) FROM undo_name) AS name, (SELECT max(n) FROM undo_page) AS page`,
     ),

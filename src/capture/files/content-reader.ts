@@ -1,10 +1,10 @@
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { type ChunkSizes, Chunker } from '../../base/chunker/chunker.ts'
 import { Fingerprinter } from '../../base/chunker/fingerprint.ts'
 import { ScanMemory } from '../../base/chunker/scan-memory.ts'
 import { dataRanges, type DataRange } from '../../base/syscalls/sparse.ts'
 import type { ChunkId, Range } from '../../model/change.ts'
+import { ChunkIds } from './chunk-ids.ts'
 import {
   entriesOf,
   entryAt,
@@ -34,14 +34,14 @@ export interface NewChunk {
 
 /** What makes chunks and their names: the memory files are read into, and the keys. */
 export class ContentReader {
-  readonly #key: KeyObject
+  readonly #ids: ChunkIds
   readonly #memory = new ScanMemory(memoryBytes)
   readonly #usual = new Chunker(usualSizes, this.#memory)
   readonly #large = new Chunker(largeSizes, this.#memory)
   readonly #fingerprinter: Fingerprinter
 
   constructor(keys: { chunkKey: Uint8Array; fingerprintSeed: bigint }) {
-    this.#key = createSecretKey(keys.chunkKey)
+    this.#ids = new ChunkIds(keys.chunkKey)
     this.#fingerprinter = new Fingerprinter(keys.fingerprintSeed, this.#memory)
   }
 
@@ -50,7 +50,7 @@ export class ContentReader {
   }
 
   idOf(bytes: Uint8Array): ChunkId {
-    return createHmac('sha256', this.#key).update(bytes).digest('latin1') as ChunkId
+    return this.#ids.of(bytes)
   }
 
   printOf(start: number, end: number): bigint {

@@ -488,7 +488,7 @@ class LiveEngine implements Disposable, Noticed {
         file.costMs += nowMs - beganMs
         if (progress === 'more' || progress === 'waiting') break
         this.#large.delete(key)
-        this.#pace.captured(key, nowMs, file.costMs)
+        if (lane === 'live') this.#pace.captured(key, nowMs, file.costMs)
         if (progress !== 'done') this.#unsettled(dirty, progress, lane)
         break
       }

@@ -104,14 +104,15 @@ export class EntryCapture {
     this.#parts = parts
   }
 
-  capture(subject: Subject, lane: Lane): Outcome {
+  /** `look` is what was seen there just now, if it was. */
+  capture(subject: Subject, lane: Lane, look?: Look): Outcome {
     const { catalog, anchors } = this.#parts
     const parent = catalog.pathOf(subject.directory)
     if (parent === undefined) return 'done'
     const path = joinPath(parent, subject.name)
     if (anchors.isVanished(path)) return 'vanished'
     try {
-      const outcome = this.#compare(subject, lane, parent, path)
+      const outcome = this.#compare(subject, lane, parent, path, look)
       if (outcome !== 'torn') this.#parts.problems.clear(path)
       return outcome
     } catch (error) {
@@ -127,11 +128,11 @@ export class EntryCapture {
     }
   }
 
-  #compare(subject: Subject, lane: Lane, parent: TreePath, path: TreePath): Outcome {
+  #compare(subject: Subject, lane: Lane, parent: TreePath, path: TreePath, seen: Look | undefined): Outcome {
     const { catalog, protectedPaths, filesystems } = this.#parts
     const { directory, name } = subject
     const isRoot = protectedPaths.is(path)
-    const look = isRoot ? filesystems.lookThrough(absolute(path)) : filesystems.look(absolute(path))
+    const look = isRoot ? filesystems.lookThrough(absolute(path)) : (seen ?? filesystems.look(absolute(path)))
     const known = catalog.child(directory, name)
     const isAdmitted = look !== undefined && protectedPaths.admits(path, typeOf(look.stat) === 'directory')
 
@@ -188,8 +189,7 @@ export class EntryCapture {
     const node = catalog.node(directory)
     if (path === undefined || node === undefined) return false
     if (protectedPaths.isAbove(path)) return true
-    const look = protectedPaths.is(path) ? filesystems.lookThrough(absolute(path)) : filesystems.look(absolute(path))
-    return look !== undefined && isSameNode(node.stat, look.stat)
+    return filesystems.isAt(absolute(path), node.stat, protectedPaths.is(path))
   }
 
   // --- still the same node

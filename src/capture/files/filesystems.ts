@@ -4,7 +4,7 @@ import { type Fsid, filesystemOf } from '../../base/syscalls/filesystem.ts'
 import { handleHeaderBytes, type HandleKey, handleOf } from '../../base/syscalls/handle.ts'
 import { unlessFailedWith } from '../../base/syscalls/system-call-error.ts'
 import type { Catalog } from './catalog.ts'
-import { type AbsolutePath, packStat, type Stat, statOf, statThrough } from './stat.ts'
+import { type AbsolutePath, filesystemNumberOf, inodeOf, packStat, type Stat, statOf, statThrough } from './stat.ts'
 
 /** What stands under a name now. */
 export interface Look {
@@ -55,6 +55,13 @@ export class Filesystems {
     return this.#lookWith(path, statThrough(path))
   }
 
+  /** Whether a directory is still under this path: asked often, so of its generation nothing is asked. */
+  isAt(path: AbsolutePath, stat: Stat, through: boolean): boolean {
+    const from = through ? statThrough(path) : statOf(path)
+    if (from === undefined || from.ino !== inodeOf(stat) || !from.isDirectory()) return false
+    return this.#mounted(from.dev, path).number === filesystemNumberOf(stat)
+  }
+
   /** The stat of an open file, comparable with that of a look. */
   pack(from: BigIntStats, path: AbsolutePath): Stat {
     return packStat(from, this.#mounted(from.dev, path).number, 0n)
@@ -66,7 +73,7 @@ export class Filesystems {
   }
 
   isVirtual(look: Look): boolean {
-    const mounted = this.byNumber(look.stat.readUInt32LE(0))
+    const mounted = this.byNumber(filesystemNumberOf(look.stat))
     return mounted !== undefined && virtualTypes.has(mounted.typeName)
   }
 

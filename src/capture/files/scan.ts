@@ -203,9 +203,9 @@ export class Scan {
       if (!this.#parts.protectedPaths.admits(childPath, isDirectory)) return this.#capture(subject)
       if (isDirectory) return this.#follow(row.id, childPath, look)
       if (changedNsOf(look.stat) < this.request.trustedBeforeNs) return
-      return this.#capture({ ...subject, reasons: reason.entry | reason.doubt })
+      return this.#capture({ ...subject, reasons: reason.entry | reason.doubt }, look)
     }
-    this.#capture(subject)
+    this.#capture(subject, look)
   }
 
   #follow(id: NodeId, path: TreePath, look: Look): void {
@@ -214,8 +214,8 @@ export class Scan {
     this.#directories.push(id)
   }
 
-  #capture(subject: Subject): void {
-    const outcome = this.#parts.entries.capture(subject, 'bulk')
+  #capture(subject: Subject, look?: Look): void {
+    const outcome = this.#parts.entries.capture(subject, 'bulk', look)
     if (outcome !== 'done') this.#parts.unsettled(subject, outcome)
   }
 }

@@ -66,20 +66,20 @@ export const isSameAttributesStat = (a: Stat, b: Stat): boolean =>
   a.compare(b, 4, 16, 4, 16) === 0 && a.compare(b, 40, 48, 40, 48) === 0
 
 export function packStat(from: BigIntStats, filesystemNumber: number, generation: bigint): Stat {
-  const stat = Buffer.allocUnsafe(statBytes) as Stat
   const mode = Number(from.mode)
-  const isDirectory = (mode & format) === 0o040000
-  stat.writeUInt32LE(filesystemNumber, 0)
-  stat.writeUInt32LE(mode, 4)
-  stat.writeUInt32LE(Number(from.uid), 8)
-  stat.writeUInt32LE(Number(from.gid), 12)
-  stat.writeBigUInt64LE(from.ino, 16)
-  stat.writeBigUInt64LE(generation, 24)
-  stat.writeBigUInt64LE(isDirectory ? 0n : from.size, 32)
-  stat.writeBigInt64LE(from.mtimeNs, 40)
-  stat.writeBigInt64LE(from.ctimeNs, 48)
-  stat.writeBigUInt64LE(from.rdev, 56)
-  return stat
+  // A DataView writes big integers several times faster than a Buffer.
+  const view = new DataView(new ArrayBuffer(statBytes))
+  view.setUint32(0, filesystemNumber, true)
+  view.setUint32(4, mode, true)
+  view.setUint32(8, Number(from.uid), true)
+  view.setUint32(12, Number(from.gid), true)
+  view.setBigUint64(16, from.ino, true)
+  view.setBigUint64(24, generation, true)
+  view.setBigUint64(32, (mode & format) === 0o040000 ? 0n : from.size, true)
+  view.setBigInt64(40, from.mtimeNs, true)
+  view.setBigInt64(48, from.ctimeNs, true)
+  view.setBigUint64(56, from.rdev, true)
+  return Buffer.from(view.buffer) as Stat
 }
 
 /** The stat of something known only from a manifest: equal to nothing on disk, so it will be compared. */
