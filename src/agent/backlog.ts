@@ -59,7 +59,7 @@ export class Backlog implements AsyncDisposable {
   #memory: SpooledBatch[] = []
   #memoryBytes = 0
   #base: Base | undefined
-  /** Batches read from the spool and not acknowledged: their cursors will be asked for. */
+  /** Handed out in this session, wherever they are held now, and not acknowledged: their cursors will be asked for. */
   #shipped: { readonly last: Sequence; readonly moment: Moment; readonly bytes: Uint8Array }[] = []
   #acknowledged: { readonly last: Sequence; readonly moment: Moment; readonly bytes: Uint8Array } | undefined
   #end: { readonly sequence: Sequence; readonly moment: Moment | undefined }
@@ -217,19 +217,22 @@ export class Backlog implements AsyncDisposable {
     for (;;) {
       if (this.#failure) throw this.#failure.error
       const held = this.#memory.find((batch) => batch.first === first)
-      if (held) return held
+      if (held) return this.#toShip(held)
       if (!this.#spool.isEmpty && first >= this.#spool.start && first <= this.#spool.end) {
-        const batch = await this.#spool.read(first)
-        this.#shipped.push({ last: batch.last, moment: batch.moment, bytes: batch.bytes })
-        return batch
+        return this.#toShip(await this.#spool.read(first))
       }
       await this.grown.wait(signal)
     }
   }
 
+  #toShip(batch: SpooledBatch): SpooledBatch {
+    this.#shipped.push({ last: batch.last, moment: batch.moment, bytes: batch.bytes })
+    return batch
+  }
+
   /** Everything up to `durable` is at the vault. */
   acknowledged(durable: Sequence): void {
-    while (this.#memory[0] && this.#memory[0].last <= durable) this.#acknowledged = this.#forget()
+    while (this.#memory[0] && this.#memory[0].last <= durable) this.#forget()
     while (this.#shipped[0] && this.#shipped[0].last <= durable) this.#acknowledged = this.#shipped.shift()
     const batch = this.#acknowledged
     if (batch?.last === durable) {
