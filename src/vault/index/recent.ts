@@ -1,42 +1,46 @@
-/** Keeps the most recently used values, at most so many. */
+/**
+ * Keeps values that were used recently, at most so many: two generations, of which the older one is dropped when the
+ * younger one is full. A hit in the younger costs one look-up and moves nothing.
+ */
 export class Recent<Key, Value> {
-  readonly #values = new Map<Key, Value>()
-  readonly #countMax: number
+  #young = new Map<Key, Value>()
+  #old = new Map<Key, Value>()
+  readonly #generationMax: number
 
   constructor(countMax: number) {
-    this.#countMax = countMax
+    this.#generationMax = Math.max(1, Math.floor(countMax / 2))
   }
 
   get(key: Key): Value | undefined {
-    const value = this.#values.get(key)
-    if (value === undefined) return undefined
-    // Moving every hit to the end would cost more than it brings: the oldest half is enough to be told apart.
-    if (this.#values.size > this.#countMax / 2) {
-      this.#values.delete(key)
-      this.#values.set(key, value)
-    }
-    return value
+    const young = this.#young.get(key)
+    if (young !== undefined) return young
+    const old = this.#old.get(key)
+    if (old !== undefined) this.set(key, old)
+    return old
   }
 
   set(key: Key, value: Value): void {
-    this.#values.delete(key)
-    this.#values.set(key, value)
-    if (this.#values.size > this.#countMax) {
-      const oldest = this.#values.keys().next()
-      if (!oldest.done) this.#values.delete(oldest.value)
+    if (this.#young.size >= this.#generationMax) {
+      this.#old = this.#young
+      this.#young = new Map()
     }
+    this.#young.set(key, value)
   }
 
   find(fits: (value: Value) => boolean): Value | undefined {
-    for (const value of this.#values.values()) if (fits(value)) return value
+    for (const generation of [this.#young, this.#old]) {
+      for (const value of generation.values()) if (fits(value)) return value
+    }
     return undefined
   }
 
   delete(key: Key): void {
-    this.#values.delete(key)
+    this.#young.delete(key)
+    this.#old.delete(key)
   }
 
   clear(): void {
-    this.#values.clear()
+    this.#young.clear()
+    this.#old.clear()
   }
 }

@@ -31,11 +31,15 @@ interface Name {
   readonly type: number
 }
 
-interface Version {
+/** What has to be known of a version that is replaced whole. */
+interface Brief {
   readonly id: number
   readonly since: number
   readonly linked: number
   readonly bytes: number
+}
+
+interface Version extends Brief {
   readonly attributes: Uint8Array
   readonly content: ContentName
   readonly detail: Uint8Array | null
@@ -113,34 +117,34 @@ export class TreeWriter {
   #put(path: TreePath, attributes: Attributes, content: Content, at: Sequence): boolean {
     const type = nodeTypes.indexOf(content.type)
     if (path === rootPath) {
-      if (type === directoryType) this.#putVersion(rootNode, type, attributes, content, at)
+      if (type === directoryType) this.#putVersion(rootNode, this.#brief(rootNode), attributes, content, at)
       return type === directoryType
     }
     const parent = this.#folder(parentOf(path), at)
     const name = nameOf(path)
     const existing = this.#child(parent, name)
-    const kept = existing !== undefined && this.#mayBecome(existing, type) ? existing.node : undefined
-    if (existing !== undefined && kept === undefined) this.#closeTree(existing, at)
-    const node = kept ?? ++this.counts.node
-    if (kept === undefined) {
-      this.#open(parent, name, node, type, at)
-      if (type === fileType) this.counts.files++
+    const before = existing?.type === type ? this.#brief(existing.node) : undefined
+    if (existing !== undefined && before !== undefined && this.#mayBecome(existing, before)) {
+      this.#putVersion(existing.node, before, attributes, content, at)
+      return true
     }
-    this.#putVersion(node, type, attributes, content, at)
+    if (existing !== undefined) this.#closeTree(existing, at)
+    const node = ++this.counts.node
+    this.#open(parent, name, node, type, at)
+    if (type === fileType) this.counts.files++
+    this.#putVersion(node, undefined, attributes, content, at)
     return true
   }
 
-  /** Whether a put may go on with the node: of the same type, and without another name that has to stay as it is. */
-  #mayBecome(existing: Name, type: number): boolean {
-    if (existing.type !== type) return false
-    return type === directoryType || !this.#version(existing.node)?.linked || this.#namesOf(existing.node) === 1
+  /** Whether a put may go on with a node of the same type: no other name of it has to stay as it is. */
+  #mayBecome({ type, node }: Name, { linked }: Brief): boolean {
+    return type === directoryType || linked === 0 || this.#namesOf(node) === 1
   }
 
-  #putVersion(node: number, type: number, attributes: Attributes, content: Content, at: Sequence): void {
+  #putVersion(node: number, before: Brief | undefined, attributes: Attributes, content: Content, at: Sequence): void {
     const bytes = content.type === 'file' ? content.bytes : 0
     const held = content.type === 'file' ? this.#contents.create(content.extents, bytes, at) : null
-    const before = this.#version(node)
-    if (type === fileType) this.counts.bytes += bytes - (before?.bytes ?? 0)
+    this.counts.bytes += bytes - (before?.bytes ?? 0)
     this.#setVersion(node, before, at, {
       linked: before?.linked ?? 0,
       bytes,
@@ -240,7 +244,11 @@ export class TreeWriter {
     return this.#statements.version.get(node) as unknown as Version | undefined
   }
 
-  #setVersion(node: number, before: Version | undefined, at: Sequence, version: Omit<Version, 'id' | 'since'>): void {
+  #brief(node: number): Brief | undefined {
+    return this.#statements.brief.get(node) as unknown as Brief | undefined
+  }
+
+  #setVersion(node: number, before: Brief | undefined, at: Sequence, version: Omit<Version, 'id' | 'since'>): void {
     const { linked, bytes, attributes, content, detail } = version
     if (before?.since === at) {
       this.#statements.replaceVersion.run(linked, bytes, attributes, content, detail, before.id)
@@ -341,7 +349,7 @@ export class TreeWriter {
   /** Counts a file off whose name was closed, unless it has others. */
   #discount(closed: Name): void {
     if (closed.type !== fileType) return
-    const version = this.#version(closed.node)
+    const version = this.#brief(closed.node)
     if (version?.linked && this.#namesOf(closed.node) > 0) return
     this.counts.files--
     this.counts.bytes -= version?.bytes ?? 0
@@ -377,6 +385,7 @@ function prepareAll(database: DatabaseSync) {
     version: database.prepare(`
       SELECT id, since, linked, bytes, attributes, content, detail FROM version
       WHERE node = ? ORDER BY since DESC LIMIT 1`),
+    brief: database.prepare('SELECT id, since, linked, bytes FROM version WHERE node = ? ORDER BY since DESC LIMIT 1'),
     insertVersion: database.prepare('INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?)'),
     replaceVersion: database.prepare(
       'UPDATE version SET linked = ?, bytes = ?, attributes = ?, content = ?, detail = ? WHERE id = ?',

@@ -51,6 +51,7 @@ export interface Found {
 /** Children held at once while they are sorted, twice so many for a while. */
 const sortedAtOnce = 250_000
 const childrenAtOnce = 8_192
+const readsUnchecked = 64
 const entriesAtOnce = 1_000
 const piecesAtOnce = 4_096
 
@@ -64,6 +65,7 @@ export class View {
   readonly rows: IndexReader
   readonly #content: ContentReader
   readonly #staging: boolean
+  #reads = 0
 
   constructor(parts: { rows: IndexReader; content: ContentReader; at: Sequence; staging?: boolean }) {
     this.at = parts.at
@@ -81,7 +83,7 @@ export class View {
 
   /** Throws `not-found` where nothing is at `path`. */
   stat(path: TreePath): Entry {
-    return this.entry(this.find(path))
+    return this.#kept(this.entry(this.find(path)))
   }
 
   find(path: TreePath): Found {
@@ -121,7 +123,7 @@ export class View {
 
   /** Undefined for a root of which nothing was ever told. */
   version(node: number): VersionRow | undefined {
-    return this.#kept(this.rows.version(node, this.at))
+    return this.#sometimesKept(this.rows.version(node, this.at))
   }
 
   /**
@@ -138,6 +140,7 @@ export class View {
       yield entries
       entries = []
     }
+    this.#stillKept()
     if (entries.length > 0) yield entries
   }
 
@@ -156,6 +159,7 @@ export class View {
       yield child
       if (child.type === 'directory') open.push({ folder: child, children: this.#sorted(child) })
     }
+    this.#stillKept()
   }
 
   /** Children ascending by name. Of a directory of very many, some of the smallest names at a time are looked for. */
@@ -193,7 +197,7 @@ export class View {
   }
 
   #childrenFrom(folder: Found, after: number, countMax: number): NamedRow[] {
-    const rows = this.#kept(this.rows.children(folder.node, this.at, after, countMax))
+    const rows = this.#sometimesKept(this.rows.children(folder.node, this.at, after, countMax))
     const named = rows.map((row) => Object.assign(row, { name: this.rows.sealing.openName(row.name) }) as NamedRow)
     const hides = !this.#staging && folder.node === rootNode
     return hides ? named.filter(({ name }) => name !== stagingName) : named
@@ -202,7 +206,7 @@ export class View {
   /** The pieces of a version in a range, ascending; gaps between them are zeros. */
   *pieces(version: VersionRow, start = 0, end: number = version.bytes): Generator<Piece> {
     for (let from = start; ;) {
-      const pieces = this.#kept(this.rows.pieces(version, { start: from, end }, this.at, piecesAtOnce))
+      const pieces = this.#sometimesKept(this.rows.pieces(version, { start: from, end }, this.at, piecesAtOnce))
       yield* pieces
       const last = pieces.at(-1)
       if (last === undefined || pieces.length < piecesAtOnce) return
@@ -223,6 +227,7 @@ export class View {
       reached = pieceEnd
     }
     if (reached < stop) yield { at: reached, bytes: stop - reached }
+    this.#stillKept()
   }
 
   readPiece(piece: Piece): Promise<Buffer> {
@@ -233,6 +238,11 @@ export class View {
   #kept<T>(value: T): T {
     this.#stillKept()
     return value
+  }
+
+  /** The same, looked at only now and then: whoever reads many rows makes sure once more at the end. */
+  #sometimesKept<T>(value: T): T {
+    return ++this.#reads % readsUnchecked === 0 ? this.#kept(value) : value
   }
 
   #stillKept(): { indexed: number } {

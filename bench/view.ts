@@ -1,0 +1,231 @@
+import { createSecretKey, randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { batchChangesMax, type Stamped } from '../src/model/batch.ts'
+import type { Attributes, Change, ChunkId } from '../src/model/change.ts'
+import { moment } from '../src/model/moment.ts'
+import type { TreePath } from '../src/model/path.ts'
+import { type Sequence, sequence } from '../src/model/sequence.ts'
+import { IndexReader } from '../src/vault/index/index-reader.ts'
+import { IndexWriter } from '../src/vault/index/index-writer.ts'
+import { openToRead } from '../src/vault/index/schema.ts'
+import { Sealing } from '../src/vault/index/sealing.ts'
+import { diffViews } from '../src/vault/views/diff.ts'
+import type { ContentReader } from '../src/vault/views/content-reader.ts'
+import { View } from '../src/vault/views/view.ts'
+
+/** Measures the index of a synthetic journal: node bench/view.ts --changes 1000000 --files 200000 */
+const { values: options } = parseArgs({
+  options: {
+    changes: { type: 'string', default: '1000000' },
+    files: { type: 'string', default: '200000' },
+    samples: { type: 'string', default: '2000' },
+  },
+})
+const changesMax = Number(options.changes)
+const files = Number(options.files)
+const samples = Number(options.samples)
+const perFolder = 100
+const bigBytes = 1024 ** 3
+
+const indexKey = createSecretKey(randomBytes(32))
+const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-view-'))
+const location = join(folder, 'index.sqlite')
+
+let seed = 1
+const below = (end: number): number => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return Math.floor((seed / 0x1_0000_0000) * end)
+}
+const attributes = (): Attributes => ({
+  mode: 0o644,
+  uid: 1000,
+  gid: 1000,
+  modifiedNs: 1_700_000_000_000_000_000n + BigInt(below(1e9)),
+  xattrs: [],
+})
+const chunk = (): ChunkId => randomBytes(32).toString('latin1') as ChunkId
+const folderOf = (file: number): string => `data/folder-${Math.floor(file / perFolder)}`
+const pathOf = (file: number): TreePath => `${folderOf(file)}/document-${file}.odt` as TreePath
+const put = (file: number): Change => {
+  const bytes = 4000 + below(60_000)
+  return {
+    kind: 'put',
+    path: pathOf(file),
+    attributes: attributes(),
+    content: { type: 'file', bytes, extents: [{ at: 0, bytes, chunk: chunk() }] },
+  }
+}
+
+function* baseline(): Generator<Change> {
+  for (let file = 0; file < files; file++) {
+    if (file % perFolder === 0)
+      yield { kind: 'put', path: folderOf(file) as TreePath, attributes: attributes(), content: { type: 'directory' } }
+    yield put(file)
+  }
+  yield { kind: 'truncate', path: 'database' as TreePath, bytes: bigBytes }
+}
+
+/** Mostly files saved anew; also small ones inline, logs that grow, pages of one large file, attributes, renames. */
+function* live(count: number): Generator<Change> {
+  const page = Buffer.alloc(8192, 1)
+  for (let left = count; left > 0; left--) {
+    const file = below(files)
+    switch (below(20)) {
+      case 0:
+      case 1:
+        yield { kind: 'write', path: 'database' as TreePath, at: below(bigBytes / 8192) * 8192, data: page }
+        break
+      case 2:
+      case 3:
+        yield { kind: 'write', path: `logs/log-${below(50)}` as TreePath, at: left * 100, data: page.subarray(0, 100) }
+        break
+      case 4:
+        yield { kind: 'attributes', path: pathOf(file), attributes: attributes() }
+        break
+      case 5:
+        yield {
+          kind: 'put',
+          path: `${folderOf(file)}/.saving` as TreePath,
+          attributes: attributes(),
+          content: { type: 'file', bytes: 100, extents: [{ at: 0, bytes: 100, data: page.subarray(0, 100) }] },
+        }
+        break
+      case 6:
+        yield { kind: 'rename', path: pathOf(file), from: `${folderOf(file)}/.saving` as TreePath }
+        break
+      default:
+        yield put(file)
+    }
+  }
+}
+
+let last = 0
+/** Last change of the baseline. */
+let baselined = 0
+let when = 1_700_000_000_000_000
+function* batches(changes: Iterable<Change>, countMax: number): Generator<Stamped[]> {
+  let stamped: Stamped[] = []
+  for (const change of changes) {
+    stamped.push({ moment: moment((when += 1000)), change })
+    if (stamped.length < countMax) continue
+    yield stamped
+    stamped = []
+  }
+  if (stamped.length > 0) yield stamped
+}
+
+interface Work {
+  readonly count: number
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+
+/** Time spent in the index alone; committed about every 200 ms, as the indexer does. */
+function apply(index: IndexWriter, changes: Iterable<Change>, perBatch: number): Work {
+  const spent = { ms: 0, cpuUs: 0 }
+  let uncommittedMs = 0
+  let count = 0
+  const measured = (work: () => void): void => {
+    const began = performance.now()
+    const before = process.cpuUsage()
+    work()
+    const { user, system } = process.cpuUsage(before)
+    spent.cpuUs += user + system
+    spent.ms += performance.now() - began
+    uncommittedMs += performance.now() - began
+  }
+  for (const stamped of batches(changes, perBatch)) {
+    const first = sequence(last + 1)
+    last += stamped.length
+    count += stamped.length
+    const batch = { first, settled: true, cursor: Buffer.alloc(0), changes: stamped }
+    measured(() => index.apply({ batch, received: moment(when) }))
+    if (uncommittedMs < 200) continue
+    measured(() => index.commit())
+    uncommittedMs = 0
+  }
+  measured(() => index.commit())
+  return { count, seconds: spent.ms / 1000, cpuSeconds: spent.cpuUs / 1e6 }
+}
+
+const tell = (what: string, figure: string): void => console.log(`${what.padEnd(46)} ${figure}`)
+const rate = ({ count, seconds, cpuSeconds }: Work): string =>
+  `${Math.round(count / cpuSeconds)} per second of CPU (${count} in ${cpuSeconds.toFixed(2)} s, ${seconds.toFixed(2)} s elapsed)`
+
+function latencies(what: string, once: () => void): void {
+  const all = Array.from({ length: samples }, () => {
+    const began = performance.now()
+    once()
+    return (performance.now() - began) * 1000
+  }).sort((a, b) => a - b)
+  const at = (share: number): string => `${Math.round(all[Math.floor(share * (all.length - 1))]!)} µs`
+  tell(what, `p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`)
+}
+
+try {
+  {
+    using index = new IndexWriter(location, indexKey)
+    tell('changes applied, baseline', rate(apply(index, baseline(), batchChangesMax)))
+    index.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    const baselineBytes = statSync(location).size
+    tell('index bytes per file', String(Math.round(baselineBytes / files)))
+    baselined = last
+    const count = Math.max(0, changesMax - last)
+    tell('changes applied, live, batches of 50', rate(apply(index, live(count), 50)))
+    index.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    tell(
+      'index bytes per live change',
+      String(Math.round((statSync(location).size - baselineBytes) / Math.max(count, 1))),
+    )
+    tell('index bytes', String(statSync(location).size))
+  }
+  const began = performance.now()
+  const sealing = new Sealing(indexKey)
+  const database = openToRead(location, sealing)!
+  const rows = new IndexReader(database, sealing)
+  // Contents are not read here.
+  const content = undefined as unknown as ContentReader
+  const view = (at = 1 + below(last)): View => new View({ rows, content, at: at as Sequence })
+  const half = view(Math.floor(last / 2))
+  half.lookup(pathOf(below(files)))
+  tell('index opened, first path found', `${(performance.now() - began).toFixed(1)} ms`)
+  latencies('stat of any path at any point', () => {
+    const one = view(baselined + below(last - baselined))
+    const found = one.lookup(pathOf(below(files)))
+    if (found) one.entry(found)
+  })
+  latencies(`list of ${perFolder} entries at any point`, () => {
+    for (const _page of view(baselined + below(last - baselined)).list(folderOf(below(files)) as TreePath)) void _page
+  })
+  latencies('1 MiB range of the large file, extents', () => {
+    const one = view(baselined + below(last - baselined))
+    const version = one.version(one.find('database' as TreePath).node)!
+    const start = below(bigBytes - 1024 * 1024)
+    for (const _piece of one.pieces(version, start, start + 1024 * 1024)) void _piece
+  })
+  const diffBegan = performance.now()
+  const changed = [...diffViews({ from: view(last - Math.min(1000, last - 1)), to: view(last) }, '' as TreePath)].length
+  tell('diff over the last 1000 changes', `${(performance.now() - diffBegan).toFixed(0)} ms, ${changed} paths`)
+  const walkBegan = performance.now()
+  const walkBefore = process.cpuUsage()
+  let walked = 0
+  for (const found of half.walk(half.find('' as TreePath))) {
+    half.version(found.node)
+    walked++
+  }
+  tell(
+    'walk of the whole tree',
+    rate({
+      count: walked,
+      seconds: (performance.now() - walkBegan) / 1000,
+      cpuSeconds: process.cpuUsage(walkBefore).user / 1e6,
+    }),
+  )
+  tell('resident memory', `${Math.round(process.memoryUsage.rss() / 1024 / 1024)} MiB`)
+  database.close()
+} finally {
+  rmSync(folder, { recursive: true })
+}
