@@ -45,6 +45,7 @@ const sourceRecord = z.object({
     exclude: z.array(z.string()),
     policy: z.object({ windowMs: z.number(), reconcileMs: z.number(), lagMsMax: z.number() }),
     paused: z.boolean(),
+    retired: moment.optional(),
   }),
   journalKey: hexKey,
 })
