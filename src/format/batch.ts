@@ -39,6 +39,7 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   const found = reader.u8()
   if (found !== version) throw new Malformed(`batch version ${found}`)
   const flags = reader.u8()
+  if ((flags & ~settledFlag) !== 0) throw new Malformed(`flags ${flags} of a batch`)
   const first = sequence(reader.varint())
   const count = reader.varint()
   if (first < 1 || count < 1 || count > batchChangesMax) throw new Malformed(`batch of ${count} from ${first}`)
