@@ -78,6 +78,8 @@ export class MirrorObserver implements Observer {
 export class TidemarkObserver implements Observer, AsyncDisposable {
   readonly #tidemark: Tidemark
   readonly #tree: LiveTree
+  /** The journal's end when it was heard of last. */
+  #durable = 0
   #heard: { readonly at: number; readonly durable: number; readonly indexed: number }[] = []
 
   private constructor(tidemark: Tidemark, tree: LiveTree) {
@@ -89,7 +91,9 @@ export class TidemarkObserver implements Observer, AsyncDisposable {
     const tidemark = await Tidemark.start(join(place, 'tidemark'), { profileDirectory })
     await tidemark.protect('live', tree.directory)
     await pause(1000)
-    return new TidemarkObserver(tidemark, tree)
+    const observer = new TidemarkObserver(tidemark, tree)
+    await observer.#listenUntilQuiet(0)
+    return observer
   }
 
   watch(): Watched {
@@ -120,17 +124,17 @@ export class TidemarkObserver implements Observer, AsyncDisposable {
     return made.map((one) => this.#arrivalOf(one, sequences.get(one) as number))
   }
 
-  /** Until views have caught up with the journal, and it has not grown for a while. */
+  /** Until the journal has grown and views have caught up with it, and then it has not grown for a while. */
   async #listenUntilQuiet(quiet: number): Promise<void> {
-    let grown = performance.now()
-    let before: number | undefined
+    const before = this.#durable
+    let grown = Number.POSITIVE_INFINITY
     for (;;) {
       const source = (await this.#tidemark.ask('GET', '/v1/sources/live')) as SourceStatus
       const at = performance.now()
       this.#heard.push({ at, durable: source.sequence, indexed: source.indexed })
-      if (before !== undefined && source.sequence > before) grown = at
-      before = source.sequence
-      if (source.indexed === source.sequence && at - grown >= quiet) return
+      if (source.sequence > this.#durable) grown = at
+      this.#durable = source.sequence
+      if (this.#durable > before && source.indexed === this.#durable && at - grown >= quiet) return
       await pause(lookEveryMs)
     }
   }
