@@ -40,6 +40,7 @@ async function forget(derived: Derived, vault: Vault, { clock, tell }: RunParts,
     await vault.removeSource(id)
     tell(`${name} is forgotten: its protection ended longer ago than its window`)
   }
+  await vault.endOldAppenders()
   const { sources, failures, collected } = await forgetOldHistory({ vault, indexes: derived.indexes }, now, signal)
   for (const { source, keptFrom } of sources) tell(`${nameOf(source)}: points are kept from seq:${keptFrom} on`)
   for (const { source, reason } of failures)

@@ -290,10 +290,10 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Ends sessions that came before the last collection: what they touched could never be freed while they last. Their
-   * agents come again at once and go on where they were.
+   * Ends appenders that came before the last collection: what they touched cannot be freed while they last. Whoever
+   * used one opens another and goes on where it was.
    */
-  async #renewOldAppenders(): Promise<void> {
+  async endOldAppenders(): Promise<void> {
     const reason = new TidemarkError('interrupted', { message: 'the session is renewed' })
     const { epoch } = this.#catalogue
     for (const appender of this.#appenders.values()) if (appender.epoch < epoch) await appender.end(reason)
@@ -302,7 +302,6 @@ export class Vault implements AsyncDisposable {
   /** Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. */
   async collect(inUse: InUse, signal: AbortSignal): Promise<Collected> {
     if (this.#collecting) throw new TidemarkError('already-running', { message: 'a collection is under way already' })
-    await this.#renewOldAppenders()
     const oldest = Math.min(...[...this.#appenders.values()].map(({ epoch }) => epoch))
     const stop = AbortSignal.any([signal, this.#closing.signal])
     const collecting = collect(this.#packParts, this.#packs, oldest, inUse, stop)
