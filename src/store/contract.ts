@@ -21,8 +21,8 @@ export function storeContract(kind: string, open: () => Promise<OpenedStore>): v
     await Promise.all([...appends, file.sync()])
     await file[Symbol.asyncDispose]()
     const expected = Array.from({ length: 100 }, (_, index) => `${index},;`).join('')
-    for (const open of [async () => opened.store, opened.reopen]) {
-      const store = await open()
+    for (const look of [async () => opened.store, opened.reopen]) {
+      const store = await look()
       assert.equal((await store.read('folder/file', 0, 1000)).toString(), expected)
       assert.equal((await store.read('folder/file', 2, 5)).toString(), expected.slice(2, 7))
       assert.equal((await store.read('folder/file', 1000, 5)).length, 0)

@@ -36,7 +36,7 @@ export class MemoryDisk {
   /** Operations begun since the disk was made. */
   operations = 0
   #session = 0
-  #cut: { readonly at: number; readonly how: 'power' | 'process'; readonly then: () => void } | undefined
+  #cut: { readonly at: number; readonly how: 'power' | 'process'; readonly ended: () => void } | undefined
 
   constructor({ random, capacityBytes = endless, latency }: MemoryDiskParts) {
     this.#random = random
@@ -65,9 +65,9 @@ export class MemoryDisk {
     this.#session++
   }
 
-  /** Ends all programs in the middle of the operation that comes after `operations` more; then calls `then`. */
-  endAfter(operations: number, how: 'power' | 'process', then: () => void): void {
-    this.#cut = { at: this.operations + operations, how, then }
+  /** Ends all programs in the middle of the operation that comes after `operations` more; then calls `ended`. */
+  endAfter(operations: number, how: 'power' | 'process', ended: () => void): void {
+    this.#cut = { at: this.operations + operations, how, ended }
   }
 
   async #operation<T>(session: number, work: () => T): Promise<T> {
@@ -77,12 +77,12 @@ export class MemoryDisk {
     else await undefined
     if (session !== this.#session) return never()
     if (this.#cut && this.operations > this.#cut.at) {
-      const { how, then } = this.#cut
+      const { how, ended } = this.#cut
       this.#cut = undefined
       if (this.#random.fraction() < 0.5) work()
       if (how === 'power') this.powerCut()
       else this.kill()
-      then()
+      ended()
       return never()
     }
     return work()

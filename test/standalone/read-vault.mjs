@@ -15,7 +15,7 @@ import { zstdDecompressSync } from 'node:zlib'
 
 const [vault, wanted, until, target, keyFile] = process.argv.slice(2)
 if (target === undefined) {
-  console.error('usage: node read-vault.mjs VAULT SOURCE SEQUENCE|latest TARGET [KEYFILE]')
+  process.stderr.write('usage: node read-vault.mjs VAULT SOURCE SEQUENCE|latest TARGET [KEYFILE]\n')
   process.exit(2)
 }
 
@@ -422,7 +422,7 @@ for (const [path, { type, attributes }] of shown.reverse()) {
   const seconds = Number(modifiedNs) / 1e9
   fs.lutimesSync(onDisk(path), seconds, seconds)
 }
-console.log(`${source.definition.name} at change ${done}: ${shown.length} names in ${target}`)
+process.stdout.write(`${source.definition.name} at change ${done}: ${shown.length} names in ${target}\n`)
 
 function writeFile(path, { size, pieces }) {
   const file = fs.openSync(path, 'wx', 0o600)
@@ -440,6 +440,6 @@ function u64(bytes, at) {
 }
 
 function fail(message) {
-  console.error(`read-vault: ${message}`)
+  process.stderr.write(`read-vault: ${message}\n`)
   process.exit(1)
 }
