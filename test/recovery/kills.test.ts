@@ -9,8 +9,8 @@ import { Seeded } from '../sim/random.ts'
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 20_261_123)
 const rounds = Number(process.env['TIDEMARK_ROUNDS'] ?? 30)
 /** Every so many rounds the tree is left alone until all is durable, and the moment recorded. */
-const recordEvery = 3
-const restoresMax = 6
+const recordEvery = 5
+const restoresMax = 4
 
 test(
   'kill -9 of agent and vault under load, again and again, loses nothing that was acknowledged',
