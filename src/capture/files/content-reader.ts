@@ -70,9 +70,12 @@ export class ContentReader {
     return fileBytes < largeSizesFrom ? this.#usual : this.#large
   }
 
-  /** Begins to compare a file of `bytes` bytes with what was known of it. Steps of several readings may take turns. */
-  read(bytes: number, isSparse: boolean, known: Signature): Reading {
-    return new Reading(this, bytes, isSparse, known)
+  /**
+   * Begins to compare a file of `bytes` bytes with what was known of it, up to the entry of this index taking it as known
+   * without reading. Steps of several readings may take turns.
+   */
+  read(bytes: number, isSparse: boolean, known: Signature, from = 0): Reading {
+    return new Reading(this, bytes, isSparse, known, from)
   }
 }
 
@@ -105,11 +108,13 @@ export class Reading {
   #windowAt = 0
   #windowBytes = 0
 
-  constructor(reader: ContentReader, bytes: number, isSparse: boolean, known: Signature) {
+  constructor(reader: ContentReader, bytes: number, isSparse: boolean, known: Signature, from: number) {
     this.#reader = reader
     this.#bytes = bytes
     this.#isSparse = isSparse
     this.#known = known
+    for (; this.#index < from; this.#index++) this.#built.copy(known, this.#index)
+    if (from > 0) this.#at = entryAt(known, from - 1) + entryBytes(known, from - 1)
   }
 
   /**

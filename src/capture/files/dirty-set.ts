@@ -26,6 +26,8 @@ export interface DirtyName {
   movedTo: string | undefined
   /** What was written under this name: where the name is gone by now, the same file may have another. */
   written: bigint[]
+  /** Times it was noticed for its content. */
+  writes: number
   /** Monotonic milliseconds before which it is left alone. */
   notBeforeMs: number
   /** Captures that failed or were torn, one after the other. */
@@ -67,11 +69,13 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known === undefined) {
-      const fresh: DirtyName = { directory, name, reasons, since, movedTo: undefined, written: [], notBeforeMs, failures: 0 }
+      const fresh: DirtyName = { directory, name, reasons, since, movedTo: undefined, written: [], writes: 0, notBeforeMs, failures: 0 }
+      if ((reasons & reason.content) !== 0) fresh.writes++
       this.#keep(key, fresh)
       return fresh
     }
     known.reasons |= reasons
+    if ((reasons & reason.content) !== 0) known.writes++
     if (this.#last.delete(key)) this.#keep(key, known)
     if (known.failures === 0 && notBeforeMs < known.notBeforeMs) this.delay(known, notBeforeMs)
     return known
@@ -81,7 +85,7 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known !== undefined) known.reasons |= reasons
-    else this.#last.set(key, { directory, name, reasons, since, movedTo: undefined, written: [], notBeforeMs: 0, failures: 0 })
+    else this.#last.set(key, { directory, name, reasons, since, movedTo: undefined, written: [], writes: 0, notBeforeMs: 0, failures: 0 })
   }
 
   /** Puts back what was taken, keeping its `since`; what was noticed meanwhile is added to it. */
@@ -92,6 +96,7 @@ export class DirtySet {
       dirty.reasons |= newer.reasons
       dirty.movedTo ??= newer.movedTo
       dirty.written.push(...newer.written)
+      dirty.writes += newer.writes
       this.take(key)
     }
     dirty.notBeforeMs = notBeforeMs

@@ -274,7 +274,7 @@ class LiveEngine implements Disposable, Noticed {
       staging: this.#staging,
       reader: { content: this.#content, filesystems: this.#filesystems },
       directories: { compareBelow: (lane, directory, path) => this.#compareBelow(lane, directory, path) },
-      wasWritten: (key) => this.#wasWritten(key),
+      writes: (key) => this.#writes(key),
       again: (directory, name, reasons) => void this.#dirty.notice(directory, name, reasons, this.#heardBefore, 0),
       vanished: (anchor) => this.#vanished(anchor),
       nowNs: () => BigInt(clock.now()) * 1000n,
@@ -469,7 +469,7 @@ class LiveEngine implements Disposable, Noticed {
         offers: this.#offers,
         staging: this.#staging,
         entries: this.#entries,
-        reader: { content: this.#content, filesystems: this.#filesystems, wasWritten: () => this.#wasWritten(key) },
+        reader: { content: this.#content, filesystems: this.#filesystems, writes: () => this.#writes(key) },
         beginPass: () => void this.#dirty.take(key),
       },
     )
@@ -572,7 +572,7 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   #dirtyOf({ directory, name, reasons }: Subject): DirtyName {
-    return { directory, name, reasons, since: this.#heardBefore, movedTo: undefined, written: [], notBeforeMs: 0, failures: 0 }
+    return { directory, name, reasons, since: this.#heardBefore, movedTo: undefined, written: [], writes: 0, notBeforeMs: 0, failures: 0 }
   }
 
   // --- what the watcher tells
@@ -615,9 +615,9 @@ class LiveEngine implements Disposable, Noticed {
     this.#overflowed = true
   }
 
-  #wasWritten(key: DirtyKey): boolean {
+  #writes(key: DirtyKey): number {
     this.#drain()
-    return ((this.#dirty.get(key)?.reasons ?? 0) & reason.content) !== 0
+    return this.#dirty.get(key)?.writes ?? 0
   }
 
   #noticeMounts(mounts: string): void {

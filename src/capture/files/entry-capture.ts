@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs'
+import { closeSync, readlinkSync } from 'node:fs'
 import { isSystemError, messageOf } from '../../base/errors.ts'
 import type { Chunk } from '../../format/block.ts'
 import { deviceParts } from '../../base/syscalls/nodes.ts'
@@ -13,7 +13,8 @@ import type { Filesystems, Look } from './filesystems.ts'
 import type { Offers } from './offers.ts'
 import type { Problems } from './problems.ts'
 import { absolute, type ProtectedPaths } from './protected-paths.ts'
-import { type FileReader, type FileVersion, readFileVersion } from './read-file.ts'
+import { FileComparison } from './file-comparison.ts'
+import { type FileReader, type FileVersion, isSame, openFile } from './read-file.ts'
 import { emptySignature, entriesOf, entryAt, entryBytes, type Signature } from './signature.ts'
 import {
   type AbsolutePath,
@@ -72,11 +73,11 @@ export interface EntryCaptureParts {
   readonly anchors: Anchors
   readonly protectedPaths: ProtectedPaths
   readonly problems: Problems
-  readonly reader: Omit<FileReader, 'wasWritten'>
+  readonly reader: Omit<FileReader, 'writes'>
   readonly directories: Directories
   readonly staging: Staging
-  /** Hears the watcher out; whether this name was noticed as written. */
-  wasWritten(key: DirtyKey): boolean
+  /** Hears the watcher out; how often this name has been told of as written. */
+  writes(key: DirtyKey): number
   /** A name has to be looked at again. */
   again(directory: NodeId, name: string, reasons: number): void
   vanished(anchor: TreePath): void
@@ -376,9 +377,18 @@ export class EntryCapture {
 
   #readFile(at: Place, known: Signature): Outcome {
     const key = dirtyKey(at.subject.directory, at.subject.name)
-    const wasWritten = () => this.#parts.wasWritten(key)
-    const version = readFileVersion(absolute(at.path), at.look, known, { ...this.#parts.reader, wasWritten })
-    return version === 'torn' ? 'torn' : this.writeVersion(at, version)
+    const path = absolute(at.path)
+    const reader = { ...this.#parts.reader, writes: () => this.#parts.writes(key) }
+    const fd = openFile(path)
+    try {
+      if (!isSame(fd, path, at.look.stat, reader)) return 'torn'
+      const comparison = new FileComparison(path, at.look, known, reader)
+      let result = comparison.step(fd, Infinity, () => false)
+      while (result === 'more') result = comparison.step(fd, Infinity, () => false)
+      return result === 'torn' || result === 'much' ? 'torn' : this.writeVersion(at, result)
+    } finally {
+      closeSync(fd)
+    }
   }
 
   /** Writes a version that has just been read, or offers its content first. */
@@ -410,14 +420,14 @@ export class EntryCapture {
 
   /** The answer took a while: only what is still so is written. */
   #writeOffered(at: Place, { version }: PendingFile, missing: readonly Chunk[]): boolean {
-    const path = this.#stillWanted(at, version.stat)
+    const path = this.#stillWanted(at, version)
     if (path === undefined) return false
     this.#writeFile({ ...at, path }, version, missing)
     return true
   }
 
   /** Where to write what was read some time ago; undefined where that is out of date. */
-  #stillWanted({ subject, known, occupant }: Place, read: Stat): TreePath | undefined {
+  #stillWanted({ subject, known, occupant }: Place, version: FileVersion): TreePath | undefined {
     const { catalog, filesystems, anchors, protectedPaths } = this.#parts
     const { directory, name } = subject
     const path = this.#pathOf({ parent: directory, name })
@@ -427,7 +437,9 @@ export class EntryCapture {
     const isAsBefore = now?.id === before?.id && (now === undefined || before === undefined || isEqualStat(now.stat, before.stat))
     if (!isAsBefore || !this.stands(directory)) return undefined
     const look = protectedPaths.is(path) ? filesystems.lookThrough(absolute(path)) : filesystems.look(absolute(path))
-    return look !== undefined && isEqualStat(look.stat, read) ? path : undefined
+    if (look === undefined) return undefined
+    const hasGrown = version.isGrowing && isSameNode(look.stat, version.stat) && sizeOf(look.stat) >= version.bytes
+    return hasGrown || isEqualStat(look.stat, version.stat) ? path : undefined
   }
 
   #writeFile({ subject, lane, path, known, occupant }: Place, version: FileVersion, chunks: readonly Chunk[]): void {
@@ -465,7 +477,7 @@ export class EntryCapture {
 
   /** Puts the file that has been built whole at a staging place where it belongs; false where that is not so any more. */
   placeStaged(at: Place, version: FileVersion, staged: StagingPlace): boolean {
-    const path = this.#stillWanted(at, version.stat)
+    const path = this.#stillWanted(at, version)
     if (path === undefined) return false
     const { catalog, writer } = this.#parts
     const { subject, lane, known } = at
