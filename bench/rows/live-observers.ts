@@ -71,6 +71,12 @@ export class MirrorObserver implements Observer {
   }
 }
 
+interface Heard {
+  readonly at: number
+  readonly durable: number
+  readonly indexed: number
+}
+
 /**
  * Asks the vault, over its HTTP API, how far its journal is durable and how far its views go, every millisecond or
  * so, and notes when it heard each answer. Which sequence a change has is asked afterwards, from the path's history.
@@ -80,7 +86,7 @@ export class TidemarkObserver implements Observer, AsyncDisposable {
   readonly #tree: LiveTree
   /** The journal's end when it was heard of last. */
   #durable = 0
-  #heard: { readonly at: number; readonly durable: number; readonly indexed: number }[] = []
+  #heard: Heard[] = []
 
   private constructor(tidemark: Tidemark, tree: LiveTree) {
     this.#tidemark = tidemark
@@ -121,6 +127,8 @@ export class TidemarkObserver implements Observer, AsyncDisposable {
       if (performance.now() > end)
         throw new Error(`${[...unseen][0]?.path} has not arrived after ${waitMsMax / 1000} s`)
     }
+    // What had grown the journal may have been something else, and the change itself has come while it was asked for.
+    while ((this.#heard.at(-1)?.indexed ?? 0) < Math.max(...sequences.values())) await this.#listen()
     return made.map((one) => this.#arrivalOf(one, sequences.get(one) as number))
   }
 
@@ -129,14 +137,20 @@ export class TidemarkObserver implements Observer, AsyncDisposable {
     const before = this.#durable
     let grown = Number.POSITIVE_INFINITY
     for (;;) {
-      const source = (await this.#tidemark.ask('GET', '/v1/sources/live')) as SourceStatus
-      const at = performance.now()
-      this.#heard.push({ at, durable: source.sequence, indexed: source.indexed })
-      if (source.sequence > this.#durable) grown = at
-      this.#durable = source.sequence
-      if (this.#durable > before && source.indexed === this.#durable && at - grown >= quiet) return
+      const known = this.#durable
+      const { at, indexed } = await this.#listen()
+      if (this.#durable > known) grown = at
+      if (this.#durable > before && indexed === this.#durable && at - grown >= quiet) return
       await pause(lookEveryMs)
     }
+  }
+
+  async #listen(): Promise<Heard> {
+    const { sequence, indexed } = (await this.#tidemark.ask('GET', '/v1/sources/live')) as SourceStatus
+    const heard = { at: performance.now(), durable: sequence, indexed }
+    this.#heard.push(heard)
+    this.#durable = sequence
+    return heard
   }
 
   async #sequenceOf({ path, modifiedUs }: Made): Promise<number | undefined> {

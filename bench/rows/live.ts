@@ -1,3 +1,4 @@
+import { pause } from '../command.ts'
 import { isInstalled } from '../machine.ts'
 import { startLsyncd } from '../peers/lsyncd.ts'
 import type { Mirror } from '../peers/mirror.ts'
@@ -11,6 +12,9 @@ import { type Arrival, MirrorObserver, type Observer, TidemarkObserver } from '.
 const row = 'live'
 
 export const live: Row = { name: row, title: 'From the close of a changed file to the other side', measure }
+
+/** A file that is costly to read is left alone by the agent for ten times what the last reading took. */
+const restMs = { full: 15_000, quick: 3000 }
 
 /** How many single changes each is asked for: those that wait for seconds by default are asked less often. */
 interface Trial {
@@ -64,7 +68,7 @@ async function trials(
   name: string,
   observer: Observer,
 ): Promise<void> {
-  const { tell } = assignment
+  const { tell, isQuick } = assignment
   using watched = observer.watch()
   const arrivals: Arrival[] = []
   for (let count = 0; count < singles; count++) {
@@ -75,13 +79,17 @@ async function trials(
   const burst = await observer.arrivals(await tree.burst())
   add(assignment, name, 'burst of small files', burst)
   for (const where of ['middle', 'end'] as const) {
-    const changes: Arrival[] = []
+    const rested: Arrival[] = []
     for (let count = 0; count < (patient ? 1 : 3); count++) {
-      changes.push(await observer.arrival(tree.changeLarge(where, count)))
-      await tree.rest()
+      await pause(isQuick ? restMs.quick : restMs.full)
+      rested.push(await observer.arrival(tree.changeLarge(where, count)))
     }
-    add(assignment, name, `4 KiB in the ${where} of a large file`, changes)
+    add(assignment, name, `4 KiB in the ${where} of a large file, now and then`, rested)
   }
+  const again: Arrival[] = []
+  for (let count = 0; count < (patient ? 1 : 5); count++)
+    again.push(await observer.arrival(tree.changeLarge('end', count)))
+  add(assignment, name, '4 KiB in the end of a large file, again at once', again)
   assignment.record.add({ row, what: 'CPU time of all this', unit: 'CPU s' }, name, watched.usage().cpuSeconds)
   const shown = arrivals.map(({ durableMs }) => durableMs)
   tell(
