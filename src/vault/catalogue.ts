@@ -61,8 +61,13 @@ export class Catalogue implements Disposable {
     const arrived = this.#arrived.get(arrivalKey(holder, id))
     if (arrived !== undefined) return arrived
     const row = this.#statements.own.get(toBlob(id), holder) as { bytes: number; touched: number } | undefined
-    if (row && row.touched < this.#epoch) this.#touched.add(id)
+    if (row && row.touched < this.#epoch) this.#touch(id)
     return row?.bytes
+  }
+
+  #touch(id: ChunkId): void {
+    this.#touched.add(id)
+    if (this.#touched.size % touchedPerWrite === 0) this.flushTouched()
   }
 
   /** Whether anyone holds it. Never told to an agent. */
@@ -240,6 +245,8 @@ export class CatalogueReader implements Disposable {
 /** No agent has this number. */
 const anyone = 0
 const version = 1
+/** Touched chunks are written down at least this often. */
+const touchedPerWrite = 10_000
 const busyMsMax = 10_000
 
 const arrivalKey = (holder: number, id: ChunkId): string => id + String.fromCharCode(holder >>> 16, holder & 0xffff)

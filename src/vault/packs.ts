@@ -57,18 +57,19 @@ export class Packs {
 
   /** Ends packs that were growing, and brings the catalogue up to all packs that are there. */
   static async open(parts: PackParts): Promise<Packs> {
-    const numbers = await packNumbers(parts.store)
+    const { catalogue, store } = parts
+    const sizes = await packSizes(store)
     const damage: TidemarkError[] = []
-    await dropVanished(parts, numbers)
-    for (const { name, bytes } of parts.catalogue.syncedIn(packsFolder)) {
+    await dropVanished(parts, sizes)
+    for (const { name, bytes } of catalogue.syncedIn(packsFolder)) {
       const number = numberIn(name, 'pack')
-      if (number !== undefined && !numbers.includes(number))
-        damage.push(damaged(name, 0, `${bytes} bytes of it are gone`))
+      if (number !== undefined && !sizes.has(number)) damage.push(damaged(name, 0, `${bytes} bytes of it are gone`))
     }
+    const scanned = new Map(catalogue.packs().map((pack) => [pack.number, pack.scanned]))
     const claims: { pack: PackRecord; entries: PackEntry[] }[] = []
-    for (const number of numbers) {
+    for (const [number, size] of sizes) {
       try {
-        const caught = await catchUp(parts, number)
+        const caught = await catchUp(parts, number, size, scanned.get(number) ?? 0)
         if (caught) claims.push(caught)
       } catch (error) {
         if (!isCode(error, 'damaged') && !isCode(error, 'unsupported-format')) throw error
@@ -76,14 +77,14 @@ export class Packs {
       }
     }
     // A claim may stand in an earlier pack than its chunk, once that was moved.
-    for (const { pack, entries } of claims) parts.catalogue.record(pack, entries)
-    return new Packs(parts, (numbers.at(-1) ?? 0) + 1, damage)
+    for (const { pack, entries } of claims) catalogue.record(pack, entries)
+    return new Packs(parts, ([...sizes.keys()].at(-1) ?? 0) + 1, damage)
   }
 
   /** Packs that are left as they are, ascending. */
   async sealedNumbers(): Promise<number[]> {
-    const numbers = await packNumbers(this.#parts.store)
-    return numbers.filter((number) => number !== this.#growing && !this.#abandoned.has(number))
+    const sizes = await packSizes(this.#parts.store)
+    return [...sizes.keys()].filter((number) => number !== this.#growing && !this.#abandoned.has(number))
   }
 
   takeNumber(): number {
@@ -243,18 +244,22 @@ export async function createPack({ store, random, vault, key }: PackParts, numbe
 const packIndex = (entries: readonly PackEntry[]): ClosingFrame[] =>
   groupEntries(entries).map((group) => ({ type: 'pack-index', payload: (before) => encodePackIndex(before, group) }))
 
-/** Ascending. */
-export async function packNumbers(store: Store): Promise<number[]> {
-  const files = await store.list(packsFolder)
-  return files.map(({ name }) => numberIn(name, 'pack')).filter((number) => number !== undefined)
+/** Lengths of the packs that are there, by number, ascending. */
+async function packSizes(store: Store): Promise<Map<number, number>> {
+  const sizes = new Map<number, number>()
+  for (const { name, bytes } of await store.list(packsFolder)) {
+    const number = numberIn(name, 'pack')
+    if (number !== undefined) sizes.set(number, bytes)
+  }
+  return sizes
 }
 
-/** Forgets packs that are gone, or are no longer the file that was recorded. */
-async function dropVanished({ store, key, catalogue }: PackParts, numbers: readonly number[]): Promise<void> {
-  const there = new Set(numbers)
+/** Forgets packs that are gone, or are no longer the file that was recorded: a number may come again after a crash. */
+async function dropVanished({ store, key, catalogue }: PackParts, sizes: ReadonlyMap<number, number>): Promise<void> {
   const vanished: number[] = []
-  for (const { number, file } of catalogue.packs()) {
-    if (!there.has(number) || (await fileIdOf(store, number, key)) !== file) vanished.push(number)
+  for (const { number, file, scanned } of catalogue.packs()) {
+    const size = sizes.get(number)
+    if (size === undefined || (size !== scanned && (await fileIdOf(store, number, key)) !== file)) vanished.push(number)
   }
   if (vanished.length > 0) catalogue.forget(vanished)
 }
@@ -272,22 +277,23 @@ async function fileIdOf(store: Store, number: number, key: KeyObject): Promise<I
 async function catchUp(
   parts: PackParts,
   number: number,
+  size: number,
+  scanned: number,
 ): Promise<{ pack: PackRecord; entries: PackEntry[] } | undefined> {
   const { catalogue, store, key } = parts
   const name = packName(number)
-  const known = catalogue.packs().find((pack) => pack.number === number)
-  const floor = Math.max(catalogue.synced(name), known?.scanned ?? 0)
-  if (known && known.scanned === floor && known.scanned === (await store.size(name))) return undefined
+  const floor = Math.max(catalogue.synced(name), scanned)
+  if (scanned === floor && scanned === size) return undefined
   const entries = await recoverPack(parts, number, floor)
   if (entries === undefined) {
     catalogue.forget([number])
     return undefined
   }
-  const news = entries.filter(({ frameAt }) => frameAt >= (known?.scanned ?? 0))
+  const news = entries.filter(({ frameAt }) => frameAt >= scanned)
   const { header } = await openSealed(store, name, key)
   const pack = { number, file: header.file, scanned: await store.size(name) }
   catalogue.record(
-    { ...pack, scanned: known?.scanned ?? 0 },
+    { ...pack, scanned },
     news.filter(({ kind }) => kind === 'block'),
   )
   return { pack, entries: news.filter(({ kind }) => kind === 'claim') }
