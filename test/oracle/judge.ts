@@ -8,7 +8,7 @@ import { ByteReader, ByteWriter } from '../../src/base/bytes.ts'
 import type { Stamped } from '../../src/model/batch.ts'
 import type { Change, ChunkId } from '../../src/model/change.ts'
 import { moment } from '../../src/model/moment.ts'
-import { rootPath, type TreePath } from '../../src/model/path.ts'
+import { isWithin, rootPath, type TreePath } from '../../src/model/path.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import { IndexReader } from '../../src/vault/index/index-reader.ts'
 import { IndexWriter } from '../../src/vault/index/index-writer.ts'
@@ -123,8 +123,8 @@ async function replay(changes: AsyncIterable<Change>, chunks: ReadonlyMap<ChunkI
 }
 
 /** Parents first, everything below a directory before its next sibling, siblings ascending. */
-function checkOrder(view: View): void {
-  const paths = [...view.walk(view.find(rootPath))].map(({ path }) => path.split('/'))
+function checkOrder(told: readonly TreePath[]): void {
+  const paths = told.map((path) => path.split('/'))
   for (const [index, path] of paths.slice(1).entries()) {
     const before = paths[index]!
     const at = path.findIndex((name, place) => name !== before[place])
@@ -133,12 +133,27 @@ function checkOrder(view: View): void {
   }
 }
 
+/** A manifest of several paths is in order too, and makes what is at and below them. */
+async function checkSome(world: World, view: View): Promise<void> {
+  const paths = Array.from({ length: 3 }, () => world.random.path()).filter((path) => view.lookup(path) !== undefined)
+  if (paths.length === 0) return
+  const told: TreePath[] = [rootPath]
+  for await (const change of manifestOf(view, paths)) {
+    if ('path' in change && change.path !== rootPath && change.path !== told.at(-1)) told.push(change.path)
+  }
+  checkOrder(told)
+  const there = [...world.states[view.at]!.names.keys()]
+  const wanted = there.filter((name) => paths.some((path) => isWithin(name, path) || isWithin(path, name)))
+  assert.deepEqual(told.slice(1).sort(), wanted.filter((name) => name !== rootPath).sort())
+}
+
 export async function checkTree(world: World, rows: IndexReader, at: number): Promise<void> {
   const view = viewOf(world, rows, at)
   const expected = tell(world.states[at]!)
   assert.deepEqual(await tellView(view), expected, `the tree at ${at}`)
   assert.deepEqual(tell(await replay(manifestOf(view, [rootPath]), world.chunks)), expected, `the manifest at ${at}`)
-  checkOrder(view)
+  checkOrder([...view.walk(view.find(rootPath))].map(({ path }) => path))
+  await checkSome(world, view)
   const path = world.random.path()
   if (view.lookup(path) === undefined || path === rootPath) return
   const part = await replay(manifestOf(view, [path]), world.chunks)

@@ -31,7 +31,8 @@ export class ContentWriter {
     )
     this.#end = database.prepare('UPDATE extent SET until = ? WHERE content = ? AND at = ? AND since = ?')
     this.#drop = database.prepare('DELETE FROM extent WHERE content = ? AND at = ? AND since = ?')
-    const columns = 'SELECT at, since, bytes, skip, cut, location FROM extent'
+    // Named, because by the key of the table all extents that ever stood there would be gone through.
+    const columns = 'SELECT at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_now'
     this.#within = database.prepare(
       `${columns} WHERE content = ? AND at >= ? AND at < ? AND until = ${forever} ORDER BY at`,
     )

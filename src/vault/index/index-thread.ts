@@ -104,8 +104,8 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
    * Forgets what happened to a source before `before`, see retention/retain.ts. Returns the sequence from which on
    * points are kept now; undefined where nothing was to be forgotten.
    */
-  retain(source: Id, journalKey: Uint8Array, before: Moment): Promise<Sequence | undefined> {
-    return this.#thread.calls.one('retain', { source, journalKey: new Uint8Array(journalKey), before })
+  retain(source: Id, journalKey: Uint8Array, before: Moment, signal?: AbortSignal): Promise<Sequence | undefined> {
+    return this.#thread.calls.one('retain', { source, journalKey: new Uint8Array(journalKey), before }, signal)
   }
 
   /** All chunks that the kept history of any source refers to, everything that is durable now included. */

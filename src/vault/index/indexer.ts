@@ -20,8 +20,11 @@ export interface IndexerParts {
   readonly failed?: (failure: unknown) => void
 }
 
-/** Applied changes become visible after so much time or so many changes, whichever comes first. */
-const commitMs = 200
+/**
+ * Applied changes become visible when there are no more of them, at the latest after so much time or so many changes.
+ * While there are many, commits that are further apart write each page of the file less often.
+ */
+const commitMs = 1_000
 const commitChanges = 65_536
 /** Between tries after a failure. */
 const retryMs = 10_000

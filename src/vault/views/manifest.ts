@@ -92,11 +92,15 @@ async function* extentsOf(view: View, version: VersionRow, tell: Tell): AsyncGen
 
 const wholeChunk = (at: number, bytes: number, chunk: ChunkId): Extent => ({ at, bytes, chunk })
 
-/** The paths that are not within another of them, ascending. */
+/** The paths that are not within another of them, in the order of a manifest. */
 function outermost(paths: readonly TreePath[]): TreePath[] {
   const given = new Set(paths)
-  return [...given].filter((path) => !ancestorsOf(path).some((ancestor) => given.has(ancestor))).sort()
+  const kept = [...given].filter((path) => !ancestorsOf(path).some((ancestor) => given.has(ancestor)))
+  return kept.sort((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1))
 }
+
+/** Paths compare name by name: no name holds a NUL, and all other bytes come after it. */
+const orderOf = (path: TreePath): string => path.replaceAll('/', '\0')
 
 /** From the root down; without the path itself, and none above the root. */
 function ancestorsOf(path: TreePath): TreePath[] {

@@ -166,6 +166,7 @@ function told(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[]
   const points: PointRow[] =
     open === undefined ? [] : [{ kind: 'suspect', ...placed(open.opened), ...spanRow(open.span) }]
   const marks = rows.marks(from, to, limit, true).reverse()
+  let opened: Sequence | undefined
   for (const row of marks) {
     const { mark } = row
     if (mark.type === 'user') points.push({ kind: 'mark', ...placed(row), label: mark.label })
@@ -174,12 +175,12 @@ function told(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[]
     } else if (mark.type === 'hole') {
       const span = holeSpan(rows, row)
       if (span !== undefined) points.push({ kind: 'hole', ...placed(row), moment: mark.since, ...spanRow(span) })
-    } else if (mark.type === 'suspect') {
-      const opening = suspectAt(rows, row.sequence)
-      const isOpening = opening?.opened.sequence === row.sequence && opening.opened.mark === row.mark
-      if (opening !== undefined && (isOpening || opening.opened.sequence === row.sequence)) {
-        points.push({ kind: 'suspect', ...placed(row), ...spanRow(opening.span) })
-      }
+    } else if (mark.type === 'suspect' && row.sequence !== opened) {
+      // A span is told where it opens; what is suspect within it opens nothing.
+      const found = suspectAt(rows, row.sequence)
+      if (found?.opened.sequence !== row.sequence) continue
+      opened = row.sequence
+      points.push({ kind: 'suspect', ...placed(row), ...spanRow(found.span) })
     }
   }
   return points

@@ -11,10 +11,14 @@ import type { ViewService } from './service.ts'
 /** Longest time that an answer waits for the index. */
 const waitMsMax = 10_000
 
-/** Views that see what was durable when they were asked for: the question is passed on once the index has come so far. */
+/**
+ * Views that see what was durable when they were asked for: the question is passed on once the index has come so far.
+ * Where the index cannot come further, what it has can still be seen.
+ */
 export function waitingViews(views: ViewService, progress: IndexProgress, clock: Clock): ViewService {
-  const reach = async (source: Id, at: Sequence): Promise<boolean> => {
-    if (progress.indexed(source) >= at) return true
+  /** Waits; returns why the index has not come so far, if it has not. */
+  const lacking = async (source: Id, at: Sequence): Promise<unknown> => {
+    if (progress.indexed(source) >= at) return undefined
     const stop = new AbortController()
     const late = clock.sleep(waitMsMax, stop.signal).then(
       () => stop.abort(),
@@ -22,19 +26,18 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
     )
     try {
       await progress.reached(source, at, stop.signal)
-      return true
+      return undefined
     } catch (error) {
-      if (stop.signal.aborted) return false
-      throw error
+      return stop.signal.aborted ? behind(progress.indexed(source), at) : error
     } finally {
       stop.abort()
       await late
     }
   }
   const need = async (source: Id, at: Sequence): Promise<void> => {
-    const known = progress.durable(source)
     // What is beyond the durable end is refused by the view itself.
-    if (at <= known && !(await reach(source, at))) throw behind(progress.indexed(source), at)
+    const lack = at <= progress.durable(source) ? await lacking(source, at) : undefined
+    if (lack !== undefined) throw lack
   }
   async function* after<T>(source: Id, at: Sequence, begin: () => AsyncIterable<T>): AsyncGenerator<T> {
     await need(source, at)
@@ -44,17 +47,14 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
   return {
     async resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
       const { kind } = parsePoint(point, now)
-      const durable = progress.durable(source)
-      const isThere = await reach(source, durable)
+      const lack = await lacking(source, progress.durable(source))
       const resolved = await views.resolve(source, point, now)
       // A moment that the index has not come to might mean a later change.
-      if (!isThere && kind === 'moment' && resolved.sequence >= progress.indexed(source)) {
-        throw behind(progress.indexed(source), durable)
-      }
+      if (lack !== undefined && kind === 'moment' && resolved.sequence >= progress.indexed(source)) throw lack
       return resolved
     },
     async points(source: Id, request: PointsRequest): Promise<PointRow[]> {
-      await reach(source, progress.durable(source))
+      await lacking(source, progress.durable(source))
       return views.points(source, request)
     },
     async stat(source, at, path) {
@@ -62,7 +62,10 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
       return views.stat(source, at, path)
     },
     list: (source, at, ...rest) => after(source, at, () => views.list(source, at, ...rest)),
-    history: (source, ...rest) => after(source, progress.durable(source), () => views.history(source, ...rest)),
+    async *history(source, ...rest) {
+      await lacking(source, progress.durable(source))
+      yield* views.history(source, ...rest)
+    },
     diff: (source, from, to, ...rest) => after(source, to, () => views.diff(source, from, to, ...rest)),
     manifest: (source, at, ...rest) => after(source, at, () => views.manifest(source, at, ...rest)),
     content: (source, at, ...rest) => after(source, at, () => views.content(source, at, ...rest)),
