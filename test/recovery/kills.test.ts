@@ -32,12 +32,12 @@ test(
     for (let round = 1; round <= rounds; round++) {
       const victims = random.pick([[agent.process], [world.vault], [world.vault], [agent.process, world.vault]])
       const blow = random.integer(0, 600)
-      let struck = false
+      const struck = new AbortController()
       const killed = systemClock.sleep(blow).then(() => {
-        struck = true
+        struck.abort()
         return Promise.all(victims.map((one) => one.kill()))
       })
-      while (!struck) {
+      while (!struck.signal.aborted) {
         edits.some(random.integer(1, 4))
         const seen = await world.source('tree')
         acknowledged = Math.max(acknowledged, seen?.sequence ?? 0)
