@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
 import { test } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
 import {
@@ -15,6 +16,7 @@ import { isCode } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
 import type { ChunkId } from '../model/change.ts'
 import { MemoryDisk } from '../store/memory.ts'
+import { Vault } from './vault.ts'
 
 const forever = new AbortController().signal
 const limits = { packBytes: 20_000 }
@@ -164,8 +166,6 @@ test('an agent learns nothing of what others hold', async () => {
 test('another key than the one the vault was made with is refused', async () => {
   const { parts, vault } = await world(4)
   await vault[Symbol.asyncDispose]()
-  const { Vault } = await import('./vault.ts')
-  const { createSecretKey } = await import('node:crypto')
   const wrong = createSecretKey(Buffer.alloc(32, 8))
   await assert.rejects(Vault.open({ ...parts(), key: wrong, cataloguePath: ':memory:' }), (error) =>
     isCode(error, 'key-refused'),

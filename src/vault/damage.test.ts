@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +23,7 @@ import { moment } from '../model/moment.ts'
 import { beforeFirst, sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { MemoryDisk } from '../store/memory.ts'
+import { openSealed } from '../store/sealed-reader.ts'
 import type { StoreName } from '../store/store.ts'
 import type { Vault } from './vault.ts'
 
@@ -191,8 +193,6 @@ test('a torn tail is cut at any byte, and a flipped bit before what was durable 
     for (const [name, bytes] of files) disk.overwrite(name, bytes)
   }
   const ends: number[] = []
-  const { openSealed } = await import('../store/sealed-reader.ts')
-  const { createSecretKey } = await import('node:crypto')
   const key = createSecretKey(vault.registry.journalKey(source))
   for await (const frame of (await openSealed(disk.store(), segment, key)).frames()) ends.push(frame.at + frame.bytes)
   assert.ok(ends.length >= 3 && ends.at(-1) === whole.length)
@@ -221,7 +221,7 @@ test('a torn tail is cut at any byte, and a flipped bit before what was durable 
 test('bytes at the end that were noted as durable are damaged, not torn', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-damage-'))
   try {
-    const { disk, parts, vault, source } = await filled(join(folder, 'catalogue'))
+    const { disk, parts, source } = await filled(join(folder, 'catalogue'))
     await systemClock.sleep(1200)
     disk.kill()
     const segment = disk.names.findLast((name) => name.endsWith('.segment'))!
@@ -230,7 +230,6 @@ test('bytes at the end that were noted as durable are damaged, not torn', async 
     disk.overwrite(segment, bytes)
     await using again = await openTestVault(parts())
     assert.ok(isCode(again.journal(source).damage, 'damaged'))
-    void vault
   } finally {
     await rm(folder, { recursive: true })
   }
