@@ -112,7 +112,7 @@ test('a simulated capture says what happens at its source, and after a crash say
     const time = new SimulatedTime()
     const random = new Seeded(seed)
     const history = new History('files')
-    const source = new SimulatedSource(definition, history, random, trace, new Set(), (error) => time.fail(error))
+    const source = new SimulatedSource(definition, history, random, trace, (error) => time.fail(error))
     for (let life = 0; life < 4; life++) {
       const alive = new Life('agent', trace)
       const resumeAt = history.last

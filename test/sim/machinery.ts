@@ -1,5 +1,6 @@
 import type { Store } from '../../src/store/store.ts'
 import type { Capture } from '../../src/capture/capture.ts'
+import type { RetainParts } from '../../src/vault/retention/retain.ts'
 import type { ChunkReader, JournalReader } from '../../src/vault/reader.ts'
 import type { VaultPort } from '../../src/wire/ports.ts'
 import type { SimulatedTime } from './clock.ts'
@@ -24,6 +25,8 @@ export interface Plant {
   readonly journal?: (journal: JournalReader) => JournalReader
   readonly chunks?: (chunks: ChunkReader) => ChunkReader
   readonly capture?: (capture: Capture) => Capture
+  readonly retain?: (parts: RetainParts) => RetainParts
+  readonly inUse?: (isInUse: boolean) => boolean
   readonly spoolBytesMax?: (limit: number) => number
 }
 

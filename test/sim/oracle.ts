@@ -95,8 +95,12 @@ export class History {
   /** Holes that captures recorded: moments whose changes were not kept one by one. */
   holes = 0
 
-  constructor(name: string) {
+  /** Chunks whose bytes the agent of this source has sent, alone or inside a change; shared by all its sources. */
+  readonly chunksSent: Set<ChunkId>
+
+  constructor(name: string, chunksSent: Set<ChunkId> = new Set()) {
     this.name = name
+    this.chunksSent = chunksSent
   }
 
   /** The last sequence said. */
@@ -116,7 +120,9 @@ export class History {
     return this.#acknowledged?.last ?? beforeFirst
   }
 
-  keepChunk(id: ChunkId, data: Uint8Array): void {
+  /** `named` is what the chunk is called elsewhere. */
+  keepChunk(id: ChunkId, data: Uint8Array, named = id): void {
+    if (named !== id) throw new Broken(3, `${this.name}: a chunk was named for other bytes`)
     if (!this.#chunks.has(id)) this.#chunks.set(id, Buffer.from(data))
   }
 

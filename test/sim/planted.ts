@@ -64,6 +64,18 @@ export const planted: readonly { readonly fault: string; readonly plant: () => P
     plant: () => ({ chunks: (chunks) => mixingUp(chunks) }),
   },
   {
+    fault: 'retention drops one segment too many',
+    plant: () => ({ vaultStore: droppingMore }),
+  },
+  {
+    fault: 'retention does not keep what only the old segments held',
+    plant: () => ({ retain: (parts) => ({ ...parts, keep: async () => {} }) }),
+  },
+  {
+    fault: 'a collection frees chunks that are in use',
+    plant: () => ({ inUse: () => false }),
+  },
+  {
     fault: 'the spool loses its first item and closes the gap',
     plant: () => ({ capture: (capture) => losingOne(capture) }),
   },
@@ -127,6 +139,17 @@ const syncingNextTime = (store: Store, concerns: (name: StoreName) => boolean): 
     concerns(file.name) ? { ...file, sync: async () => (count++ % 2 === 0 ? undefined : file.sync()) } : file,
   )
 }
+
+const droppingMore = (store: Store): Store => ({
+  ...store,
+  remove: async (name) => {
+    await store.remove(name)
+    if (!name.endsWith('.segment')) return
+    const folder = name.slice(0, name.lastIndexOf('/'))
+    const [next] = await store.list(folder)
+    if (next?.name.endsWith('.segment')) await store.remove(next.name)
+  },
+})
 
 const ignoring =
   <T extends unknown[]>(work: (...told: T) => Promise<void>) =>

@@ -23,8 +23,6 @@ const pendingMax = 30
 export class SimulatedSource {
   readonly definition: SourceDefinition
   readonly history: History
-  /** Ids of chunks that captures of this agent have ever sent. */
-  readonly chunksSent: Set<string>
   readonly #random: Seeded
   readonly #workload: Workload
   readonly #trace: Trace
@@ -38,11 +36,9 @@ export class SimulatedSource {
     history: History,
     random: Seeded,
     trace: Trace,
-    chunksSent: Set<string>,
     fail: (error: unknown) => void,
   ) {
     this.definition = definition
-    this.chunksSent = chunksSent
     this.#fail = fail
     this.history = history
     this.#random = random
@@ -336,7 +332,7 @@ export class SimulatedCapture implements Capture {
   async *#missing(ids: readonly ChunkId[]): AsyncGenerator<CaptureOutput, readonly ChunkId[]> {
     if (ids.length === 0 || !this.#lineUp || this.#random.chance(0.3)) return ids
     const tag = ++this.#tag
-    const { chunksSent } = this.#parts.source
+    const { chunksSent } = this.#history
     yield { kind: 'offer', tag, ids }
     for (;;) {
       const answer = this.#answers.get(tag)
@@ -353,7 +349,7 @@ export class SimulatedCapture implements Capture {
 
   #blocks(chunks: { readonly id: ChunkId; readonly data: Uint8Array }[]): Buffer[] {
     const blocks: Buffer[] = []
-    for (const { id } of chunks) this.#parts.source.chunksSent.add(id)
+    for (const { id } of chunks) this.#history.chunksSent.add(id)
     while (chunks.length > 0) blocks.push(encodeBlock(chunks.splice(0, this.#random.integer(1, 6))))
     return blocks
   }

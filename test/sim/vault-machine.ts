@@ -3,10 +3,16 @@ import { isCode, TidemarkError } from '../../src/base/errors.ts'
 import { decodeBatch } from '../../src/format/batch.ts'
 import { encodeManifest } from '../../src/format/manifest.ts'
 import { lastOf } from '../../src/model/batch.ts'
-import { moment } from '../../src/model/moment.ts'
+import { type Moment, moment } from '../../src/model/moment.ts'
 import { rootPath } from '../../src/model/path.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import type { Id, SourceDefinition } from '../../src/model/source.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { Collected } from '../../src/vault/collect.ts'
+import { type ChunkFilter, chunksInUse } from '../../src/vault/retention/chunk-filter.ts'
+import { retain, type RetainParts } from '../../src/vault/retention/retain.ts'
+import { segmentStarts } from '../../src/vault/retention/segment-starts.ts'
+import { chunkIdOf } from '../../src/format/keys.ts'
 import { Live } from '../../src/vault-server/live.ts'
 import { vaultPort } from '../../src/vault-server/port.ts'
 import { IndexReader } from '../../src/vault/index/index-reader.ts'
@@ -23,7 +29,7 @@ import { serveConnection } from '../../src/wire/serve.ts'
 import { Life, MachineClock, type Wall } from './clock.ts'
 import { SimulatedDisk } from './disk.ts'
 import { type Machinery, passed } from './machinery.ts'
-import type { History, Line } from './oracle.ts'
+import { Broken, type History, type Line } from './oracle.ts'
 import { restored } from './restored.ts'
 import type { Tree } from './tree.ts'
 
@@ -103,7 +109,7 @@ export class VaultMachine implements Disposable {
     const { life } = this
     const { time, random, network, trace, plant } = this.#machinery
     const clock = new MachineClock(time, life, this.wall)
-    const store = passed(plant.vaultStore, this.disk.store(life))
+    const store = this.#store(life)
     const parts = { store, key: vaultKey, clock, random, cataloguePath: ':memory:', limits: this.#limits }
     const vault = await untilRoom(clock, () => Vault.open(parts))
     trace.add(this.name, 'open')
@@ -215,6 +221,64 @@ export class VaultMachine implements Disposable {
     return this.#protected.get(source)!.indexer!.rows
   }
 
+  /** Where points begin to be kept. */
+  keptFrom(source: Id): Sequence {
+    return Math.max(1, this.rows(source).kept().checkpoint) as Sequence
+  }
+
+  /** Forgets what was before `before`, then frees the chunks that only that referred to. */
+  async forget(source: Id, before: Moment): Promise<void> {
+    const { vault, life } = this
+    const { history, indexer } = this.#protected.get(source)!
+    if (vault === undefined || indexer === undefined) return
+    const chunkKey = createSecretKey(vault.chunkKey)
+    const journal = vault.journal(source)
+    const parts: RetainParts = {
+      indexer,
+      content: new ContentReader(this.#journal(vault, source), vault.chunks),
+      chunkKey,
+      keep: async (chunks) => {
+        for (const { id, data } of chunks) {
+          history.keepChunk(chunkIdOf(chunkKey, data), data, id)
+          history.chunksSent.add(id)
+        }
+        await vault.keep(source, chunks)
+      },
+      segmentStarts: () => segmentStarts(this.#store(life), source, createSecretKey(vault.registry.journalKey(source))),
+      writeCheckpoint: (at, moment, changes) => journal.writeCheckpoint(at, moment, changes),
+      dropBefore: (at) => journal.dropBefore(at),
+    }
+    const work = async (): Promise<void> => {
+      const at = await retain(passed(this.#machinery.plant.retain, parts), before)
+      if (at === undefined) return
+      this.#machinery.trace.add(this.name, `${history.name}: points are kept from ${at} on`)
+      const { packsRemoved } = await this.#freeChunks(vault)
+      this.#machinery.trace.add(this.name, `${packsRemoved} packs removed`)
+    }
+    try {
+      await life.answer(work())
+    } catch (error) {
+      if (this.#protected.get(source)!.indexer === indexer) throw error
+    }
+  }
+
+  #freeChunks(vault: Vault): Promise<Collected> {
+    let filter: Promise<ChunkFilter> | undefined
+    const inUse = async (): Promise<ChunkFilter> => {
+      const indexers = [...this.#protected].map(([source, { indexer }]) => ({ source, indexer: indexer! }))
+      for (const { source, indexer } of indexers) await indexer.reached(vault.journal(source).durable)
+      return chunksInUse(indexers.map(({ indexer }) => indexer))
+    }
+    return vault.collect(async (ids) => {
+      const known = await (filter ??= inUse())
+      return ids.map((id) => passed(this.#machinery.plant.inUse, known.has(id)))
+    }, this.#stop.signal)
+  }
+
+  #store(life: Life): Store {
+    return passed(this.#machinery.plant.vaultStore, this.disk.store(life))
+  }
+
   /** The line of history that the journal holds. */
   line(source: Id): Line {
     const { durable, cursor } = this.vault!.journal(source).end
@@ -234,24 +298,31 @@ export class VaultMachine implements Disposable {
     try {
       return await this.life.answer(restored(this.view(source, at)))
     } catch (error) {
-      if (kept.indexer !== indexer) return undefined
+      const isForgotten = isCode(error, 'point-unreachable') && this.isUp && at < this.keptFrom(source)
+      if (kept.indexer !== indexer || isForgotten) return undefined
       throw error
     }
   }
 
-  /** Reads the whole journal and compares it with what was said. */
-  async expectJournal(source: Id, after: Sequence = beforeFirst): Promise<void> {
+  /** Reads the journal as far as it is kept and compares it with what was said. */
+  async expectJournal(source: Id): Promise<void> {
     const vault = this.vault!
+    const { history, indexer } = this.#protected.get(source)!
+    const { checkpoint } = indexer!.rows.kept()
     const { durable } = vault.journal(source)
-    const batches = this.#journal(vault, source).batches(after)
-    const { history } = this.#protected.get(source)!
+    const batches = this.#journal(vault, source).batches(checkpoint as Sequence)
     const upTo = async function* () {
       for await (const { batch } of batches) {
         yield batch
         if (lastOf(batch) >= durable) return
       }
     }
-    await this.life.answer(history.expectJournal(upTo(), after, durable))
+    try {
+      await this.life.answer(history.expectJournal(upTo(), checkpoint as Sequence, durable))
+    } catch (error) {
+      const isForgotten = this.isUp && this.rows(source).kept().checkpoint > checkpoint
+      if (error instanceof Broken || !isForgotten) throw error
+    }
   }
 
   /** The tree at `at`, as the agent asks for it; fails as any request to a vault may. */

@@ -1,4 +1,5 @@
-import { isCode, TidemarkError } from '../../src/base/errors.ts'
+import { type ErrorCode, isCode, TidemarkError } from '../../src/base/errors.ts'
+import type { ChunkId } from '../../src/model/change.ts'
 import { moment } from '../../src/model/moment.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import { defaultPolicy, type Id } from '../../src/model/source.ts'
@@ -46,6 +47,8 @@ const faultKinds = [
   'clock of the agent set',
   'clock of the vault set',
   'index thrown away',
+  'old history forgotten',
+  'old history forgotten',
   'reconciliation',
 ] as const
 type FaultKind = (typeof faultKinds)[number]
@@ -81,9 +84,9 @@ class World implements Disposable {
     this.#random = random.fork('world')
     this.#kinds = faultKinds.filter(() => this.#random.chance(0.6))
     this.#vault = new VaultMachine('vault', machinery, {
-      segmentBytes: this.#random.skewed(1000, 100_000),
+      segmentBytes: this.#random.skewed(600, 30_000),
       segmentAgeMs: this.#random.skewed(1000, 100_000),
-      packBytes: this.#random.skewed(1000, 100_000),
+      packBytes: this.#random.skewed(800, 30_000),
       waitingBytesMax: this.#random.skewed(4000, 200_000),
       blockCacheBytes: this.#random.skewed(1, 100_000),
       reserveBytes: 0,
@@ -105,9 +108,8 @@ class World implements Disposable {
     await this.#settle()
     await this.#expectAll('after everything has settled')
     await this.#expectRefusals()
-    await this.#vault.close()
-    this.#vault.start()
-    await this.#time.until(() => this.#vault.isUp)
+    if (this.#random.chance(0.5)) await this.#forgetAndLook()
+    await this.#reopen()
     await this.#expectAll('after closing and opening the vault')
     if (this.#random.chance(0.3)) await this.#expectDamageTold()
     const histories = this.#sources.map(({ history }) => history)
@@ -133,17 +135,15 @@ class World implements Disposable {
       const name = `agent-${count}`
       const agent = await this.#vault.addAgent(name)
       const sources: SimulatedSource[] = []
-      const chunksSent = new Set<string>()
+      const chunksSent = new Set<ChunkId>()
       for (let each = random.integer(1, 3 - count); each > 0; each--) {
         const label = `files-${count}-${each}`
-        const history = new History(label)
+        const history = new History(label, chunksSent)
         const definition = await this.#vault.addSource(
           { name: label, kind: 'files', agent, paths: ['/'], exclude: [], policy: defaultPolicy, paused: false },
           history,
         )
-        sources.push(
-          new SimulatedSource(definition, history, random, this.#trace, chunksSent, (error) => this.#time.fail(error)),
-        )
+        sources.push(new SimulatedSource(definition, history, random, this.#trace, (error) => this.#time.fail(error)))
       }
       agents.push(new AgentMachine(name, this.#machinery, { vault: this.#vault, sources, limits: this.#agentLimits() }))
     }
@@ -236,6 +236,8 @@ class World implements Disposable {
         return
       case 'index thrown away':
         return vault.reindex(random.pick(this.#sources).definition.id)
+      case 'old history forgotten':
+        return this.#forgetSome(random.pick(this.#sources).definition.id)
       case 'reconciliation':
         return random.pick(this.#sources).reconcile()
       default:
@@ -263,7 +265,46 @@ class World implements Disposable {
   }
 
   #randomPoint(id: Id): Sequence {
-    return this.#random.integer(1, this.#vault.indexed(id)) as Sequence
+    return this.#random.integer(this.#vault.keptFrom(id), this.#vault.indexed(id)) as Sequence
+  }
+
+  /** Without agents, whose sessions would keep chunks from being freed; then they come back and go on. */
+  async #forgetAndLook(): Promise<void> {
+    for (const agent of this.#agents) await agent.close()
+    await this.#reopen()
+    for (const { definition } of this.#sources) {
+      const { id } = definition
+      await this.#vault.forget(id, this.#vault.line(id).momentAt(this.#randomPoint(id)))
+    }
+    await this.#expectAll('after old history was forgotten')
+    for (const agent of this.#agents) agent.start()
+    for (const source of this.#sources) for (let steps = 0; steps < 5; steps++) source.step()
+    await this.#settle()
+    await this.#expectAll('after going on with a shorter history')
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#vault.close()
+    this.#vault.start()
+    await this.#time.until(() => this.#sources.every(({ definition: { id } }) => this.#isIndexed(id)))
+  }
+
+  #isIndexed(id: Id): boolean {
+    const { vault } = this.#vault
+    return vault !== undefined && this.#vault.indexed(id) === vault.journal(id).durable
+  }
+
+  /** Goes on beside everything else. */
+  #forgetSome(id: Id): void {
+    if (!this.#vault.isUp || this.#vault.indexed(id) === beforeFirst) return
+    const { last } = this.#vault.line(id)
+    const before = moment(this.#vault.line(id).momentAt(Math.min(this.#randomPoint(id), last) as Sequence))
+    this.#vault.forget(id, before).catch((error: unknown) => {
+      const isExpected = ['vault-full', 'interrupted', 'already-running'].some((code) =>
+        isCode(error, code as ErrorCode),
+      )
+      if (!isExpected) this.#time.fail(error)
+    })
   }
 
   async #expectTreeAt(id: Id, at: Sequence, told: string): Promise<void> {
@@ -327,7 +368,7 @@ class World implements Disposable {
           `${source.history.name}: ${source.history.last} was said, the journal ends at ${line.last} ${told}`,
         )
       }
-      await this.#time.until(() => this.#vault.indexed(id) === line.last)
+      await this.#time.until(() => this.#isIndexed(id))
       await this.#vault.expectJournal(id)
       for (let count = 0; count < 3; count++) await this.#expectTreeAt(id, this.#randomPoint(id), told)
       await this.#expectTreeAt(id, line.last, told)
@@ -341,7 +382,8 @@ class World implements Disposable {
     for (let count = 0; count < 5; count++) {
       const near = line.momentAt(this.#random.integer(1, line.last) as Sequence)
       const wanted = moment(near + this.#random.integer(-1, 1))
-      const expected = line.lastAtMoment(wanted)
+      const last = line.lastAtMoment(wanted)
+      const expected = last < this.#vault.keptFrom(id) ? beforeFirst : last
       let found: Sequence = beforeFirst
       try {
         found = resolvePoint(this.#vault.rows(id), { kind: 'moment', moment: wanted }).sequence
