@@ -49,3 +49,20 @@ test('rates are those of the last ten seconds', () => {
   assert.deepEqual(meter.rates(9_500), { changesPerSecond: 2, bytesPerSecond: 200 })
   assert.deepEqual(meter.rates(15_000), { changesPerSecond: 1, bytesPerSecond: 100 })
 })
+
+test('what was claimed in a session that is over does not count once other changes take those places', () => {
+  const meter = new SourceMeter(sequence(900))
+  meter.reported(report(5_000_000, 1000), moment(5_000_000), moment(5_000_000))
+  meter.began(sequence(900))
+  meter.durable(sequence(1000), 100, 0, 0)
+  assert.equal(meter.lagMs(moment(6_000_000)), undefined)
+})
+
+test('an agent whose clock steps back does not hide that nothing comes any more', () => {
+  const meter = new SourceMeter(sequence(1))
+  meter.reported(report(3_600_000_000, 1), moment(3_600_000_000), moment(3_600_000_000))
+  for (let second = 1; second <= 20; second++) {
+    meter.reported(report(3_600_000_000, 1), moment(second * 1_000_000), moment(3_600_000_000 + second * 1_000_000))
+  }
+  assert.ok((meter.lagMs(moment(3_600_000_000 + 80_000_000)) ?? 0) >= 60_000)
+})

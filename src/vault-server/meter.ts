@@ -4,22 +4,27 @@ import type { Sequence } from '../model/sequence.ts'
 
 /** Claims of coverage that wait for durability; newer ones replace the newest when there are more. */
 const claimsMax = 64
-/** Clock readings that the difference of the clocks is taken from. */
-const readingsMax = 16
 const rateWindowMs = 10_000
 /** Arrivals closer together than this are one. */
 const rateStepMs = 100
 
+interface Claim {
+  readonly upTo: Sequence
+  /** By the agent's clock. */
+  readonly covered: Moment
+  /** By the vault's. */
+  readonly coveredHere: number
+}
+
 /**
  * Measures one source at the vault: how far what is durable here is behind the source. The agent only claims
  * ("every change before M is in the journal up to N"); a claim counts once N is durable here, and ages by the
- * vault's clock. The least difference seen between both clocks stands for their offset, so the time a report was
- * under way counts as lag and never against it.
+ * vault's clock. What crosses is how long ago M was when the report left, so neither the difference of the clocks nor a
+ * step of one of them makes the lag look smaller; the time a report was under way is not seen, and is in the next one.
  */
 export class SourceMeter {
-  #claims: { covered: Moment; upTo: Sequence }[] = []
-  #covered: Moment | undefined
-  #offsets: number[] = []
+  #claims: Claim[] = []
+  #settled: Claim | undefined
   #durable: Sequence
   #rates: { atMs: number; changes: number; bytes: number }[] = []
   report: CaptureReport | undefined
@@ -28,13 +33,18 @@ export class SourceMeter {
     this.#durable = durable
   }
 
+  /** A session begins: what was claimed in the one before may never be sent. */
+  began(durable: Sequence): void {
+    this.#claims = []
+    this.#durable = durable
+  }
+
   /** The agent's report has arrived; `agentNow` is its clock's reading when it left, `now` ours. */
   reported(report: CaptureReport, agentNow: Moment, now: Moment): void {
     this.report = report
-    this.#offsets.push(now - agentNow)
-    if (this.#offsets.length > readingsMax) this.#offsets.shift()
+    const { covered, upTo } = report
     if (this.#claims.length === claimsMax) this.#claims.pop()
-    this.#claims.push({ covered: report.covered, upTo: report.upTo })
+    this.#claims.push({ covered, upTo, coveredHere: now - Math.max(0, agentNow - covered) })
     this.#settle()
   }
 
@@ -57,36 +67,37 @@ export class SourceMeter {
       return
     }
     this.#rates.push({ atMs: nowMs, changes, bytes })
-    while (this.#rates[0] && nowMs - this.#rates[0].atMs > rateWindowMs) this.#rates.shift()
+    this.#dropOldRates(nowMs)
   }
 
   #settle(): void {
-    while (this.#claims[0] && this.#claims[0].upTo <= this.#durable) {
-      const { covered } = this.#claims.shift() as { covered: Moment }
-      if (this.#covered === undefined || covered > this.#covered) this.#covered = covered
+    for (let claim = this.#claims[0]; claim && claim.upTo <= this.#durable; claim = this.#claims[0]) {
+      this.#claims.shift()
+      if (this.#settled === undefined || claim.coveredHere > this.#settled.coveredHere) this.#settled = claim
     }
   }
 
   /** By the agent's clock. */
   get covered(): Moment | undefined {
-    return this.#covered
+    return this.#settled?.covered
   }
 
   lagMs(now: Moment): number | undefined {
-    if (this.#covered === undefined) return undefined
-    const offset = this.#offsets.length > 0 ? Math.min(...this.#offsets) : 0
-    return Math.max(0, (now - (this.#covered + offset)) / 1000)
+    return this.#settled && Math.max(0, (now - this.#settled.coveredHere) / 1000)
   }
 
   rates(nowMs: number): { changesPerSecond: number; bytesPerSecond: number } {
+    this.#dropOldRates(nowMs)
+    let changes = 0
+    let bytes = 0
+    for (const one of this.#rates) {
+      changes += one.changes
+      bytes += one.bytes
+    }
+    return { changesPerSecond: (changes * 1000) / rateWindowMs, bytesPerSecond: (bytes * 1000) / rateWindowMs }
+  }
+
+  #dropOldRates(nowMs: number): void {
     while (this.#rates[0] && nowMs - this.#rates[0].atMs > rateWindowMs) this.#rates.shift()
-    const sum = this.#rates.reduce(
-      (all, one) => ({ changes: all.changes + one.changes, bytes: all.bytes + one.bytes }),
-      {
-        changes: 0,
-        bytes: 0,
-      },
-    )
-    return { changesPerSecond: (sum.changes * 1000) / rateWindowMs, bytesPerSecond: (sum.bytes * 1000) / rateWindowMs }
   }
 }

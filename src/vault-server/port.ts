@@ -46,7 +46,7 @@ async function append(
   const liveSource = live.source(source)
   const session = liveSource.enter()
   const before = { sequence: appender.durable as number }
-  liveSource.meter.durable(appender.durable, 0, 0, clock.monotonicMs())
+  liveSource.meter.began(appender.durable)
   return {
     get durable() {
       return appender.durable
