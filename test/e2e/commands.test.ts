@@ -11,7 +11,7 @@ const lines = (finished: Finished): Record<string, unknown>[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 
-test('the past is looked at by every command without restoring it', { timeout: 90_000 }, async (t) => {
+test('the past is looked at by every command without restoring it', { timeout: 240_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('server')
   await agent.process.start()
@@ -79,7 +79,7 @@ test('the past is looked at by every command without restoring it', { timeout: 9
 
 test(
   'protection is paused, resumed and ended, and an agent is shut out, by the command line',
-  { timeout: 90_000 },
+  { timeout: 240_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
@@ -115,7 +115,7 @@ test(
 
 test(
   'what cannot be done says why, what to do next, and ends with the status that the help names',
-  { timeout: 90_000 },
+  { timeout: 240_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
@@ -151,7 +151,7 @@ test(
   },
 )
 
-test('what is derived can be deleted: reindex gives the same answers', { timeout: 90_000 }, async (t) => {
+test('what is derived can be deleted: reindex gives the same answers', { timeout: 240_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('server')
   await agent.process.start()

@@ -6,7 +6,7 @@ import { differences, needsRsync, World } from './harness.ts'
 
 test(
   'a folder is protected, edited, and restored to a moment before and after',
-  { skip: needsRsync, timeout: 60_000 },
+  { skip: needsRsync, timeout: 180_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')

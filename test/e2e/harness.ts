@@ -179,7 +179,7 @@ export class World {
     name: string,
     what: string,
     holds: (source: SourceStatus) => boolean,
-    limitMs = 30_000,
+    limitMs = 60_000,
   ): Promise<SourceStatus> {
     return waitFor(
       `${name}: ${what}`,
@@ -190,7 +190,7 @@ export class World {
   }
 
   /** Waits until everything that was changed before the call is durable; returns a moment at which all of it stands. */
-  async quietMoment(name: string, limitMs = 30_000): Promise<string> {
+  async quietMoment(name: string, limitMs = 60_000): Promise<string> {
     const changed = systemClock.now()
     await this.until(
       name,
@@ -207,7 +207,7 @@ export class World {
     name: string,
     what: string,
     holds: (source: ProtectionStatus) => boolean,
-    limitMs = 20_000,
+    limitMs = 60_000,
   ): Promise<void> {
     const look = async (): Promise<ProtectionStatus | undefined> => {
       const text = await getOverSocket(join(agent.folder, 'api.sock'), '/agent')
@@ -218,7 +218,7 @@ export class World {
   }
 
   /** Waits until an agent whose vault is away has captured everything that was changed before the call. */
-  async quietAgentMoment(agent: Agent, name: string, limitMs = 20_000): Promise<string> {
+  async quietAgentMoment(agent: Agent, name: string, limitMs = 60_000): Promise<string> {
     const changed = systemClock.now()
     await this.untilAgent(
       agent,
@@ -281,7 +281,7 @@ export async function waitFor<Value>(
   what: string,
   look: () => Promise<Value>,
   holds: (value: Value) => boolean,
-  limitMs = 30_000,
+  limitMs = 60_000,
 ): Promise<Value> {
   const until = systemClock.monotonicMs() + limitMs
   for (;;) {

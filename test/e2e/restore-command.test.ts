@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { command, differences, needsRsync, Process, World } from './harness.ts'
 
-test('only the paths asked for are restored, in whatever order they are told', { timeout: 60_000 }, async (t) => {
+test('only the paths asked for are restored, in whatever order they are told', { timeout: 180_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('server')
   await agent.process.start()
@@ -37,7 +37,7 @@ test('only the paths asked for are restored, in whatever order they are told', {
 
 test(
   'a restore that was killed goes on at the same point, though the source has changed',
-  { skip: needsRsync, timeout: 90_000 },
+  { skip: needsRsync, timeout: 240_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')

@@ -7,7 +7,7 @@ import { RecordedMoments } from './recorded.ts'
 
 test(
   'two agents protect side by side, and neither reaches what is the other’s',
-  { skip: needsRsync, timeout: 60_000 },
+  { skip: needsRsync, timeout: 180_000 },
   async (t) => {
     const world = await World.begin(t)
     const agents = [await world.join('one'), await world.join('two')] as const
@@ -41,7 +41,7 @@ test(
 
 test(
   'a server joins only with a token that is good, once, at the vault that made it',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async (t) => {
     const world = await World.begin(t)
     const other = await World.begin(t)

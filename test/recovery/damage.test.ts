@@ -28,7 +28,7 @@ const kinds: readonly { readonly files: string; readonly truth: boolean; readonl
   { files: 'settings.json', truth: false },
 ]
 
-test('a flipped byte is never restored as right', { skip: needsRsync, timeout: 180_000 }, async (t) => {
+test('a flipped byte is never restored as right', { skip: needsRsync, timeout: 360_000 }, async (t) => {
   const { world, directory, at } = await aVaultAtRest(t)
   const pristine = join(world.folder, 'pristine')
   renameSync(world.vaultFolder, pristine)
