@@ -18,7 +18,9 @@ function journalOf(seed: number): MemoryJournal {
   const journal = new MemoryJournal()
   const random = new RandomChanges(seeded(seed))
   for (let batch = 1; batch <= 40; batch++) {
-    journal.append(Array.from({ length: 5 }, (_, at) => ({ moment: moment(batch * 1000 + at), change: random.next() })))
+    journal.append(
+      Array.from({ length: 5 }, (_, at) => ({ moment: moment(batch * 1000 + at + seed), change: random.next() })),
+    )
   }
   return journal
 }
@@ -58,6 +60,14 @@ test('an index goes on where it was left, and one that is damaged, of another ke
     for await (const { batch } of journal.batches(0 as never)) if (batch.first < 100) shorter.append(batch.changes)
     const expected = await dumpOf(':memory:', shorter)
     assert.deepEqual(await dumpOf(location, shorter), expected, 'after the journal lost its end')
+
+    await dumpOf(location, journal)
+    const other = journalOf(2)
+    assert.deepEqual(
+      await dumpOf(location, other),
+      await dumpOf(':memory:', other),
+      'after another past of that length',
+    )
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
-import { TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
+import { lastOf } from '../../model/batch.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
-import type { JournalReader } from '../reader.ts'
+import type { Checkpoint, JournalReader } from '../reader.ts'
 import { IndexReader } from './index-reader.ts'
 import { IndexWriter } from './index-writer.ts'
 import { removeIndex } from './schema.ts'
@@ -150,14 +151,39 @@ export class Indexer implements AsyncDisposable {
 
   /** What the index holds must be of this journal as it is kept now; else it begins again. */
   async #checkPast(durable: Sequence): Promise<void> {
-    const checkpoint = await this.#parts.journal.checkpoint()
+    const checkpoint = await this.#oldestCheckpoint()
     const isBehind = checkpoint !== undefined && checkpoint.at > this.#rows.kept().checkpoint
-    if (this.#writer.indexed > durable || (isBehind && this.#writer.indexed > 0)) this.#rebuild()
+    const isOther = this.#writer.indexed > durable || isBehind || !(await this.#endsAsJournal())
+    if (this.#writer.indexed > 0 && isOther) this.#rebuild()
     if (checkpoint !== undefined && this.#writer.indexed < checkpoint.at) {
       await this.#writer.load(checkpoint)
     }
     this.#checked = true
     this.#commit()
+  }
+
+  /** Damage here does not keep an index that is there from being used. */
+  async #oldestCheckpoint(): Promise<Checkpoint | undefined> {
+    try {
+      return await this.#parts.journal.checkpoint()
+    } catch (error) {
+      if (this.#writer.indexed > 0 && isCode(error, 'damaged')) return undefined
+      throw error
+    }
+  }
+
+  /** False where another batch stands in the journal at the end of the index: one of the two was brought back. */
+  async #endsAsJournal(): Promise<boolean> {
+    const { indexed } = this.#writer
+    const row = this.#rows.batchAt(indexed)
+    if (row === undefined) return true
+    try {
+      const { batch, received } = await this.#parts.journal.batchOf(indexed)
+      return batch.first === row.first && lastOf(batch) === row.last && received === row.received
+    } catch (error) {
+      if (isCode(error, 'damaged') || isCode(error, 'point-unreachable')) return true
+      throw error
+    }
   }
 
   #commit(): void {

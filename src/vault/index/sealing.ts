@@ -63,6 +63,6 @@ export const shortTag = (sealed: Buffer): number => sealed.readUIntBE(0, 6)
 export const damagedIndex = (what: string, cause?: unknown): TidemarkError =>
   new TidemarkError('damaged', {
     message: `the index is damaged: ${what}`,
-    hint: 'it is derived from the journal; restart the vault, which rebuilds it',
+    hint: 'it is derived from the journal: stop the vault and run "tidemark vault reindex"',
     cause,
   })

@@ -28,7 +28,7 @@ export class ContentReader {
     if (bytes.length === piece.bytes) return bytes
     throw new TidemarkError('damaged', {
       message: `${describe(piece)} has ${whole.length} bytes where ${piece.skip + piece.bytes} are needed`,
-      hint: 'the index does not fit the journal; restart the vault with its derived files deleted, then verify again',
+      hint: 'the index does not fit the journal: stop the vault, run "tidemark vault reindex", then verify again',
     })
   }
 
@@ -40,7 +40,7 @@ export class ContentReader {
     if (data !== undefined) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
     throw new TidemarkError('damaged', {
       message: `the change ${formatSequence(sequence)} holds no data for offset ${origin}`,
-      hint: 'the index does not fit the journal; restart the vault with its derived files deleted, then verify again',
+      hint: 'the index does not fit the journal: stop the vault, run "tidemark vault reindex", then verify again',
     })
   }
 
