@@ -66,3 +66,10 @@ test('an agent whose clock steps back does not hide that nothing comes any more'
   }
   assert.ok((meter.lagMs(moment(3_600_000_000 + 80_000_000)) ?? 0) >= 60_000)
 })
+
+test('the time a report was under way counts as lag', () => {
+  const meter = new SourceMeter(sequence(1))
+  meter.reported(report(1_000_000, 1), moment(1_000_000), moment(1_000_000))
+  meter.reported(report(2_000_000, 1), moment(2_000_000), moment(7_000_000))
+  assert.equal(meter.lagMs(moment(7_000_000)), 5000)
+})

@@ -4,6 +4,8 @@ import type { Sequence } from '../model/sequence.ts'
 
 /** Claims of coverage that wait for durability; newer ones replace the newest when there are more. */
 const claimsMax = 64
+/** Reports that the quickest is taken from. */
+const offsetsMax = 16
 const rateWindowMs = 10_000
 /** Arrivals closer together than this are one. */
 const rateStepMs = 100
@@ -19,11 +21,13 @@ interface Claim {
 /**
  * Measures one source at the vault: how far what is durable here is behind the source. The agent only claims
  * ("every change before M is in the journal up to N"); a claim counts once N is durable here, and ages by the
- * vault's clock. What crosses is how long ago M was when the report left, so neither the difference of the clocks nor a
- * step of one of them makes the lag look smaller; the time a report was under way is not seen, and is in the next one.
+ * vault's clock. What crosses is how long ago M was when the report left; to that comes how much later than the quickest
+ * of the last reports it arrived. So neither the difference of the clocks, nor a step of one of them, nor a slow line makes
+ * the lag look smaller.
  */
 export class SourceMeter {
   #claims: Claim[] = []
+  #offsets: number[] = []
   #settled: Claim | undefined
   #durable: Sequence
   #rates: { atMs: number; changes: number; bytes: number }[] = []
@@ -44,7 +48,8 @@ export class SourceMeter {
     this.report = report
     const { covered, upTo } = report
     if (this.#claims.length === claimsMax) this.#claims.pop()
-    this.#claims.push({ covered, upTo, coveredHere: now - Math.max(0, agentNow - covered) })
+    const underWay = this.#delay(now - agentNow)
+    this.#claims.push({ covered, upTo, coveredHere: now - underWay - Math.max(0, agentNow - covered) })
     this.#settle()
   }
 
@@ -57,6 +62,13 @@ export class SourceMeter {
   /** Content that came before the batch that refers to it. */
   received(bytes: number, nowMs: number): void {
     this.#count(0, bytes, nowMs)
+  }
+
+  /** `offset`: our clock's reading at arrival less the agent's when the report left. */
+  #delay(offset: number): number {
+    this.#offsets.push(offset)
+    if (this.#offsets.length > offsetsMax) this.#offsets.shift()
+    return offset - Math.min(...this.#offsets)
   }
 
   #count(changes: number, bytes: number, nowMs: number): void {
