@@ -7,6 +7,7 @@ import { formatMoment } from '../model/moment.ts'
 import { fromAbsolute } from '../model/path.ts'
 import { type Rehearsal, rehearseRestore, restore, type RestoreRequest } from '../recover/restore.ts'
 import type { RestoreProgress } from '../recover/progress.ts'
+import { unfinishedRestore } from '../recover/state-folder.ts'
 import { RestoreIncomplete, type RestoreReceipt } from '../recover/receipt.ts'
 import { apiOrigin } from './api-origin.ts'
 import { connect } from './connect.ts'
@@ -104,7 +105,9 @@ async function restoreOne(
   options: RestoreOptions,
   parts: Parts,
 ): Promise<void> {
-  const origin = await apiOrigin(client, source, at, parts.signal)
+  // What is gone on with stands still, though "latest" may have moved on.
+  const unfinished = options.resume ? unfinishedRestore(target) : undefined
+  const origin = await apiOrigin(client, source, unfinished ? `seq:${unfinished.at}` : at, parts.signal)
   const request: RestoreRequest = {
     source,
     target,

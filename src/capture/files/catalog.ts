@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { assert } from '../../base/assert.ts'
 import { isSystemError } from '../../base/errors.ts'
+import { systemRandom } from '../../base/random.ts'
 import { joinPath, rootPath, type TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { catalogSchema, catalogVersion } from './catalog-schema.ts'
@@ -101,9 +101,11 @@ export class Catalog implements Disposable {
     database.exec('PRAGMA journal_mode = WAL')
     database.exec(catalogSchema)
     const seed = Buffer.alloc(8)
-    seed.writeBigUInt64LE(like?.fingerprintSeed ?? randomBytes(8).readBigUInt64LE())
+    seed.writeBigUInt64LE(like?.fingerprintSeed ?? Buffer.from(systemRandom.bytes(8)).readBigUInt64LE())
     database
-      .prepare('INSERT INTO state (version, sequence, cursor, first, nodes, boot, closed, drained, seed) VALUES (?, ?, ?, ?, 0, ?, 0, 0, ?)')
+      .prepare(
+        'INSERT INTO state (version, sequence, cursor, first, nodes, boot, closed, drained, seed) VALUES (?, ?, ?, ?, 0, ?, 0, 0, ?)',
+      )
       .run(catalogVersion, at, cursor, at, bootId(), seed)
     const addFilesystem = database.prepare('INSERT INTO filesystem (number, identity) VALUES (?, ?)')
     for (const [identity, number] of like === undefined ? [] : like.#filesystems) addFilesystem.run(number, identity)
@@ -354,7 +356,9 @@ export class Catalog implements Disposable {
     if (!this.#isWhole() || this.#sequence < at) return false
     const state = this.#database.prepare('SELECT cursor FROM state').get()
     if (this.#sequence === at ? !cursor.equals(bytesOf(state?.['cursor'])) : !this.#goBack(at, cursor)) return false
-    this.#database.exec('BEGIN IMMEDIATE; DELETE FROM undo_node; DELETE FROM undo_name; DELETE FROM undo_page; DELETE FROM batch; COMMIT')
+    this.#database.exec(
+      'BEGIN IMMEDIATE; DELETE FROM undo_node; DELETE FROM undo_name; DELETE FROM undo_page; DELETE FROM batch; COMMIT',
+    )
     this.#database
       .prepare('UPDATE state SET boot = ?, closed = 0, sequence = ?, first = ?, cursor = ?')
       .run(bootId(), at, at, cursor)
@@ -376,7 +380,9 @@ export class Catalog implements Disposable {
     this.#database.exec('BEGIN IMMEDIATE')
     this.#database.exec(`
       DELETE FROM name WHERE node > ${nodes}; DELETE FROM page WHERE node > ${nodes}; DELETE FROM node WHERE id > ${nodes};`)
-    this.#database.exec(goBack('node', ['id'], ['inode', 'stat', 'xattrs', 'content'], 'stat', { at, nodes, node: 'id' }))
+    this.#database.exec(
+      goBack('node', ['id'], ['inode', 'stat', 'xattrs', 'content'], 'stat', { at, nodes, node: 'id' }),
+    )
     this.#database.exec(goBack('name', ['parent', 'name'], ['node'], 'node', { at, nodes, node: 'coalesce(node, 0)' }))
     this.#database.exec(goBack('page', ['node', 'page'], ['entries'], 'entries', { at, nodes, node: 'node' }))
     this.#database.exec('COMMIT')
@@ -431,7 +437,9 @@ function prepare(database: DatabaseSync) {
     setDrained: database.prepare('UPDATE state SET drained = ?'),
     setFirst: database.prepare('UPDATE state SET first = ?, nodes = (SELECT coalesce(max(id), 0) FROM node)'),
     setSequence: database.prepare('UPDATE state SET sequence = ?, cursor = ?'),
-    addBatch: database.prepare('INSERT OR REPLACE INTO batch (first, last, before, nodes) SELECT first, ?, cursor, nodes FROM state'),
+    addBatch: database.prepare(
+      'INSERT OR REPLACE INTO batch (first, last, before, nodes) SELECT first, ?, cursor, nodes FROM state',
+    ),
     undoEnds: database.prepare(
       `SELECT (SELECT max(n) FROM undo_node) AS node, (SELECT max(n) FROM undo_name) AS name, (SELECT max(n) FROM undo_page) AS page`,
     ),
@@ -440,7 +448,9 @@ function prepare(database: DatabaseSync) {
     forgetPages: database.prepare('DELETE FROM undo_page WHERE n <= ?'),
     forgetBatches: database.prepare('DELETE FROM batch WHERE last <= ?'),
     node: database.prepare(`SELECT ${nodeColumns} FROM node WHERE id = ?`),
-    child: database.prepare(`SELECT ${nodeColumns} FROM name JOIN node ON node.id = name.node WHERE parent = ? AND name = ?`),
+    child: database.prepare(
+      `SELECT ${nodeColumns} FROM name JOIN node ON node.id = name.node WHERE parent = ? AND name = ?`,
+    ),
     children: database.prepare(
       'SELECT name.name, node.id, node.stat FROM name JOIN node ON node.id = name.node WHERE parent = ? ORDER BY name.name',
     ),

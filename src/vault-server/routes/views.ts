@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { chunkKeyAnswer, entry, readRequest, resolvedPoint } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
-import { isoMoment, type Moment } from '../../model/moment.ts'
+import { formatMoment, isoMoment, type Moment } from '../../model/moment.ts'
 import {
   type BinaryString,
   displayName,
@@ -11,6 +11,7 @@ import {
   treePath,
   type TreePath,
 } from '../../model/path.ts'
+import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import type { Id } from '../../model/source.ts'
 import type { PointRow } from '../../vault/views/points.ts'
 import type { Entry } from '../../vault/views/view.ts'
@@ -31,7 +32,12 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
   const { views } = derived
   const { registry } = vault
   const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
-  const resolve = (source: Id, point: string) => views.resolve(source, point, clock.now() as Moment)
+  const resolve = async (source: Id, point: string) => {
+    const found = await views.resolve(source, point, clock.now() as Moment)
+    const { damage, durable } = vault.journal(source)
+    if (damage && found.sequence >= durable && !/^(?:seq|mark):/.test(point)) throw beyondDamage(damage, found)
+    return found
+  }
 
   http.get(
     '/v1/chunk-key',
@@ -290,3 +296,11 @@ async function* mapped<T, U>(values: AsyncIterable<T>, tell: (value: T) => U): A
 async function* entries(pages: AsyncIterable<readonly Entry[]>): AsyncGenerator<z.infer<typeof entry>> {
   for await (const page of pages) for (const one of page) yield tellEntry(one)
 }
+
+/** What was asked for may lie behind the damage: an older tree must not be taken for it. */
+const beyondDamage = (damage: TidemarkError, { sequence, moment }: RecoveryPoint): TidemarkError =>
+  new TidemarkError('damaged', {
+    message: `${damage.message}; of the journal nothing after ${formatMoment(moment)} can be read`,
+    hint: `what stood then can be had: --at seq:${sequence}`,
+    cause: damage,
+  })
