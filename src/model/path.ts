@@ -16,7 +16,7 @@ export const rootPath = '' as TreePath
 export const nameBytesMax = 255
 export const pathBytesMax = 32 * 1024
 
-/** Top-level name under which a capture builds what is not yet whole (see docs/formats/journal.md); views hide it. */
+/** Top-level name under which a capture builds what is not yet whole (see docs/formats/vault.md, section 6); views hide it. */
 export const stagingName = '.tidemark-staging'
 
 export const toBuffer = (text: BinaryString): Buffer => Buffer.from(text, 'latin1')

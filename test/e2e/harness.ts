@@ -11,6 +11,7 @@ import type { SourceStatus, VaultStatus } from '../../src/api/schemas.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import type { ProtectionStatus } from '../../src/agent/protect.ts'
 import { isoMoment, moment } from '../../src/model/moment.ts'
+import { lacking } from '../run/programs.ts'
 
 /**
  * A vault and its agents as processes of the real program on loopback, in a folder of their own below the temporary
@@ -304,9 +305,8 @@ export function differences(source: string, restored: string): string {
 }
 
 export const isRoot = process.geteuid?.() === 0
-const isMissing = (program: string): boolean => spawnSync(program, ['--version']).error !== undefined
 /** For the `skip` of a test: why it cannot run here, or false. */
-export const needsRsync = isMissing('rsync') && 'rsync is missing'
+export const needsRsync = lacking('rsync')
 export const needsRoot = !isRoot && 'mounting needs root'
 
 const microseconds = (iso: string): number => Date.parse(`${iso.slice(0, 19)}Z`) * 1000 + Number(iso.slice(20, 26))
