@@ -6,7 +6,7 @@ import { type BinaryString, displayName, rootPath, type TreePath } from '../../m
 import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
-import type { IndexReader } from '../index/index-reader.ts'
+import type { IndexReader, VersionRow } from '../index/index-reader.ts'
 import { indexFailure } from '../index/sqlite-failure.ts'
 import type { ContentReader } from './content-reader.ts'
 import { type DiffRow, diffViews } from './diff.ts'
@@ -73,7 +73,7 @@ export class LocalViews implements ViewService {
   ): AsyncIterable<Buffer> {
     return stream(() => {
       const view = this.#view(source, at)
-      return readFile(view, view.find(path), offset, offset + bytes)
+      return filled(view.read(fileVersion(view, view.find(path)), offset, offset + bytes))
     }, signal)
   }
 
@@ -97,18 +97,19 @@ export class LocalViews implements ViewService {
 async function* readAll(view: View, requests: readonly ReadRequest[]): AsyncGenerator<Buffer> {
   for (const { path, at, bytes } of requests) {
     const found = view.find(path)
-    const size = view.version(found.node)?.bytes ?? 0
+    const version = fileVersion(view, found)
+    const size = version.bytes
     if (at + bytes > size) {
       throw new TidemarkError('bad-request', {
         message: `${JSON.stringify(displayName(path))} has ${size} bytes at this point; ${bytes} from ${at} were asked for`,
         hint: 'ask for the manifest of the same point',
       })
     }
-    yield* readFile(view, found, at, at + bytes)
+    yield* filled(view.read(version, at, at + bytes))
   }
 }
 
-async function* readFile(view: View, { path, node, type }: Found, start: number, end: number): AsyncGenerator<Buffer> {
+function fileVersion(view: View, { path, node, type }: Found): VersionRow {
   const version = view.version(node)
   if (type !== 'file' || version === undefined) {
     throw new TidemarkError('bad-request', {
@@ -116,7 +117,7 @@ async function* readFile(view: View, { path, node, type }: Found, start: number,
       hint: 'name a file',
     })
   }
-  yield* filled(view.read(version, start, end))
+  return version
 }
 
 function statisticsOf(rows: IndexReader): Statistics {

@@ -7,6 +7,8 @@ import {
   displayName,
   isWithin,
   joinPath,
+  nameOf,
+  parentOf,
   rootPath,
   stagingName,
   type TreePath,
@@ -14,6 +16,7 @@ import {
 import type { Sequence } from '../../model/sequence.ts'
 import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } from '../index/index-reader.ts'
 import { type NodeType, unpackAttributes } from '../index/packing.ts'
+import { Recent } from '../index/recent.ts'
 import { rootNode } from '../index/schema.ts'
 import type { ContentReader } from './content-reader.ts'
 
@@ -51,6 +54,7 @@ export interface Found {
 /** Children held at once while they are sorted, twice so many for a while. */
 const sortedAtOnce = 250_000
 const childrenAtOnce = 8_192
+const foldersMax = 1_000
 const readsUnchecked = 64
 const entriesAtOnce = 1_000
 const piecesAtOnce = 4_096
@@ -65,6 +69,7 @@ export class View {
   readonly rows: IndexReader
   readonly #content: ContentReader
   readonly #staging: boolean
+  readonly #folders = new Recent<TreePath, number>(foldersMax)
   #reads = 0
 
   constructor(parts: { rows: IndexReader; content: ContentReader; at: Sequence; staging?: boolean }) {
@@ -97,15 +102,26 @@ export class View {
 
   lookup(path: TreePath): Found | undefined {
     if (!this.#staging && isWithin(path, stagingName as TreePath)) return undefined
+    if (path === rootPath) return { path, node: rootNode, type: 'directory' }
+    const folder = this.#folder(parentOf(path))
+    const row = folder === undefined ? undefined : this.rows.child(folder, nameOf(path), this.at)
+    if (row === undefined) return this.#kept(undefined)
+    return this.#sometimesKept({ path, node: row.node, type: typeOf(row) })
+  }
+
+  /** What stands at a path that something may be below. At one sequence it is always the same. */
+  #folder(path: TreePath): number | undefined {
+    if (path === rootPath) return rootNode
+    const known = this.#folders.get(path)
+    if (known !== undefined) return known
     let node: number = rootNode
-    let type: NodeType = 'directory'
-    for (const name of path === rootPath ? [] : path.split('/')) {
+    for (const name of path.split('/')) {
       const row = this.rows.child(node, name as BinaryString, this.at)
-      if (row === undefined) return this.#kept(undefined)
+      if (row === undefined) return undefined
       node = row.node
-      type = typeOf(row)
     }
-    return this.#kept({ path, node, type })
+    this.#folders.set(path, node)
+    return node
   }
 
   entry({ path, node, type }: Found): Entry {
