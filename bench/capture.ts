@@ -61,7 +61,16 @@ class Consumer implements AsyncDisposable {
   ): Promise<Consumer> {
     const id = '0'.repeat(32) as Id
     const capture = await openFilesCapture({
-      source: { id, name: 'bench', kind: 'files', agent: id, paths: [source], exclude: [], policy: defaultPolicy, paused: false },
+      source: {
+        id,
+        name: 'bench',
+        kind: 'files',
+        agent: id,
+        paths: [source],
+        exclude: [],
+        policy: defaultPolicy,
+        paused: false,
+      },
       stateDirectory,
       resumeAt: last,
       cursor,
@@ -81,7 +90,11 @@ class Consumer implements AsyncDisposable {
 
   async #consume(): Promise<void> {
     for await (const output of this.capture.outputs) {
-      if (output.kind === 'offer') this.capture.answer(output.tag, output.ids.map(() => true))
+      if (output.kind === 'offer')
+        this.capture.answer(
+          output.tag,
+          output.ids.map(() => true),
+        )
       else if (output.kind === 'report') this.report = output.report
       else if (output.kind === 'batch') {
         const at = performance.now()
@@ -165,7 +178,9 @@ async function singleChanges(): Promise<void> {
   }
   const written = performance.now()
   await Promise.all(arrivals)
-  console.log(`burst of 1000: written in ${(written - began).toFixed(0)} ms, captured ${(performance.now() - written).toFixed(0)} ms later`)
+  console.log(
+    `burst of 1000: written in ${(written - began).toFixed(0)} ms, captured ${(performance.now() - written).toFixed(0)} ms later`,
+  )
 }
 
 async function largeChange(bytes: number): Promise<void> {
@@ -187,7 +202,9 @@ async function largeChange(bytes: number): Promise<void> {
     const closed = performance.now()
     times.push((await arrived) - closed)
   }
-  console.log(`4 KiB changed in it, near its beginning, middle and end: ${times.map((ms) => ms.toFixed(0)).join(', ')} ms`)
+  console.log(
+    `4 KiB changed in it, near its beginning, middle and end: ${times.map((ms) => ms.toFixed(0)).join(', ')} ms`,
+  )
 }
 
 /** Sizes as in a source tree: most are a few KiB, text that compresses to a quarter. */

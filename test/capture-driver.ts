@@ -81,7 +81,7 @@ export class CaptureDriver {
         watching: { allowed: ['fanotify', 'inotify', 'scanning'], unlimitedQueue: true },
         ...rest,
       },
-      { clock: systemClock, random: systemRandom, hand: (output) => this.#take(output) },
+      { clock: systemClock, random: systemRandom, hand: (output) => this.#take(output), reportEveryMs: 20 },
     )
     engine.receive({ kind: 'line', up: this.#line })
     return engine
@@ -141,7 +141,13 @@ export class CaptureDriver {
     await this.until(
       () => {
         const report = this.report
-        return report !== undefined && report.state === 'live' && report.dirty === 0 && report.covered >= since && report.upTo === this.last
+        return (
+          report !== undefined &&
+          report.state === 'live' &&
+          report.dirty === 0 &&
+          report.covered >= since &&
+          report.upTo === this.last
+        )
       },
       'the capture settles',
       withinMs,
@@ -199,7 +205,13 @@ export class CaptureDriver {
         }
         this.last = output.last
         this.cursor = batch.cursor
-        this.batches.push({ first: output.first, last: output.last, settled: batch.settled, cursor: Buffer.from(batch.cursor), bulk: output.bulk })
+        this.batches.push({
+          first: output.first,
+          last: output.last,
+          settled: batch.settled,
+          cursor: Buffer.from(batch.cursor),
+          bulk: output.bulk,
+        })
         this.marks.push(...output.marks)
         if (batch.settled) this.onSettled?.()
         this.engine.receive({ kind: 'taken', bulk: output.bulk, bytes: waitingBytes(output) })

@@ -5,7 +5,7 @@ import { deviceParts } from '../src/base/syscalls/nodes.ts'
 import { readXattrs } from '../src/base/syscalls/xattrs.ts'
 import { unreachable } from '../src/base/assert.ts'
 import type { Attributes, Change, ChunkId, Content, Extent } from '../src/model/change.ts'
-import { displayName, isWithin, parentOf, stagingName, type TreePath } from '../src/model/path.ts'
+import { displayName, fromAbsolute, isWithin, parentOf, stagingName, type TreePath } from '../src/model/path.ts'
 
 /** A file is shared by all of its names. */
 interface Node {
@@ -26,6 +26,12 @@ export class ReferenceTree {
     return this.#nodes.size
   }
 
+  /** The content of a file by its path on this machine. */
+  fileAt(absolute: string): Buffer | undefined {
+    const content = this.#nodes.get(fromAbsolute(absolute))?.content
+    return content?.type === 'file' ? content.bytes : undefined
+  }
+
   apply(change: Change): void {
     switch (change.kind) {
       case 'put': {
@@ -38,14 +44,21 @@ export class ReferenceTree {
           attributes,
           content:
             content.type === 'file'
-              ? { type: 'file', bytes: this.#write(Buffer.alloc(content.bytes), content.extents), extents: content.extents }
+              ? {
+                  type: 'file',
+                  bytes: this.#write(Buffer.alloc(content.bytes), content.extents),
+                  extents: content.extents,
+                }
               : content,
         })
         return
       }
       case 'patch': {
         const node = this.#file(change.path)
-        const bytes = this.#write(resized(node.content.bytes, Math.max(change.bytes, node.content.bytes.length)), change.extents)
+        const bytes = this.#write(
+          resized(node.content.bytes, Math.max(change.bytes, node.content.bytes.length)),
+          change.extents,
+        )
         for (const { at, bytes: count } of change.zeros) bytes.fill(0, at, at + count)
         node.content = { type: 'file', bytes: resized(bytes, change.bytes), extents: undefined }
         node.attributes = change.attributes
@@ -103,7 +116,15 @@ export class ReferenceTree {
               : 'major' in content
                 ? `${content.major}:${content.minor}`
                 : ''
-        lines.push(line(path.slice(top.length), content.type, attributes, what, paths.map((name) => name.slice(top.length))))
+        lines.push(
+          line(
+            path.slice(top.length),
+            content.type,
+            attributes,
+            what,
+            paths.map((name) => name.slice(top.length)),
+          ),
+        )
       }
     }
     return lines.sort()
@@ -125,14 +146,16 @@ export class ReferenceTree {
         yield { kind: 'put', path, attributes, content }
         continue
       }
-      const extents = content.extents ?? pieces(content.bytes).map(({ at, data }) => ({ at, bytes: data.length, chunk: keep(data) }))
+      const extents =
+        content.extents ?? pieces(content.bytes).map(({ at, data }) => ({ at, bytes: data.length, chunk: keep(data) }))
       yield { kind: 'put', path, attributes, content: { type: 'file', bytes: content.bytes.length, extents } }
     }
   }
 
   #needParent(path: TreePath): void {
     const parent = parentOf(path)
-    if (parent !== '') assert.equal(this.#nodes.get(parent)?.content.type, 'directory', `directory of ${displayName(path)}`)
+    if (parent !== '')
+      assert.equal(this.#nodes.get(parent)?.content.type, 'directory', `directory of ${displayName(path)}`)
   }
 
   #remove(path: TreePath): void {

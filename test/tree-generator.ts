@@ -222,7 +222,10 @@ export class TreeGenerator {
   /** As logs are rotated. */
   #rotate(): string {
     const path = this.#file()
-    for (const [from, to] of [['.1', '.2'], ['', '.1']] as const) {
+    for (const [from, to] of [
+      ['.1', '.2'],
+      ['', '.1'],
+    ] as const) {
       tolerant(() => (renameSync(path + from, path + to), ''))
     }
     writeFileSync(path, this.#bytes(this.#below(2000)))
@@ -292,7 +295,9 @@ export class TreeGenerator {
   #pick(fits: (path: string) => boolean): string | undefined {
     for (let attempt = 0; attempt < 5; attempt++) {
       const directory = this.#directory()
-      const paths = readdirSync(directory).map((name) => `${directory}/${name}`).filter(fits)
+      const paths = readdirSync(directory)
+        .map((name) => `${directory}/${name}`)
+        .filter(fits)
       if (paths.length > 0) return paths[this.#below(paths.length)]
     }
     return undefined

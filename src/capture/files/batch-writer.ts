@@ -163,7 +163,9 @@ function estimate(change: Change): number {
     case 'put':
       return 64 + change.path.length + ofAttributes(change.attributes) + ofContent(change.content)
     case 'patch':
-      return 64 + change.path.length + ofAttributes(change.attributes) + ofExtents(change.extents) + 20 * change.zeros.length
+      return (
+        64 + change.path.length + ofAttributes(change.attributes) + ofExtents(change.extents) + 20 * change.zeros.length
+      )
     case 'attributes':
       return 64 + change.path.length + ofAttributes(change.attributes)
     case 'write':

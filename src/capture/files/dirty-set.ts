@@ -69,7 +69,17 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known === undefined) {
-      const fresh: DirtyName = { directory, name, reasons, since, movedTo: undefined, written: [], writes: 0, notBeforeMs, failures: 0 }
+      const fresh: DirtyName = {
+        directory,
+        name,
+        reasons,
+        since,
+        movedTo: undefined,
+        written: [],
+        writes: 0,
+        notBeforeMs,
+        failures: 0,
+      }
       if ((reasons & reason.content) !== 0) fresh.writes++
       this.#keep(key, fresh)
       return fresh
@@ -85,7 +95,18 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known !== undefined) known.reasons |= reasons
-    else this.#last.set(key, { directory, name, reasons, since, movedTo: undefined, written: [], writes: 0, notBeforeMs: 0, failures: 0 })
+    else
+      this.#last.set(key, {
+        directory,
+        name,
+        reasons,
+        since,
+        movedTo: undefined,
+        written: [],
+        writes: 0,
+        notBeforeMs: 0,
+        failures: 0,
+      })
   }
 
   /** Puts back what was taken, keeping its `since`; what was noticed meanwhile is added to it. */

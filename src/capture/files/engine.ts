@@ -35,7 +35,8 @@ const waitingBytesMax: Record<Lane, number> = { live: 48 * 1024 * 1024, bulk: 16
 const sliceMs = { live: 50, large: 20, bulk: 20 }
 /** A file that was made or written and not closed is given this long before it is looked at. */
 const openDelayMs = 150
-const reportEveryMs = 1000
+/** Between looks at what no event tells of: mounts, protected paths that are gone. */
+const lookEveryMs = 1000
 /** Where nobody tells of changes, everything is compared this often. */
 const scanEveryMs = 60_000
 /** While everything is compared anyway, a crowd of new names is left to that. */
@@ -49,6 +50,8 @@ const markWaitMsMax = 30_000
 const granularityNs = 100_000_000n
 
 export interface EngineParts {
+  /** A second where it is not given. */
+  readonly reportEveryMs?: number
   readonly clock: Clock
   readonly random: Random
   readonly hand: (output: CaptureOutput) => void
@@ -66,6 +69,7 @@ export interface EngineParts {
 export class Engine implements Disposable {
   readonly #request: EngineRequest
   readonly #session: string
+  readonly #reportEveryMs: number
   readonly #clock: Clock
   readonly #hand: (output: CaptureOutput) => void
   readonly #waiting: Record<Lane, number> = { live: 0, bulk: 0 }
@@ -76,8 +80,9 @@ export class Engine implements Disposable {
   #isManifestWanted = false
   #nextReportMs = 0
 
-  constructor(request: EngineRequest, { clock, random, hand }: EngineParts) {
+  constructor(request: EngineRequest, { clock, random, hand, reportEveryMs = 1000 }: EngineParts) {
     this.#request = request
+    this.#reportEveryMs = reportEveryMs
     this.#session = Buffer.from(random.bytes(8)).toString('hex')
     this.#clock = clock
     this.#hand = (output) => {
@@ -118,9 +123,13 @@ export class Engine implements Disposable {
       case 'answer':
         return this.#live?.answer(message.tag, message.missing)
       case 'mark':
-        return this.#live === undefined ? void this.#messages.push(message) : this.#live.mark(message.tag, message.label)
+        return this.#live === undefined
+          ? void this.#messages.push(message)
+          : this.#live.mark(message.tag, message.label)
       case 'hole':
-        return this.#live === undefined ? void this.#messages.push(message) : this.#live.hole(message.since, message.reason)
+        return this.#live === undefined
+          ? void this.#messages.push(message)
+          : this.#live.hole(message.since, message.reason)
       case 'reconcile':
         return this.#live?.requestScan('request')
       case 'stop':
@@ -162,12 +171,14 @@ export class Engine implements Disposable {
     for (const suffix of ['-wal', '-shm']) rmSync(this.#catalogPath + suffix, { force: true })
     renameSync(building, this.#catalogPath)
     const catalog = Catalog.resume(this.#catalogPath, this.#request.resumeAt, this.#request.cursor)
-    if (catalog === undefined) throw new Error('broken invariant: a catalog made from a manifest stands at its sequence')
+    if (catalog === undefined)
+      throw new Error('broken invariant: a catalog made from a manifest stands at its sequence')
     this.#start(catalog)
   }
 
   #start(catalog: Catalog): LiveEngine {
     this.#live = new LiveEngine(this.#request, catalog, {
+      reportEveryMs: this.#reportEveryMs,
       clock: this.#clock,
       session: this.#session,
       hand: this.#hand,
@@ -181,14 +192,14 @@ export class Engine implements Disposable {
   #reportStarting(): number {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs < this.#nextReportMs) return this.#nextReportMs - nowMs
-    this.#nextReportMs = nowMs + reportEveryMs
+    this.#nextReportMs = nowMs + this.#reportEveryMs
     const { moment: covered } = decodeCursor(this.#request.cursor)
     const upTo = this.#request.resumeAt
     this.#hand({
       kind: 'report',
       report: { state: 'starting', covered, upTo, dirty: 0, watching: 'scanning', problems: this.#problems.list() },
     })
-    return reportEveryMs
+    return this.#reportEveryMs
   }
 
   [Symbol.dispose](): void {
@@ -197,6 +208,7 @@ export class Engine implements Disposable {
 }
 
 interface LiveParts {
+  readonly reportEveryMs: number
   readonly clock: Clock
   /** Drawn anew at each start. */
   readonly session: string
@@ -236,7 +248,7 @@ class LiveEngine implements Disposable, Noticed {
   #covered: Moment
   #overflowed = false
   #mounts = ''
-  #nextWatchMs = 0
+  #nextLookMs = 0
   #nextReportMs = 0
   #nextScheduledMs: number
   #lastState: CaptureState | undefined
@@ -317,7 +329,8 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   requestScan(why: SuspectReason, paths: readonly TreePath[] = this.#protected.all.map(({ path }) => path)): void {
-    const trustedBeforeNs = why === 'schedule' || why === 'request' ? BigInt(this.#heard) * 1000n : this.#trustedBeforeNs()
+    const trustedBeforeNs =
+      why === 'schedule' || why === 'request' ? BigInt(this.#heard) * 1000n : this.#trustedBeforeNs()
     if (this.#scans.some((waiting) => waiting.reason === why && waiting.paths.length === paths.length)) return
     this.#scans.push({ reason: why, paths, trustedBeforeNs })
     if (why !== 'schedule') this.#writer.write('bulk', { kind: 'mark', mark: { type: 'suspect', reason: why } })
@@ -357,8 +370,8 @@ class LiveEngine implements Disposable, Noticed {
   /** About once a second: are the anchors there, is something mounted or unmounted, is a scan due. */
   #look(): void {
     const nowMs = this.#parts.clock.monotonicMs()
-    if (nowMs < this.#nextWatchMs) return
-    this.#nextWatchMs = nowMs + reportEveryMs
+    if (nowMs < this.#nextLookMs) return
+    this.#nextLookMs = nowMs + lookEveryMs
     if (this.#dirty.size === 0 && this.#large.size === 0) this.#catalog.noteDrained(this.#heard)
     const mounts = readMounts()
     if (mounts !== this.#mounts) {
@@ -556,7 +569,11 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   #compareBelow(lane: Lane, directory: NodeId, path: TreePath): void {
-    if (this.#scan !== undefined && !this.#scanWasFinished && (lane === 'bulk' || this.#dirty.size > dirtyNamesManyMax)) {
+    if (
+      this.#scan !== undefined &&
+      !this.#scanWasFinished &&
+      (lane === 'bulk' || this.#dirty.size > dirtyNamesManyMax)
+    ) {
       return this.#scan.push(directory)
     }
     const names = new Set(listDirectory(path, this.#parts.problems))
@@ -572,7 +589,17 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   #dirtyOf({ directory, name, reasons }: Subject): DirtyName {
-    return { directory, name, reasons, since: this.#heardBefore, movedTo: undefined, written: [], writes: 0, notBeforeMs: 0, failures: 0 }
+    return {
+      directory,
+      name,
+      reasons,
+      since: this.#heardBefore,
+      movedTo: undefined,
+      written: [],
+      writes: 0,
+      notBeforeMs: 0,
+      failures: 0,
+    }
   }
 
   // --- what the watcher tells
@@ -695,7 +722,7 @@ class LiveEngine implements Disposable, Noticed {
     const nowMs = this.#parts.clock.monotonicMs()
     const state = this.#state()
     if (nowMs < this.#nextReportMs && state === this.#lastState && !this.#parts.problems.takeChanged()) return
-    this.#nextReportMs = nowMs + reportEveryMs
+    this.#nextReportMs = nowMs + this.#parts.reportEveryMs
     this.#lastState = state
     const isSuspect = this.#scans.length > 0 || (this.#scan !== undefined && this.#scan.request.reason !== 'schedule')
     if (!isSuspect && !this.#entries.isPending) {
@@ -730,7 +757,7 @@ class LiveEngine implements Disposable, Noticed {
   #restMs(): number {
     const { clock, hasRoom, isLineUp } = this.#parts
     const nowMs = clock.monotonicMs()
-    const due = Math.max(0, Math.min(this.#nextReportMs, this.#nextWatchMs) - nowMs)
+    const due = Math.max(0, Math.min(this.#nextReportMs, this.#nextLookMs) - nowMs)
     const dirty = hasRoom('live') && this.#offers.hasRoom('live') ? this.#dirty.dueInMs(nowMs) : Infinity
     const canScan = isLineUp() && (this.#scan !== undefined || this.#scans.length > 0)
     const canBulk = canScan && hasRoom('bulk') && this.#offers.hasRoom('bulk') && !this.#scanWasFinished
@@ -762,6 +789,8 @@ function mountPaths(mounts: string): TreePath[] {
   return mounts
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '/')
-    .map((path) => path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8))))
+    .map((path) =>
+      path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8))),
+    )
     .map((path) => path.slice(1) as TreePath)
 }

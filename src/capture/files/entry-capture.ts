@@ -3,7 +3,15 @@ import { isSystemError, messageOf } from '../../base/errors.ts'
 import type { Chunk } from '../../format/block.ts'
 import { deviceParts } from '../../base/syscalls/nodes.ts'
 import type { Content, Extent } from '../../model/change.ts'
-import { type BinaryString, displayName, fromBuffer, isWithin, joinPath, stagingName, type TreePath } from '../../model/path.ts'
+import {
+  type BinaryString,
+  displayName,
+  fromBuffer,
+  isWithin,
+  joinPath,
+  stagingName,
+  type TreePath,
+} from '../../model/path.ts'
 import type { Anchors } from './anchors.ts'
 import { attributesAt, isSameXattrs } from './attributes.ts'
 import type { BatchWriter, Lane } from './batch-writer.ts'
@@ -139,12 +147,14 @@ export class EntryCapture {
 
     const pending = this.#pending.get(dirtyKey(directory, name))
     if (pending !== undefined) {
-      if (isAdmitted && isEqualStat(pending.version.stat, look.stat) && !this.#isDoubtful(subject, look.stat)) return 'done'
+      if (isAdmitted && isEqualStat(pending.version.stat, look.stat) && !this.#isDoubtful(subject, look.stat))
+        return 'done'
       this.#cancel(directory, name)
     }
     if (isAdmitted) {
       const isAnchor = known !== undefined && this.#parts.anchors.is(path)
-      if (isAnchor && !this.#parts.anchors.standsFor(known.stat, known.id, look, absolute(path))) return this.#vanish(path)
+      if (isAnchor && !this.#parts.anchors.standsFor(known.stat, known.id, look, absolute(path)))
+        return this.#vanish(path)
       const place = { subject, lane, parent, path, look }
       return known !== undefined && isStillThat(known, look, isAnchor)
         ? this.#update({ ...place, known, occupant: undefined })
@@ -246,7 +256,8 @@ export class EntryCapture {
   #updateFile(at: Place & { known: CatalogNode }): Outcome {
     const { look, known, subject, lane } = at
     const mayBeWritten = (subject.reasons & (reason.content | reason.doubt)) !== 0 || lane === 'bulk'
-    if (!mayBeWritten && isProven(known.stat) && isSameContentStat(known.stat, look.stat)) return this.#updateAttributes(at)
+    if (!mayBeWritten && isProven(known.stat) && isSameContentStat(known.stat, look.stat))
+      return this.#updateAttributes(at)
     if (sizeOf(look.stat) > largeFileBytes || sizeOf(known.stat) > largeFileBytes) return { large: at }
     return this.#readFile(at, this.#parts.catalog.signature(known))
   }
@@ -266,7 +277,9 @@ export class EntryCapture {
     const here = { parent: subject.directory, name: subject.name }
     for (const node of this.#parts.catalog.withInode(inodeOf(look.stat))) {
       if (!isSameNode(node.stat, look.stat) || !isProven(node.stat)) continue
-      const names = this.#parts.catalog.names(node.id).filter(({ parent: above, name }) => above !== here.parent || name !== here.name)
+      const names = this.#parts.catalog
+        .names(node.id)
+        .filter(({ parent: above, name }) => above !== here.parent || name !== here.name)
       const kept = look.links > 1 ? names.find((other) => this.#standsAt(other, node)) : undefined
       if (kept !== undefined) return this.#link(at, node, kept)
       const left = names.find((other) => !this.#standsAt(other, node))
@@ -282,7 +295,8 @@ export class EntryCapture {
 
   #isPendingElsewhere({ subject, look }: Place): boolean {
     const key = dirtyKey(subject.directory, subject.name)
-    for (const [other, { version }] of this.#pending) if (other !== key && isSameNode(version.stat, look.stat)) return true
+    for (const [other, { version }] of this.#pending)
+      if (other !== key && isSameNode(version.stat, look.stat)) return true
     return this.#parts.isBeingRead(inodeOf(look.stat), key)
   }
 
@@ -418,7 +432,7 @@ export class EntryCapture {
     return 'done'
   }
 
-  /** The answer took a while: only what is still so is written. */
+  /** The answer took a while: it is written only if the name still stands for that file. */
   #writeOffered(at: Place, { version }: PendingFile, missing: readonly Chunk[]): boolean {
     const path = this.#stillWanted(at, version)
     if (path === undefined) return false
@@ -434,12 +448,14 @@ export class EntryCapture {
     if (path === undefined || anchors.isVanished(path)) return undefined
     const now = catalog.child(directory, name)
     const before = known ?? occupant
-    const isAsBefore = now?.id === before?.id && (now === undefined || before === undefined || isEqualStat(now.stat, before.stat))
+    const isAsBefore =
+      now?.id === before?.id && (now === undefined || before === undefined || isEqualStat(now.stat, before.stat))
     if (!isAsBefore || !this.stands(directory)) return undefined
     const look = protectedPaths.is(path) ? filesystems.lookThrough(absolute(path)) : filesystems.look(absolute(path))
-    if (look === undefined) return undefined
-    const hasGrown = version.isGrowing && isSameNode(look.stat, version.stat) && sizeOf(look.stat) >= version.bytes
-    return hasGrown || isEqualStat(look.stat, version.stat) ? path : undefined
+    if (look === undefined || !isSameNode(look.stat, version.stat)) return undefined
+    // An older state is a state, too; the newer one follows.
+    if (!isEqualStat(look.stat, version.stat)) this.#parts.again(directory, name, reason.content)
+    return path
   }
 
   #writeFile({ subject, lane, path, known, occupant }: Place, version: FileVersion, chunks: readonly Chunk[]): void {
@@ -470,7 +486,11 @@ export class EntryCapture {
       writer.write(lane, { kind: 'remove', path })
       this.#forget(subject.directory, subject.name)
     }
-    writer.write(lane, { kind: 'put', path, attributes, content: { type: 'file', bytes, extents: [...changed] } }, chunks)
+    writer.write(
+      lane,
+      { kind: 'put', path, attributes, content: { type: 'file', bytes, extents: [...changed] } },
+      chunks,
+    )
     this.#forget(subject.directory, subject.name)
     catalog.setPages(catalog.add(subject.directory, subject.name, facts), signature)
   }
@@ -539,7 +559,10 @@ function isStillThat(known: CatalogNode, look: Look, isAnchor: boolean): boolean
 
 /** Whether everything there is has changed, so that nothing of what was before is needed. */
 function isWhole(signature: Signature, changed: readonly Extent[]): boolean {
-  return changed.length === entriesOf(signature) && changed.every(({ at, bytes }, index) => at === entryAt(signature, index) && bytes === entryBytes(signature, index))
+  return (
+    changed.length === entriesOf(signature) &&
+    changed.every(({ at, bytes }, index) => at === entryAt(signature, index) && bytes === entryBytes(signature, index))
+  )
 }
 
 function contentAt(path: AbsolutePath, stat: Stat): Content {

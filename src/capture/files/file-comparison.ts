@@ -63,10 +63,10 @@ export class FileComparison {
       const from = reading.appendedFrom
       if (appended !== undefined && from !== undefined) {
         const changed: Extent[] = [{ at: from, bytes: appended.length, data: appended }]
-        return { ...attributes, stat, ...this.#facts(), changed, chunks: [], isGrowing: false }
+        return { ...attributes, stat, ...this.#facts(), changed, chunks: [] }
       }
       this.#new = reading.takeNew()
-      return { ...attributes, stat, ...this.#facts(), ...this.#changes(), isGrowing: false }
+      return { ...attributes, stat, ...this.#facts(), ...this.#changes() }
     }
     this.#new = reading.takeNew()
     return this.#readTail(fd)
@@ -100,7 +100,7 @@ export class FileComparison {
   #wasVerified(): FileVersion | 'torn' {
     if (this.#reading.newChunks > 0 || this.#reading.zeros.length > 0) return 'torn'
     const { stat } = this.#look
-    return { ...attributesAt(this.#path, stat), stat, ...this.#facts(), ...this.#changes(), isGrowing: true }
+    return { ...attributesAt(this.#path, stat), stat, ...this.#facts(), ...this.#changes() }
   }
 
   #facts(): Pick<FileVersion, 'bytes' | 'signature' | 'zeros'> {

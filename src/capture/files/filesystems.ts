@@ -86,7 +86,7 @@ export class Filesystems {
     if (from === undefined) return undefined
     const mounted = this.#mounted(from.dev, path)
     const handle = from.isDirectory() ? handleIfAny(path, mounted.fsid) : undefined
-    const generation = handle === undefined ? from.isDirectory() ? from.birthtimeNs : 0n : generationOf(handle)
+    const generation = handle === undefined ? (from.isDirectory() ? from.birthtimeNs : 0n) : generationOf(handle)
     return {
       stat: packStat(from, mounted.number, generation),
       links: Number(from.nlink),

@@ -126,7 +126,8 @@ export class LargeFile {
   #lookAgain(): Look | undefined {
     this.#parts.beginPass()
     const look = this.#parts.reader.filesystems.look(absolute(this.place.path))
-    if (look === undefined || typeOf(look.stat) !== 'file' || inodeOf(look.stat) !== inodeOf(this.#look.stat)) return undefined
+    if (look === undefined || typeOf(look.stat) !== 'file' || inodeOf(look.stat) !== inodeOf(this.#look.stat))
+      return undefined
     this.#look = look
     this.#writes = this.#parts.reader.writes()
     return look
@@ -175,8 +176,9 @@ export class LargeFile {
     const { stat } = this.#look
     const attributes = attributesAt(absolute(this.place.path), stat)
     const staged = this.#staged
-    if (staged === undefined || !isStill(fd, absolute(this.place.path), stat, this.#parts.reader, this.#writes)) return this.#compare()
-    const facts = { stat, bytes, signature: this.#known, changed: [], zeros: [], chunks: [], isGrowing: false }
+    if (staged === undefined || !isStill(fd, absolute(this.place.path), stat, this.#parts.reader, this.#writes))
+      return this.#compare()
+    const facts = { stat, bytes, signature: this.#known, changed: [], zeros: [], chunks: [] }
     this.#finish(staged, { ...attributes, ...facts })
     return 'more'
   }
@@ -186,7 +188,14 @@ export class LargeFile {
     if (staged === undefined) return
     const { attributes } = attributesAt(absolute(this.place.path), this.#look.stat)
     this.#offer(chunks, (missing) => {
-      const patch: Change = { kind: 'patch', path: staged.path, attributes, bytes, extents: chunks.map(extentOf), zeros: [...zeros] }
+      const patch: Change = {
+        kind: 'patch',
+        path: staged.path,
+        attributes,
+        bytes,
+        extents: chunks.map(extentOf),
+        zeros: [...zeros],
+      }
       if (this.#isStaged(staged)) this.#parts.writer.write(this.place.lane, patch, missing)
     })
   }
@@ -196,7 +205,14 @@ export class LargeFile {
     const { attributes, bytes, changed, zeros } = version
     this.#offer(version.chunks, (missing) => {
       if (!this.#isStaged(staged)) return void (this.#outcome = 'torn')
-      const patch: Change = { kind: 'patch', path: staged.path, attributes, bytes, extents: [...changed], zeros: [...zeros] }
+      const patch: Change = {
+        kind: 'patch',
+        path: staged.path,
+        attributes,
+        bytes,
+        extents: [...changed],
+        zeros: [...zeros],
+      }
       writer.write(this.place.lane, patch, missing)
       this.#outcome = entries.placeStaged(this.place, version, staged) ? 'done' : this.#fail()
     })

@@ -44,7 +44,8 @@ class ManifestMerge {
 
   take(change: Change): void {
     if (change.kind === 'put') return change.path === '' ? undefined : this.#put(change)
-    if (change.kind !== 'link') throw new Error(`broken invariant: a manifest holds puts and links, not a ${change.kind}`)
+    if (change.kind !== 'link')
+      throw new Error(`broken invariant: a manifest holds puts and links, not a ${change.kind}`)
     const target = this.#enter(parentOf(change.to))
     const node = this.#into.child(target.id, nameOf(change.to))
     if (node === undefined) throw new Error(`broken invariant: ${displayName(change.to)} is told before its links`)

@@ -15,7 +15,8 @@ export class Pace {
     this.#restUntilMs.delete(key)
     if (costMs < costMsMin) return
     this.#restUntilMs.set(key, nowMs + Math.min(restMsMax, costMs * restPerCost))
-    if (this.#restUntilMs.size > namesMax) for (const oldest of this.#restUntilMs.keys()) return void this.#restUntilMs.delete(oldest)
+    if (this.#restUntilMs.size > namesMax)
+      for (const oldest of this.#restUntilMs.keys()) return void this.#restUntilMs.delete(oldest)
   }
 
   /** Monotonic milliseconds before which the name is left alone; 0 where it may be captured at once. */

@@ -18,8 +18,6 @@ export interface FileVersion extends KnownAttributes {
   readonly zeros: readonly Range[]
   /** Content of the chunks in `changed`. */
   readonly chunks: readonly Chunk[]
-  /** The file was being appended to: it is longer by now. */
-  readonly isGrowing: boolean
 }
 
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY

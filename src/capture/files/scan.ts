@@ -104,7 +104,9 @@ export class Scan {
   /** Makes the directories above a protected path be in the tree, then begins with the path itself. */
   #start(path: TreePath): void {
     if (path === '') return void this.#directories.push(rootNode)
-    const above = this.#parts.protectedPaths.isAbove(parentOf(path)) ? this.#above(parentOf(path)) : this.#idOf(parentOf(path))
+    const above = this.#parts.protectedPaths.isAbove(parentOf(path))
+      ? this.#above(parentOf(path))
+      : this.#idOf(parentOf(path))
     if (above === undefined) return
     this.#followFile(path, above)
     this.#capture({ directory: above, name: nameOf(path), reasons: reason.entry | reason.below })

@@ -48,7 +48,8 @@ export class SignatureBuilder {
 
   copy(from: Signature, index: number): void {
     const start = index * signatureEntryBytes
-    from.copy(this.#buffer, this.#room(), start, start + signatureEntryBytes)
+    const at = this.#room() // before #buffer is read: it may be another one afterwards
+    from.copy(this.#buffer, at, start, start + signatureEntryBytes)
   }
 
   build(): Signature {

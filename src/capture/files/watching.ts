@@ -104,7 +104,8 @@ export class Watching implements Disposable {
   #limitReached(): void {
     this.#problems.set('watching', {
       code: 'watch-limit',
-      message: 'the limit of inotify watches is reached; in the directories beyond it, changes are found only by scanning',
+      message:
+        'the limit of inotify watches is reached; in the directories beyond it, changes are found only by scanning',
       hint: 'raise it with "sysctl fs.inotify.max_user_watches=1048576", or run the agent as root',
     })
   }
