@@ -27,6 +27,7 @@ import { View } from '../../src/vault/views/view.ts'
 import type { VaultPort } from '../../src/wire/ports.ts'
 import { serveConnection } from '../../src/wire/serve.ts'
 import { Life, MachineClock, type Wall } from './clock.ts'
+import { CatalogueFile } from './catalogue-file.ts'
 import { SimulatedDisk } from './disk.ts'
 import { type Machinery, passed } from './machinery.ts'
 import { Broken, type History, type Line } from './oracle.ts'
@@ -52,6 +53,7 @@ export class VaultMachine implements Disposable {
   readonly #limits: Partial<Limits>
   readonly #agents = new Map<string, Id>()
   readonly #protected = new Map<Id, Protected>()
+  readonly catalogue: CatalogueFile
   life: Life
   /** While it is open. */
   vault: Vault | undefined
@@ -65,6 +67,7 @@ export class VaultMachine implements Disposable {
     this.#limits = limits
     this.disk = new SimulatedDisk(name, machinery.time, machinery.random.fork(`disk ${name}`), machinery.trace)
     this.wall = { us: 1_700_000_000_000_000 }
+    this.catalogue = new CatalogueFile(machinery.random.fork('catalogue'))
     this.life = new Life(name, machinery.trace)
   }
 
@@ -98,6 +101,12 @@ export class VaultMachine implements Disposable {
     return this.vault !== undefined
   }
 
+  /** Whether an error is damage that names a file in which a bit was flipped, or the journal that it is of. */
+  isToldDamage(error: unknown): boolean {
+    const journals = [...this.disk.flipped].map((name) => name.split('/').slice(0, 2).join('/'))
+    return isCode(error, 'damaged') && journals.some((name) => error.message.includes(name))
+  }
+
   /** Starts the program again; it is up some time later. */
   start(): void {
     if (this.life.alive) return
@@ -110,15 +119,17 @@ export class VaultMachine implements Disposable {
     const { time, random, network, trace, plant } = this.#machinery
     const clock = new MachineClock(time, life, this.wall)
     const store = this.#store(life)
-    const parts = { store, key: vaultKey, clock, random, cataloguePath: ':memory:', limits: this.#limits }
+    const parts = { store, key: vaultKey, clock, random, cataloguePath: this.catalogue.next(), limits: this.#limits }
     const vault = await untilRoom(clock, () => Vault.open(parts))
     trace.add(this.name, 'open')
-    for (const damage of vault.damage) throw damage
+    for (const damage of vault.damage) if (!this.isToldDamage(damage)) throw damage
     this.#stop = new AbortController()
     this.#stops.push(this.#stop)
     this.vault = vault
     for (const { definition, history } of this.#protected.values()) {
-      const { durable, cursor } = vault.journal(definition.id).end
+      const { end, damage } = vault.journal(definition.id)
+      if (damage !== undefined) continue
+      const { durable, cursor } = end
       history.durableLine(durable, cursor)
       trace.add(this.name, `${definition.name} is durable up to ${durable}`)
     }
@@ -175,7 +186,10 @@ export class VaultMachine implements Disposable {
     this.vault = undefined
     for (const kept of this.#protected.values()) kept.indexer = undefined
     this.#machinery.network.died(this.name, powerGoes)
-    if (powerGoes) this.disk.cutPower()
+    if (powerGoes) {
+      this.disk.cutPower()
+      this.catalogue.cutPower()
+    }
   }
 
   /** Ends the program in order. */
@@ -204,7 +218,7 @@ export class VaultMachine implements Disposable {
       indexKey,
       journal: this.#journal(vault, source),
       clock: new MachineClock(this.#machinery.time, life, this.wall),
-      failed: (error) => life.alive && this.#machinery.time.fail(error),
+      failed: (error) => life.alive && !this.isToldDamage(error) && this.#machinery.time.fail(error),
     })
     kept.indexer.durable(vault.journal(source).durable)
   }
@@ -344,6 +358,7 @@ export class VaultMachine implements Disposable {
   [Symbol.dispose](): void {
     this.life.kill('the world ends')
     for (const stop of this.#stops) stop.abort()
+    this.catalogue[Symbol.dispose]()
   }
 }
 
