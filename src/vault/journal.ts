@@ -67,7 +67,7 @@ export class Journal implements JournalReader {
   #checked: JournalEnd
   #segment: { readonly file: SealedWriter; readonly sinceMs: number } | undefined
   #lastNumber: number
-  readonly #sealed: SyncedNote[] = []
+  #sealed: SyncedNote[] = []
   /** Of the last sealed segment, once it is known. */
   #chain: Buffer | undefined
   /** The last segment was left behind by a failed write, cut to what is durable. */
@@ -250,6 +250,7 @@ export class Journal implements JournalReader {
       const following = await openSegment(store, source, key, numbers[index + 1] as number)
       if (following.header.first > at + 1) break
       const name = segmentName(source, number)
+      this.#sealed = this.#sealed.filter(([sealed]) => sealed !== name)
       catalogue.forgetSynced(name)
       await store.remove(name)
     }
@@ -284,24 +285,39 @@ async function recover(parts: JournalParts, found: Found): Promise<void> {
   const { store, source, key } = parts
   const numbers = await segmentNumbers(store, source)
   found.lastNumber = numbers.at(-1) ?? 0
-  await checkPresence(parts, numbers)
+  const dropped = await checkPresence(parts, numbers)
   const before = numbers.at(-2)
   if (before !== undefined) found.end = await sealedEnd(await openSegment(store, source, key, before))
   if (found.lastNumber > 0) await endLast(parts, found)
   await tidyCheckpoints(parts)
+  for (const name of dropped) parts.catalogue.forgetSynced(name)
 }
 
-/** Every file that is known to have been there is there, as long as it was known to be. */
-async function checkPresence({ store, source, catalogue }: JournalParts, numbers: readonly number[]): Promise<void> {
+/**
+ * Every file that is known to have been there is there, as long as it was known to be. After a power cut the catalogue
+ * may know what has been removed since: a file that held nothing, or one before the oldest, which is no damage where a
+ * checkpoint holds what came before. Returns the latter.
+ */
+async function checkPresence(
+  { store, source, catalogue }: JournalParts,
+  numbers: readonly number[],
+): Promise<StoreName[]> {
+  const first = numbers[0] ?? 1
+  const dropped: StoreName[] = []
   for (const { name, bytes } of catalogue.syncedIn(journalFolder(source))) {
     const number = numberIn(name, 'segment')
-    if (number === undefined || !numbers.includes(number)) throw damaged(name, 0, `${bytes} bytes of it are gone`)
-    const size = await store.size(name)
-    if (size < bytes) throw damaged(name, size, `${bytes} bytes of it were durable`)
+    if (number !== undefined && numbers.includes(number)) {
+      const size = await store.size(name)
+      if (size < bytes) throw damaged(name, size, `${bytes} bytes of it were durable`)
+    } else if (number !== undefined && number < first) {
+      dropped.push(name)
+    } else if (bytes > headerBytes) {
+      throw damaged(name, 0, `${bytes} bytes of it are gone`)
+    }
   }
-  const first = numbers[0] ?? 1
   const gap = numbers.findIndex((number, index) => number !== first + index)
   if (gap !== -1) throw damaged(segmentName(source, first + gap), 0, 'it is gone')
+  return dropped
 }
 
 async function endLast(parts: JournalParts, found: Found): Promise<void> {
@@ -360,7 +376,10 @@ async function tidyCheckpoints({ store, source, key }: JournalParts): Promise<vo
       unsealed.push(name)
     }
   }
-  if (!covered) throw damaged(journalFolder(source), 0, `the checkpoint at or after change ${starts - 1} is gone`)
+  if (!covered) {
+    const gone = `neither the segments before change ${starts} nor a checkpoint in their place are there`
+    throw damaged(journalFolder(source), 0, gone)
+  }
   for (const name of unsealed) await store.remove(name)
 }
 

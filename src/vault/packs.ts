@@ -61,10 +61,6 @@ export class Packs {
     const sizes = await packSizes(store)
     const damage: TidemarkError[] = []
     await dropVanished(parts, sizes)
-    for (const { name, bytes } of catalogue.syncedIn(packsFolder)) {
-      const number = numberIn(name, 'pack')
-      if (number !== undefined && !sizes.has(number)) damage.push(damaged(name, 0, `${bytes} bytes of it are gone`))
-    }
     const scanned = new Map(catalogue.packs().map((pack) => [pack.number, pack.scanned]))
     const claims: { pack: PackRecord; entries: PackEntry[] }[] = []
     for (const [number, size] of sizes) {
@@ -254,14 +250,24 @@ async function packSizes(store: Store): Promise<Map<number, number>> {
   return sizes
 }
 
-/** Forgets packs that are gone, or are no longer the file that was recorded: a number may come again after a crash. */
+/**
+ * Forgets packs that are gone, or are no longer the file that was recorded: a number may come again after a crash. One
+ * that is gone may have been collected just before a power cut that took the catalogue back, so that it is no damage
+ * here; if it was lost, its chunks are not found when they are read.
+ */
 async function dropVanished({ store, key, catalogue }: PackParts, sizes: ReadonlyMap<number, number>): Promise<void> {
+  for (const { name } of catalogue.syncedIn(packsFolder)) {
+    const number = numberIn(name, 'pack')
+    if (number === undefined || !sizes.has(number)) catalogue.forgetSynced(name)
+  }
   const vanished: number[] = []
   for (const { number, file, scanned } of catalogue.packs()) {
     const size = sizes.get(number)
     if (size === undefined || (size !== scanned && (await fileIdOf(store, number, key)) !== file)) vanished.push(number)
   }
-  if (vanished.length > 0) catalogue.forget(vanished)
+  if (vanished.length === 0) return
+  for (const number of vanished) catalogue.forgetSynced(packName(number))
+  catalogue.forget(vanished)
 }
 
 async function fileIdOf(store: Store, number: number, key: KeyObject): Promise<Id | undefined> {
@@ -286,6 +292,7 @@ async function catchUp(
   if (scanned === floor && scanned === size) return undefined
   const entries = await recoverPack(parts, number, floor)
   if (entries === undefined) {
+    catalogue.forgetSynced(name)
     catalogue.forget([number])
     return undefined
   }
