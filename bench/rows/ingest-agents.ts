@@ -1,9 +1,10 @@
 import { createSecretKey } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { joinVault, AgentHome } from '../../src/agent/identity.ts'
-import { sourceStatus } from '../../src/api/schemas.ts'
+import { chunkKeyAnswer, sourceStatus } from '../../src/api/schemas.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { encodeBatch } from '../../src/format/batch.ts'
@@ -55,12 +56,16 @@ const never = new AbortController().signal
 process.once('message', (task: AgentsTask) => void runAgents(task))
 
 async function runAgents(task: AgentsTask): Promise<void> {
-  const agents = await Promise.all(
-    task.tokens.map((token, index) => SimulatedAgent.start(task, token, task.names[index] as string)),
-  )
+  const start = new AbortController()
+  const agents: SimulatedAgent[] = []
+  for (const [index, token] of task.tokens.entries()) {
+    agents.push(await SimulatedAgent.join(task, token, task.names[index] as string))
+  }
+  const shipped = await Promise.all(agents.map((agent) => agent.connect(start.signal)))
   report({ is: 'ready' })
   await new Promise((resolve) => process.once('message', resolve))
-  await Promise.all(agents.map((agent) => agent.ship()))
+  start.abort()
+  await Promise.all(shipped.map(({ done }) => done))
   const sum = (of: 'shippedBytes' | 'changes'): number => agents.reduce((total, agent) => total + agent[of], 0)
   report({ is: 'done', shippedBytes: sum('shippedBytes'), changes: sum('changes') })
   process.disconnect?.()
@@ -69,37 +74,50 @@ async function runAgents(task: AgentsTask): Promise<void> {
 const report = (message: AgentsReport): void => void process.send?.(message)
 
 class SimulatedAgent {
-  readonly #session: JournalSession
+  readonly #home: AgentHome
+  readonly #source: Id
   readonly #batches: readonly ShippedBatch[]
 
-  private constructor(session: JournalSession, batches: readonly ShippedBatch[]) {
-    this.#session = session
+  private constructor(home: AgentHome, source: Id, batches: readonly ShippedBatch[]) {
+    this.#home = home
+    this.#source = source
     this.#batches = batches
   }
 
-  static async start({ host, port, load }: AgentsTask, token: string, name: string): Promise<SimulatedAgent> {
+  static async join({ host, port, load }: AgentsTask, token: string, name: string): Promise<SimulatedAgent> {
     const directory = mkdtempSync(join(tmpdir(), 'tidemark-simulated-agent-'))
     try {
-      await joinVault(
-        { directory: join(directory, 'agent'), host, port, token, name },
-        { random: systemRandom, signal: never },
-      )
-      const { identity, credential } = await AgentHome.open(join(directory, 'agent'))
-      using door = vaultDoor({ ...identity, credential })
+      const joining = { directory: join(directory, 'agent'), host, port, token, name }
+      await joinVault(joining, { random: systemRandom, signal: never })
+      const home = await AgentHome.open(join(directory, 'agent'))
+      using door = vaultDoor({ ...home.identity, credential: home.credential })
+      const vault = apiClient(door)
       const request = { name, kind: 'files', paths: ['/simulated'] }
-      const { id } = await apiClient(door).json('POST', '/v1/sources', sourceStatus, request)
-      const link = await dialLink({ ...identity, credential }, never)
-      const session = await JournalSession.open(link, { source: id as Id, software }, systemClock, never)
-      const seed = Number.parseInt(identity.agent.slice(0, 8), 16)
-      return new SimulatedAgent(
-        session,
+      const { id } = await vault.json('POST', '/v1/sources', sourceStatus, request)
+      const { chunkKey } = await vault.json('GET', '/v1/chunk-key', chunkKeyAnswer)
+      const seed = Number.parseInt(home.identity.agent.slice(0, 8), 16)
+      const batches =
         load.of === 'content'
-          ? contentBatches(load.bytes, seed, session.journal.chunkKey)
-          : smallFileBatches(load.changes, seed),
-      )
+          ? contentBatches(load.bytes, seed, Buffer.from(chunkKey, 'base64'))
+          : smallFileBatches(load.changes, seed)
+      return new SimulatedAgent(home, id as Id, batches)
     } finally {
       rmSync(directory, { recursive: true })
     }
+  }
+
+  /** Ships from `start` on; `done` resolves when the vault has acknowledged all of it. */
+  async connect(start: AbortSignal): Promise<{ readonly done: Promise<void> }> {
+    const { identity, credential } = this.#home
+    const link = await dialLink({ ...identity, credential }, never)
+    const session = await JournalSession.open(link, { source: this.#source, software }, systemClock, never)
+    const finished = new AbortController()
+    const cargo = new Prepared(this.#batches, start, () => finished.abort())
+    const shipping = async (): Promise<void> => {
+      await session.run(cargo, new Pace([], systemClock), finished.signal)
+      if (!finished.signal.aborted) throw new Error('the vault closed the connection before all was acknowledged')
+    }
+    return { done: shipping() }
   }
 
   get shippedBytes(): number {
@@ -112,28 +130,23 @@ class SimulatedAgent {
   get changes(): number {
     return this.#batches.at(-1)?.last ?? 0
   }
-
-  /** Resolves when the vault has acknowledged all of it. */
-  async ship(): Promise<void> {
-    const done = new AbortController()
-    const cargo = new Prepared(this.#batches, () => done.abort())
-    await this.#session.run(cargo, new Pace([], systemClock), done.signal)
-    if (!done.signal.aborted) throw new Error('the vault closed the connection before everything was acknowledged')
-  }
 }
 
 class Prepared implements Cargo {
   readonly #batches: ReadonlyMap<Sequence, ShippedBatch>
   readonly #last: Sequence
+  readonly #start: AbortSignal
   readonly #done: () => void
 
-  constructor(batches: readonly ShippedBatch[], done: () => void) {
+  constructor(batches: readonly ShippedBatch[], start: AbortSignal, done: () => void) {
+    this.#start = start
     this.#batches = new Map(batches.map((batch) => [batch.first, batch]))
     this.#last = batches.at(-1)?.last ?? beforeFirst
     this.#done = done
   }
 
   async next(first: Sequence, signal: AbortSignal): Promise<ShippedBatch> {
+    if (!this.#start.aborted) await once(this.#start, 'abort', { signal })
     const batch = this.#batches.get(first)
     return batch ?? new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   }
