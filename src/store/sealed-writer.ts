@@ -148,6 +148,8 @@ export class SealedWriter implements AsyncDisposable {
     const closingAt = this.#bytes
     let before = 0
     for (const { type, payload } of closing) before = this.#add(type, [payload(before)], closingAt).at
+    // A power cut may keep a later part of what is not synced and lose an earlier one: a seal says that all before it is there.
+    if (closing.length > 0) await this.sync()
     const seal = encodeSeal({
       frames: this.#ordinal,
       bytes: this.#bytes,
