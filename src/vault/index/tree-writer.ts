@@ -21,14 +21,16 @@ export interface TreeCounts {
   bytes: number
 }
 
-interface Name {
+interface NameRow {
   readonly id: number
-  readonly parent: number
-  readonly tag: number
-  readonly name: Buffer
   readonly since: number
   readonly node: number
   readonly type: number
+}
+
+interface Name extends NameRow {
+  readonly parent: number
+  readonly name: BinaryString
 }
 
 /** What has to be known of a version that is replaced whole. */
@@ -299,8 +301,10 @@ export class TreeWriter {
     const known = this.#names.get(key)
     if (known !== undefined) return known
     const sealed = this.#sealing.sealName(name)
-    const found = this.#statements.child.get(parent, shortTag(sealed), sealed) as unknown as Name | undefined
-    if (found !== undefined) this.#names.set(key, found)
+    const row = this.#statements.child.get(parent, shortTag(sealed), sealed) as unknown as NameRow | undefined
+    if (row === undefined) return undefined
+    const found = { ...row, parent, name }
+    this.#names.set(key, found)
     return found
   }
 
@@ -312,16 +316,15 @@ export class TreeWriter {
   #open(parent: number, name: BinaryString, node: number, type: number, at: Sequence, instead?: () => void): void {
     const sealed = this.#sealing.sealName(name)
     const id = this.#nextEntry++
-    const tag = shortTag(sealed)
-    this.#statements.insertEntry.run(id, parent, tag, sealed, at, node, type)
+    this.#statements.insertEntry.run(id, parent, shortTag(sealed), sealed, at, node, type)
     instead?.()
-    this.#names.set(`${parent}/${name}`, { id, parent, tag, name: sealed, since: at, node, type })
+    this.#names.set(`${parent}/${name}`, { id, parent, name, since: at, node, type })
   }
 
   #closeName(entry: Name, at: Sequence): void {
     if (entry.since === at) this.#statements.dropEntry.run(entry.id)
     else this.#statements.endEntry.run(at, entry.id)
-    this.#names.delete(`${entry.parent}/${this.#sealing.openName(entry.name)}`)
+    this.#names.delete(`${entry.parent}/${entry.name}`)
     if (entry.type === directoryType) this.#folders.clear()
   }
 
@@ -335,9 +338,10 @@ export class TreeWriter {
     const folders = [node]
     for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
       for (;;) {
-        const children = this.#statements.children.all(folder) as unknown as Name[]
-        if (children.length === 0) break
-        for (const child of children) {
+        const rows = this.#statements.children.all(folder) as unknown as (NameRow & { name: Uint8Array })[]
+        if (rows.length === 0) break
+        for (const row of rows) {
+          const child = { ...row, parent: folder, name: this.#sealing.openName(row.name) }
           this.#closeName(child, at)
           if (child.type === directoryType) folders.push(child.node)
           else this.#discount(child)
@@ -374,10 +378,13 @@ function reach(change: Extract<TreeChange, { kind: 'patch' | 'write' | 'zero' | 
 const childrenAtOnce = 10_000
 
 function prepareAll(database: DatabaseSync) {
-  const name = 'SELECT id, parent, tag, name, since, node, type FROM entry'
   return {
-    child: database.prepare(`${name} WHERE parent = ? AND tag = ? AND until = ${forever} AND name = ?`),
-    children: database.prepare(`${name} WHERE parent = ? AND until = ${forever} LIMIT ${childrenAtOnce}`),
+    child: database.prepare(
+      `SELECT id, since, node, type FROM entry WHERE parent = ? AND tag = ? AND until = ${forever} AND name = ?`,
+    ),
+    children: database.prepare(
+      `SELECT id, name, since, node, type FROM entry WHERE parent = ? AND until = ${forever} LIMIT ${childrenAtOnce}`,
+    ),
     names: database.prepare(`SELECT count(*) AS names FROM entry WHERE node = ? AND until = ${forever}`),
     insertEntry: database.prepare(`INSERT INTO entry VALUES (?, ?, ?, ?, ?, ${forever}, ?, ?)`),
     endEntry: database.prepare('UPDATE entry SET until = ? WHERE id = ?'),
