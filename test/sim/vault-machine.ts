@@ -240,8 +240,22 @@ export class VaultMachine implements Disposable {
     return Math.max(1, this.rows(source).kept().checkpoint) as Sequence
   }
 
-  /** Forgets what was before `before`, then frees the chunks that only that referred to. */
+  #forgetting: Life | undefined
+
+  /** As `#forgetNow`, unless that is going on: the vault does one after the other. */
   async forget(source: Id, before: Moment): Promise<void> {
+    const { life } = this
+    if (this.#forgetting === life) return
+    this.#forgetting = life
+    try {
+      await this.#forgetNow(source, before)
+    } finally {
+      if (this.#forgetting === life) this.#forgetting = undefined
+    }
+  }
+
+  /** Forgets what was before `before`, then frees the chunks that only that referred to. */
+  async #forgetNow(source: Id, before: Moment): Promise<void> {
     const { vault, life } = this
     const { history, indexer } = this.#protected.get(source)!
     if (vault === undefined || indexer === undefined) return
