@@ -154,6 +154,20 @@ export class CaptureDriver {
     )
   }
 
+  /** What the tree holds of the top is what this other directory holds. */
+  compareWith(copy: string): void {
+    assert.deepEqual(this.tree.describe(fromAbsolute(this.top)), describeDirectory(copy))
+  }
+
+  /** The journal has gone on without this agent, as when its machine was put back to an earlier state. */
+  tellApart(): void {
+    this.last = (this.last + 1) as Sequence
+    this.changes.push({ kind: 'mark', mark: { type: 'user', label: 'told elsewhere' } })
+    this.cursor = Buffer.from(
+      JSON.stringify({ version: 1, moment: this.#moment, session: 'elsewhere', baseline: 'complete' }),
+    )
+  }
+
   /** What the tree holds is what the directory holds. */
   compare(top = this.top): void {
     assert.deepEqual(this.tree.describe(fromAbsolute(top)), describeDirectory(top))

@@ -60,7 +60,11 @@ export class ReferenceTree {
           change.extents,
         )
         for (const { at, bytes: count } of change.zeros) bytes.fill(0, at, at + count)
-        node.content = { type: 'file', bytes: resized(bytes, change.bytes), extents: undefined }
+        node.content = {
+          type: 'file',
+          bytes: resized(bytes, change.bytes),
+          extents: overlaid(node.content.extents, change),
+        }
         node.attributes = change.attributes
         return
       }
@@ -189,6 +193,22 @@ export class ReferenceTree {
     }
     return bytes
   }
+}
+
+/** The extents of a patched file; undefined where the patch replaces only a part of one. */
+function overlaid(
+  before: readonly Extent[] | undefined,
+  patch: Extract<Change, { kind: 'patch' }>,
+): readonly Extent[] | undefined {
+  const replaced = [...patch.extents, ...patch.zeros, { at: patch.bytes, bytes: Infinity }]
+  const kept: Extent[] = []
+  for (const extent of before ?? []) {
+    const touching = replaced.filter(({ at, bytes }) => at < extent.at + extent.bytes && extent.at < at + bytes)
+    if (touching.length === 0) kept.push(extent)
+    else if (!touching.some(({ at, bytes }) => at <= extent.at && extent.at + extent.bytes <= at + bytes))
+      return undefined
+  }
+  return before === undefined ? undefined : [...kept, ...patch.extents].sort((a, b) => a.at - b.at)
 }
 
 const pieceBytes = 64 * 1024

@@ -296,8 +296,8 @@ class LiveEngine implements Disposable, Noticed {
     })
     this.#nextScheduledMs = clock.monotonicMs() + request.source.policy.reconcileMs
     this.#mounts = readMounts()
-    this.#staging.clear()
     this.requestScan(cursor.baseline === 'complete' ? 'start' : 'baseline')
+    this.#staging.clear()
   }
 
   get fds(): number[] {

@@ -31,7 +31,8 @@ export class Staging {
 
   /** What an earlier session left is of no use. */
   clear(): void {
-    if (this.#catalog.child(rootNode, stagingName) === undefined) return
+    const known = this.#catalog.child(rootNode, stagingName)
+    if (known === undefined || !this.#catalog.hasChildren(known.id)) return
     this.#writer.write('bulk', { kind: 'remove', path: stagingName as TreePath })
     this.#catalog.remove(rootNode, stagingName)
   }

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { decodeBatch } from '../../format/batch.ts'
+import { fromAbsolute } from '../../model/path.ts'
+import { beforeFirst } from '../../model/sequence.ts'
+import { defaultPolicy, type Id } from '../../model/source.ts'
+import type { CaptureOutput } from '../capture.ts'
+import { openFilesCapture } from './files-capture.ts'
+
+test('a capture works in its own thread, hears its consumer, and ends when it is disposed', async (context) => {
+  const scratch = mkdtempSync(join(tmpdir(), 'tidemark-thread-'))
+  context.after(() => rmSync(scratch, { recursive: true }))
+  const top = join(scratch, 'source')
+  mkdirSync(top)
+  writeFileSync(join(top, 'before'), 'x'.repeat(50_000))
+  const id = '0'.repeat(32) as Id
+  const capture = await openFilesCapture({
+    source: {
+      id,
+      name: 'test',
+      kind: 'files',
+      agent: id,
+      paths: [top],
+      exclude: [],
+      policy: defaultPolicy,
+      paused: false,
+    },
+    stateDirectory: join(scratch, 'state'),
+    resumeAt: beforeFirst,
+    cursor: Buffer.alloc(0),
+    chunkKey: Buffer.alloc(32),
+  })
+  const outputs = capture.outputs[Symbol.asyncIterator]()
+  const path = fromAbsolute(join(top, 'after'))
+  capture.line(true)
+  let isMarked = false
+  for (;;) {
+    const { value, done } = await outputs.next()
+    assert.ok(done !== true)
+    const output: CaptureOutput = value
+    if (output.kind === 'offer')
+      capture.answer(
+        output.tag,
+        output.ids.map(() => true),
+      )
+    if (output.kind !== 'batch') continue
+    const { changes } = decodeBatch(output.bytes)
+    capture.durable(output.last)
+    if (changes.some(({ change }) => change.kind === 'mark' && change.mark.type === 'complete'))
+      capture.mark(3, 'a mark')
+    if (output.marks.some(({ tag }) => tag === 3)) {
+      isMarked = true
+      writeFileSync(join(top, 'after'), 'y')
+    }
+    if (changes.some(({ change }) => change.kind !== 'mark' && change.path === path)) break
+  }
+  assert.ok(isMarked)
+  await capture[Symbol.asyncDispose]()
+  for (;;) if ((await outputs.next()).done === true) break
+})
