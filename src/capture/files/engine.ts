@@ -93,7 +93,7 @@ export class Engine implements Disposable {
   }
 
   /** Descriptors that become readable when there is something to do. */
-  get fds(): number[] {
+  get fds(): readonly number[] {
     return this.#live?.fds ?? []
   }
 
@@ -300,7 +300,7 @@ class LiveEngine implements Disposable, Noticed {
     this.#staging.clear()
   }
 
-  get fds(): number[] {
+  get fds(): readonly number[] {
     return this.#watching.fds
   }
 

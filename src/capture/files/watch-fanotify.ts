@@ -50,12 +50,8 @@ export class FanotifyWatch implements Watch {
     if (this.#directories.get(handle) === directory) this.#directories.delete(handle)
   }
 
-  drain(noticed: Noticed): void {
-    for (;;) {
-      const events = this.#group.read()
-      if (events.length === 0) return
-      for (const event of events) this.#tell(event, noticed)
-    }
+  hear(noticed: Noticed): void {
+    for (const event of this.#group.read()) this.#tell(event, noticed)
   }
 
   #tell(event: FanotifyEvent, noticed: Noticed): void {

@@ -53,12 +53,12 @@ export class InotifyWatch implements Watch {
     this.#inotify.unwatch(watch)
   }
 
-  drain(noticed: Noticed): void {
-    for (;;) {
-      const events = this.#inotify.read()
-      if (events.length === 0) break
-      for (const event of events) this.#tell(event, noticed)
-    }
+  hear(noticed: Noticed): void {
+    for (const event of this.#inotify.read()) this.#tell(event, noticed)
+  }
+
+  /** The queue is empty: no second half of a rename is still to come. */
+  heardAll(noticed: Noticed): void {
     this.#left(noticed)
   }
 

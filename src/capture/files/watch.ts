@@ -15,8 +15,8 @@ export interface Watch extends Disposable {
   follow(directory: NodeId, path: AbsolutePath, handle: HandleKey | undefined): boolean
   /** The directory left the tree. */
   forget(directory: NodeId): void
-  /** Tells everything that is queued. */
-  drain(noticed: Noticed): void
+  /** Tells a part of what is queued. To be called while `fd` is readable. */
+  hear(noticed: Noticed): void
 }
 
 export interface Noticed {
@@ -40,6 +40,6 @@ export const noWatch: Watch = {
   fd: undefined,
   follow: () => false,
   forget: () => undefined,
-  drain: () => undefined,
+  hear: () => undefined,
   [Symbol.dispose]: () => undefined,
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '../../base/errors.ts'
+import { waitReadable } from '../../base/syscalls/poll.ts'
 import { fanotifyObstacle } from '../../base/syscalls/fanotify.ts'
 import type { NodeId } from './catalog.ts'
 import type { Look, Mounted } from './filesystems.ts'
@@ -25,6 +26,7 @@ export class Watching implements Disposable {
   readonly #byFilesystem = new Map<number, Watch>()
   #fanotify: FanotifyWatch | undefined
   #inotify: InotifyWatch | undefined
+  #fds: readonly number[] = []
   readonly #followed = new Set<NodeId>()
   /** Directories in which only scanning finds changes. */
   readonly #unfollowed = new Set<NodeId>()
@@ -34,8 +36,9 @@ export class Watching implements Disposable {
     this.#problems = problems
   }
 
-  get fds(): number[] {
-    return [this.#fanotify?.fd, this.#inotify?.fd].filter((fd) => fd !== undefined)
+  /** Readable when something is queued. */
+  get fds(): readonly number[] {
+    return this.#fds
   }
 
   /** For the operator: `fanotify`, or `fanotify, inotify`, … */
@@ -52,6 +55,7 @@ export class Watching implements Disposable {
 
   found(mounted: Mounted, path: AbsolutePath): void {
     this.#byFilesystem.set(mounted.number, this.#choose(path))
+    this.#fds = [this.#fanotify?.fd, this.#inotify?.fd].filter((fd) => fd !== undefined)
   }
 
   follow(directory: NodeId, path: AbsolutePath, look: Look): void {
@@ -73,9 +77,15 @@ export class Watching implements Disposable {
     this.#followed.delete(directory)
   }
 
+  /** Asked very often, mostly for nothing: asking costs less than reading in vain. */
   drain(noticed: Noticed): void {
-    this.#fanotify?.drain(noticed)
-    this.#inotify?.drain(noticed)
+    for (;;) {
+      const ready = this.fds.length === 0 ? [] : waitReadable(this.fds, 0)
+      if (ready.length === 0) break
+      for (const watch of [this.#fanotify, this.#inotify])
+        if (watch !== undefined && ready.includes(watch.fd)) watch.hear(noticed)
+    }
+    this.#inotify?.heardAll(noticed)
   }
 
   #choose(path: AbsolutePath): Watch {
