@@ -26,10 +26,19 @@ const rowsAtOnce = 500
  * are durable before the index names them. Done again, it makes the same chunks.
  */
 export async function settlePieces(parts: SettlingParts, at: Sequence): Promise<void> {
+  // While pieces are read, indexing goes on, and may cut one that is not settled yet into others. So once more, until
+  // none is found: whatever is cut afterwards is cut out of settled ones.
+  let settled: number
+  do settled = await settleOnce(parts, at)
+  while (settled > 0)
+}
+
+async function settleOnce(parts: SettlingParts, at: Sequence): Promise<number> {
   const settling = new Settling(parts)
   for await (const { version, piece } of inlineVersions(parts.indexer, at)) await settling.take({ version }, piece)
   for await (const { extent, piece } of unsettledExtents(parts.indexer, at)) await settling.take({ extent }, piece)
   await settling.flush()
+  return settling.taken
 }
 
 class Settling {
@@ -37,6 +46,7 @@ class Settling {
   #chunks: Chunk[] = []
   #targets: Target[] = []
   #bytes = 0
+  taken = 0
 
   constructor(parts: SettlingParts) {
     this.#parts = parts
@@ -48,6 +58,7 @@ class Settling {
     this.#chunks.push({ id: chunkIdOf(this.#parts.chunkKey, data), data })
     this.#targets.push(target)
     this.#bytes += data.length
+    this.taken++
   }
 
   async flush(): Promise<void> {
