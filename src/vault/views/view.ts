@@ -1,4 +1,4 @@
-import { TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import { chunkBytesMax } from '../../model/batch.ts'
 import type { Attributes } from '../../model/change.ts'
 import { formatMoment, moment } from '../../model/moment.ts'
@@ -238,12 +238,26 @@ export class View {
       if (piece.at > reached) yield { at: reached, bytes: piece.at - reached }
       reached = Math.max(piece.at, start)
       const pieceEnd = Math.min(piece.at + piece.bytes, stop)
-      const data = (await this.readPiece(piece)).subarray(reached - piece.at, pieceEnd - piece.at)
+      const data = (await this.#readPieceOf(version, piece)).subarray(reached - piece.at, pieceEnd - piece.at)
       yield { at: reached, bytes: data.length, data }
       reached = pieceEnd
     }
     if (reached < stop) yield { at: reached, bytes: stop - reached }
     this.#stillKept()
+  }
+
+  /** Retention may have given the piece another place since its row was read: with the same bytes, so it is looked up again. */
+  async #readPieceOf({ node }: VersionRow, piece: Piece): Promise<Buffer> {
+    try {
+      return await this.readPiece(piece)
+    } catch (error) {
+      if (!isCode(error, 'point-unreachable') && !isCode(error, 'not-found')) throw error
+      const version = this.version(node)
+      const [now] = version === undefined ? [] : this.pieces(version, piece.at, piece.at + piece.bytes)
+      const isMoved = now?.at === piece.at && now.bytes === piece.bytes && !isSamePlace(now, piece)
+      if (!isMoved) throw error
+      return await this.readPiece(now)
+    }
   }
 
   readPiece(piece: Piece): Promise<Buffer> {
@@ -293,6 +307,11 @@ export const foundIn = (parent: Found, { name, node, type }: Child): Found => ({
   node,
   type: typeOf({ type }),
 })
+
+const isSamePlace = ({ source: one }: Piece, { source: other }: Piece): boolean =>
+  'chunk' in one
+    ? 'chunk' in other && one.chunk === other.chunk
+    : 'sequence' in other && one.sequence === other.sequence
 
 const impliedRoot = {
   bytes: 0,
