@@ -70,6 +70,11 @@ export class BatchWriter {
     return !this.#recent.has(chunk.id)
   }
 
+  /** A new session with the vault: what was true of its chunks in an earlier one need not be any more. */
+  forgetChunks(): void {
+    this.#recent.clear()
+  }
+
   /** The vault has said that it has this chunk. */
   isThere(chunk: Chunk): void {
     this.#recent.add(chunk.id)

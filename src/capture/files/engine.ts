@@ -315,7 +315,9 @@ class LiveEngine implements Disposable, Noticed {
   }
 
   lineChanged(): void {
-    if (this.#parts.isLineUp()) this.#offers.askAgain()
+    if (!this.#parts.isLineUp()) return
+    this.#writer.forgetChunks()
+    this.#offers.askAgain()
   }
 
   mark(tag: number, label: string): void {

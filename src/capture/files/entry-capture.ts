@@ -421,7 +421,7 @@ export class EntryCapture {
     const pending: PendingFile = { version, cancelled: false }
     this.#pending.set(key, pending)
     offers.add(lane, {
-      chunks: unknown,
+      chunks: version.chunks,
       write: (missing) => {
         if (this.#pending.get(key) === pending) this.#pending.delete(key)
         if (!pending.cancelled && !this.#writeOffered(at, pending, missing)) {

@@ -90,9 +90,13 @@ export class Offers {
     return true
   }
 
-  /** The vault was lost and found again: it has not heard the questions, or its answers were lost. */
+  /** Another session with the vault: what an earlier one answered, or did not, has to be asked again. */
   askAgain(): void {
-    for (const group of [...this.#open.live, ...this.#open.bulk]) if (group.missing === undefined) this.#offer(group)
+    for (const group of [...this.#open.live, ...this.#open.bulk]) {
+      group.missing = undefined
+      for (const { chunks } of group.items) for (const chunk of chunks) group.chunks.set(chunk.id, chunk)
+      this.#offer(group)
+    }
   }
 
   /** Without a vault to ask, everything live is sent. */

@@ -24,4 +24,8 @@ export class RecentIds {
       return
     }
   }
+
+  clear(): void {
+    this.#ids.clear()
+  }
 }
