@@ -47,6 +47,8 @@ export class SourceMeter {
   reported(report: CaptureReport, agentNow: Moment, now: Moment): void {
     this.report = report
     const { covered, upTo } = report
+    // Nothing was ever covered.
+    if (covered === 0) return
     if (this.#claims.length === claimsMax) this.#claims.pop()
     const underWay = this.#delay(now - agentNow)
     this.#claims.push({ covered, upTo, coveredHere: now - underWay - Math.max(0, agentNow - covered) })
