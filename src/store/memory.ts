@@ -93,7 +93,9 @@ export class MemoryDisk {
     const fate = this.#random.fraction()
     if (fate < 0.3) file.length = file.durable
     else if (fate < 0.8) {
-      file.length = file.durable + Math.floor(this.#random.fraction() * (file.length - file.durable + 1))
+      // The length may be on the disk before the bytes are.
+      const left = fate < 0.65 ? this.#random.fraction() : 1
+      file.length = file.durable + Math.floor(left * (file.length - file.durable + (left < 1 ? 1 : 0)))
       for (let at = file.durable; at < file.length; at += sectorBytes - (at % sectorBytes)) {
         const end = Math.min(file.length, at + sectorBytes - (at % sectorBytes))
         const sector = this.#random.fraction()

@@ -4,11 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Seeded } from '../../test/sim/random.ts'
 import { systemRandom } from '../base/random.ts'
 import { noHash } from '../format/sealed-file.ts'
 import { sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { directoryStore } from './directory.ts'
+import { MemoryDisk } from './memory.ts'
 import { hashOf, openSealed } from './sealed-reader.ts'
 import { createSealed } from './sealed-writer.ts'
 
@@ -35,4 +37,34 @@ test('what was added and sealed is read back in order, and the chain hash is tha
   } finally {
     await rm(folder, { recursive: true })
   }
+})
+
+test('a seal reaches the disk only after all that it vouches for, and no less than the data is known to be durable', async () => {
+  let sealed = 0
+  for (let seed = 0; seed < 400; seed++) {
+    const random = new Seeded(seed)
+    const disk = new MemoryDisk({ random })
+    const writer = await createSealed({ store: disk.store(), random }, 'packs/1.pack', owner, {
+      ...header,
+      kind: 'pack',
+    })
+    writer.add('block', [random.bytes(1000)])
+    await writer.sync()
+    const data = writer.synced
+    const ended = Promise.withResolvers<void>()
+    const index = random.bytes(10_000)
+    disk.endAfter(random.integer(0, 4), 'power', ended.resolve)
+    await Promise.race([writer.seal(sequence(3), [{ type: 'pack-index', payload: () => index }]), ended.promise])
+    disk.endAfter(Infinity, 'process', () => undefined)
+    const reader = await openSealed(disk.store(), 'packs/1.pack', owner)
+    const seal = await reader.seal()
+    if (!seal) {
+      assert.equal(writer.synced, data)
+      continue
+    }
+    sealed++
+    const read = await reader.frame(seal.lastFrameAt, seal.bytes - seal.lastFrameAt)
+    assert.deepEqual(read.payload, Buffer.from(index), `seed ${seed}`)
+  }
+  assert.ok(sealed > 50 && sealed < 350)
 })

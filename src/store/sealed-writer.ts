@@ -137,9 +137,13 @@ export class SealedWriter implements AsyncDisposable {
   async sync(): Promise<void> {
     const bytes = this.#bytes
     if (bytes === this.#synced) return
+    await this.#syncFile()
+    this.#synced = Math.max(this.#synced, bytes)
+  }
+
+  async #syncFile(): Promise<void> {
     await this.flush()
     await this.#orUnusable(this.#file.sync())
-    this.#synced = Math.max(this.#synced, bytes)
   }
 
   /** Ends the file, durably. The result is the chain hash: SHA-256 of the whole file. */
@@ -149,7 +153,8 @@ export class SealedWriter implements AsyncDisposable {
     let before = 0
     for (const { type, payload } of closing) before = this.#add(type, [payload(before)], closingAt).at
     // A power cut may keep a later part of what is not synced and lose an earlier one: a seal says that all before it is there.
-    if (closing.length > 0) await this.sync()
+    // `synced` stays at the data, since recovery of a file without a seal cuts the closing frames away.
+    if (closing.length > 0) await this.#syncFile()
     const seal = encodeSeal({
       frames: this.#ordinal,
       bytes: this.#bytes,

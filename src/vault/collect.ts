@@ -6,7 +6,8 @@ import type { ChunkId } from '../model/change.ts'
 import { readStored } from '../store/damaged.ts'
 import { openSealed, type SealedReader } from '../store/sealed-reader.ts'
 import { packName } from './names.ts'
-import { createPack, type PackParts, type Packs, type PackWriter, readPackIndex } from './packs.ts'
+import { readPackIndex } from './pack-index.ts'
+import { createPack, type PackParts, type Packs, type PackWriter } from './packs.ts'
 
 /** Answers, for each of some chunks, whether any kept history refers to it. */
 export type InUse = (ids: readonly ChunkId[]) => Promise<readonly boolean[]> | readonly boolean[]

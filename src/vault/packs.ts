@@ -2,29 +2,19 @@ import type { KeyObject } from 'node:crypto'
 import { assert } from '../base/assert.ts'
 import type { Random } from '../base/random.ts'
 import { isCode, type TidemarkError } from '../base/errors.ts'
-import { readBlockDirectory } from '../format/block.ts'
-import {
-  blockPayload,
-  claimPayload,
-  decodePackIndex,
-  encodePackIndex,
-  groupEntries,
-  type PackEntry,
-  type PackItem,
-  readBlockPayload,
-  readClaimPayload,
-} from '../format/pack.ts'
-import { noHash, sealFrameBytes } from '../format/sealed-file.ts'
+import { blockPayload, claimPayload, type PackEntry, type PackItem } from '../format/pack.ts'
+import { noHash } from '../format/sealed-file.ts'
 import { beforeFirst } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
-import { damaged, readStored } from '../store/damaged.ts'
+import { damaged } from '../store/damaged.ts'
 import { recoverSealed } from '../store/sealed-recovery.ts'
-import { type Frame, openSealed, type SealedReader } from '../store/sealed-reader.ts'
-import { type ClosingFrame, createSealed, type SealedWriter } from '../store/sealed-writer.ts'
+import { openSealed } from '../store/sealed-reader.ts'
+import { createSealed, type SealedWriter } from '../store/sealed-writer.ts'
 import type { Store } from '../store/store.ts'
 import type { Catalogue, PackRecord, SyncedNote } from './catalogue.ts'
 import type { Limits } from './limits.ts'
 import { numberIn, packName, packsFolder } from './names.ts'
+import { entryOf, packIndex, readPackIndex } from './pack-index.ts'
 
 export interface PackParts {
   readonly store: Store
@@ -237,9 +227,6 @@ export async function createPack({ store, random, vault, key }: PackParts, numbe
   return new PackWriter(number, await createSealed({ store, random }, packName(number), key, header))
 }
 
-const packIndex = (entries: readonly PackEntry[]): ClosingFrame[] =>
-  groupEntries(entries).map((group) => ({ type: 'pack-index', payload: (before) => encodePackIndex(before, group) }))
-
 /** Lengths of the packs that are there, by number, ascending. */
 async function packSizes(store: Store): Promise<Map<number, number>> {
   const sizes = new Map<number, number>()
@@ -313,34 +300,11 @@ async function recoverPack(parts: PackParts, number: number, floor: number): Pro
   const entries: PackEntry[] = []
   const recovered = await recoverSealed(store, name, key, {
     floor,
-    each: (frame) => entries.push(readStored(name, frame.at, () => entryOf(frame))),
+    each: (frame) => entries.push(entryOf(name, frame)),
     last: () => beforeFirst,
     closing: () => packIndex(entries),
   })
   if (recovered.kind === 'removed') return undefined
   if (recovered.header.number !== number) throw damaged(name, 0, `it is pack ${recovered.header.number}`)
   return recovered.mended ? entries : readPackIndex(await openSealed(store, name, key))
-}
-
-function entryOf({ type, at, bytes, payload }: Frame): PackEntry {
-  if (type === 'claim') return { kind: 'claim', frameAt: at, frameBytes: bytes, ...readClaimPayload(payload) }
-  const { holder, block } = readBlockPayload(payload)
-  const chunks = readBlockDirectory(block).entries
-  return { kind: 'block', frameAt: at, frameBytes: bytes, holder, chunks }
-}
-
-/** What a sealed pack holds, by its own index. */
-export async function readPackIndex(file: SealedReader): Promise<PackEntry[]> {
-  const seal = await file.seal()
-  if (!seal) throw damaged(file.name, sealFrameBytes, 'it has no seal')
-  const groups: PackEntry[][] = []
-  for (let at = seal.lastFrameAt, end = seal.bytes; at !== 0;) {
-    if (at >= end) throw damaged(file.name, end, 'its index refers forward')
-    const frame = await file.frame(at, end - at)
-    const { before, entries } = readStored(file.name, at, () => decodePackIndex(frame.payload))
-    groups.unshift(entries)
-    end = at
-    at = before
-  }
-  return groups.flat()
 }
