@@ -131,6 +131,16 @@ export class Catalogue implements Disposable {
     })
   }
 
+  /** Where blocks stand in a pack. */
+  framesIn(pack: number): Pick<ChunkPlace, 'frameAt' | 'frameBytes'>[] {
+    return this.#statements.frames.all(pack) as Pick<ChunkPlace, 'frameAt' | 'frameBytes'>[]
+  }
+
+  /** What stands in that block is no longer there. */
+  forgetFrame(pack: number, frameAt: number): void {
+    this.#statements.forgetFrame.run(pack, frameAt)
+  }
+
   noteSynced(notes: Iterable<SyncedNote>): void {
     this.#transaction(() => {
       for (const [name, bytes] of notes) this.#statements.putSynced.run(name, bytes)
@@ -138,7 +148,7 @@ export class Catalogue implements Disposable {
   }
 
   forgetSynced(name: StoreName): void {
-    this.#statements.forgetSynced.run(name)
+    this.#transaction(() => this.#statements.forgetSynced.run(name))
   }
 
   /** Length that the file was once known to have, durably; 0 if nothing is noted. */
@@ -293,6 +303,8 @@ const prepare = (database: DatabaseSync) => ({
     'INSERT INTO pack (number, file, scanned) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET file = excluded.file, scanned = excluded.scanned',
   ),
   forgetPack: database.prepare('DELETE FROM pack WHERE number = ?'),
+  frames: database.prepare('SELECT DISTINCT frame_at AS frameAt, frame_bytes AS frameBytes FROM chunk WHERE pack = ?'),
+  forgetFrame: database.prepare('DELETE FROM chunk WHERE pack = ? AND frame_at = ?'),
   forgetChunks: database.prepare('DELETE FROM chunk WHERE pack = ?'),
   putSynced: database.prepare(
     'INSERT INTO synced (name, bytes) VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = excluded.bytes',

@@ -3,7 +3,7 @@ import { assert } from '../base/assert.ts'
 import type { Random } from '../base/random.ts'
 import { isCode, type TidemarkError } from '../base/errors.ts'
 import { blockPayload, claimPayload, type PackEntry, type PackItem } from '../format/pack.ts'
-import { noHash } from '../format/sealed-file.ts'
+import { isClosing, noHash } from '../format/sealed-file.ts'
 import { beforeFirst } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { damaged } from '../store/damaged.ts'
@@ -33,7 +33,7 @@ export class Packs {
   /** Of the pack that was begun last. */
   #growing: number | undefined
   /** Written and durable, not in the catalogue yet. */
-  #unrecorded: { pack: PackRecord; entries: PackEntry[] }[] = []
+  #unrecorded: { pack: PackRecord; entries: PackEntry[]; isSealed: boolean }[] = []
   /** Numbers of packs left behind by a failed write, cut to what is durable. */
   readonly #abandoned = new Set<number>()
   /** Packs with damage found while opening; they are left as they are. */
@@ -53,17 +53,23 @@ export class Packs {
     await dropVanished(parts, sizes)
     const scanned = new Map(catalogue.packs().map((pack) => [pack.number, pack.scanned]))
     const claims: { pack: PackRecord; entries: PackEntry[] }[] = []
+    const ended: number[] = []
     for (const [number, size] of sizes) {
       try {
         const caught = await catchUp(parts, number, size, scanned.get(number) ?? 0)
-        if (caught) claims.push(caught)
+        if (!caught) continue
+        claims.push(caught)
+        ended.push(number)
       } catch (error) {
         if (!isCode(error, 'damaged') && !isCode(error, 'unsupported-format')) throw error
         damage.push(error)
+        const readable = await keepReadable(parts, number, scanned.get(number) ?? 0)
+        if (readable) claims.push(readable)
       }
     }
     // A claim may stand in an earlier pack than its chunk, once that was moved.
     for (const { pack, entries } of claims) catalogue.record(pack, entries)
+    for (const number of ended) catalogue.forgetSynced(packName(number))
     return new Packs(parts, ([...sizes.keys()].at(-1) ?? 0) + 1, damage)
   }
 
@@ -99,19 +105,22 @@ export class Packs {
 
   async #begin(): Promise<PackWriter> {
     this.#growing = this.takeNumber()
-    return (this.#current = await createPack(this.#parts, this.#growing))
+    this.#current = await createPack(this.#parts, this.#growing)
+    // From now until it is sealed there is a note of it: its length alone does not tell whether it has a seal.
+    this.#parts.catalogue.noteSynced(this.synced)
+    return this.#current
   }
 
   #keepUnrecorded(pack: PackWriter): void {
     const entries = pack.takeEntries()
-    if (entries.length > 0) this.#unrecorded.push({ pack: pack.record, entries })
+    if (entries.length > 0) this.#unrecorded.push({ pack: pack.record, entries, isSealed: false })
   }
 
   async #seal(pack: PackWriter): Promise<void> {
     await pack.seal()
     this.#current = undefined
     this.#growing = undefined
-    this.#unrecorded.push({ pack: pack.record, entries: [] })
+    this.#unrecorded.push({ pack: pack.record, entries: [], isSealed: true })
   }
 
   async #abandon(): Promise<void> {
@@ -136,6 +145,7 @@ export class Packs {
   record(): void {
     for (let first = this.#unrecorded[0]; first; first = this.#unrecorded[0]) {
       this.#parts.catalogue.record(first.pack, first.entries)
+      if (first.isSealed) this.#parts.catalogue.forgetSynced(packName(first.pack.number))
       this.#unrecorded.shift()
     }
   }
@@ -250,20 +260,18 @@ async function dropVanished({ store, key, catalogue }: PackParts, sizes: Readonl
   const vanished: number[] = []
   for (const { number, file, scanned } of catalogue.packs()) {
     const size = sizes.get(number)
-    if (size === undefined || (size !== scanned && (await fileIdOf(store, number, key)) !== file)) vanished.push(number)
+    if (size === scanned) continue
+    const present = size === undefined ? undefined : await fileIdOf(store, number, key)
+    if (present === file) continue
+    vanished.push(number)
+    // A note of one whose header cannot be read tells that it was longer than it may be now.
+    if (present !== undefined) catalogue.forgetSynced(packName(number))
   }
-  if (vanished.length === 0) return
-  for (const number of vanished) catalogue.forgetSynced(packName(number))
-  catalogue.forget(vanished)
+  if (vanished.length > 0) catalogue.forget(vanished)
 }
 
 async function fileIdOf(store: Store, number: number, key: KeyObject): Promise<Id | undefined> {
-  try {
-    return (await openSealed(store, packName(number), key)).header.file
-  } catch (error) {
-    if (isCode(error, 'damaged')) return undefined
-    throw error
-  }
+  return (await unlessDamaged(openSealed(store, packName(number), key)))?.header.file
 }
 
 /** Records what the catalogue does not have of a pack; hands back its claims, to be recorded last. */
@@ -275,22 +283,68 @@ async function catchUp(
 ): Promise<{ pack: PackRecord; entries: PackEntry[] } | undefined> {
   const { catalogue, store, key } = parts
   const name = packName(number)
-  const floor = Math.max(catalogue.synced(name), scanned)
-  if (scanned === floor && scanned === size) return undefined
+  const noted = catalogue.synced(name)
+  const floor = Math.max(noted, scanned)
+  if (noted === 0 && scanned === size) return undefined
   const entries = await recoverPack(parts, number, floor)
   if (entries === undefined) {
     catalogue.forgetSynced(name)
     catalogue.forget([number])
     return undefined
   }
-  const news = entries.filter(({ frameAt }) => frameAt >= scanned)
   const { header } = await openSealed(store, name, key)
   const pack = { number, file: header.file, scanned: await store.size(name) }
+  return { pack, entries: recordBlocks(catalogue, { ...pack, scanned }, entries) }
+}
+
+/** Records blocks that the catalogue does not have, and returns the claims that it does not have. */
+function recordBlocks(catalogue: Catalogue, pack: PackRecord, entries: readonly PackEntry[]): PackEntry[] {
+  const news = entries.filter(({ frameAt }) => frameAt >= pack.scanned)
   catalogue.record(
-    { ...pack, scanned },
+    pack,
     news.filter(({ kind }) => kind === 'block'),
   )
-  return { pack, entries: news.filter(({ kind }) => kind === 'claim') }
+  return news.filter(({ kind }) => kind === 'claim')
+}
+
+/**
+ * Of a damaged pack the catalogue keeps what can be read. The rest counts as never sent: nothing new may refer to it,
+ * and agents that still have it send it again.
+ */
+async function keepReadable(
+  { catalogue, store, key }: PackParts,
+  number: number,
+  scanned: number,
+): Promise<{ pack: PackRecord; entries: PackEntry[] } | undefined> {
+  const file = await unlessDamaged(openSealed(store, packName(number), key))
+  if (file === undefined) {
+    catalogue.forget([number])
+    return undefined
+  }
+  const frames = catalogue.framesIn(number)
+  for (const { frameAt, frameBytes } of frames) {
+    if ((await unlessDamaged(file.frame(frameAt, frameBytes))) === undefined) catalogue.forgetFrame(number, frameAt)
+  }
+  const entries: PackEntry[] = []
+  const scan = file.scan()
+  for (
+    let frame = await unlessDamaged(scan.next());
+    frame && !isClosing(frame.type);
+    frame = await unlessDamaged(scan.next())
+  ) {
+    entries.push(entryOf(file.name, frame))
+  }
+  const pack = { number, file: file.header.file, scanned }
+  return { pack, entries: recordBlocks(catalogue, pack, entries) }
+}
+
+const unlessDamaged = async <T>(read: Promise<T>): Promise<T | undefined> => {
+  try {
+    return await read
+  } catch (error) {
+    if (isCode(error, 'damaged') || isCode(error, 'unsupported-format')) return undefined
+    throw error
+  }
 }
 
 /** Seals a pack that was growing; its entries, or undefined where it held nothing and is gone. */
