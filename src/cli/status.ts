@@ -38,7 +38,8 @@ ${exitStatusHelp}`,
 
 export function describe(status: VaultStatus): string {
   const full = status.stalled ? '  FULL: nothing is acknowledged until there is room' : ''
-  const head = `vault ${status.name}: ${formatBytes(status.storedBytes)} stored, ${formatBytes(status.freeBytes)} free${full}\n`
+  const damage = status.damage.map((message) => `DAMAGE: ${message}\n`).join('')
+  const head = `vault ${status.name}: ${formatBytes(status.storedBytes)} stored, ${formatBytes(status.freeBytes)} free${full}\n${damage}`
   if (status.sources.length === 0)
     return `${head}nothing is protected yet; "tidemark protect files PATH --name NAME" begins\n`
   const rows = status.sources.map((source) => [

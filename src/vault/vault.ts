@@ -153,9 +153,14 @@ export class Vault implements AsyncDisposable {
     return this.#committer.stalled
   }
 
-  /** Damage found while opening. A journal's own is also its `damage`. */
+  /** Damage of packs, found while opening. */
+  get packDamage(): readonly TidemarkError[] {
+    return this.#packs.damage
+  }
+
+  /** All damage found while opening. A journal's own is also its `damage`. */
   get damage(): readonly TidemarkError[] {
-    return [...this.#packs.damage, ...[...this.#journals.values()].map(({ damage }) => damage)].filter(
+    return [...this.packDamage, ...[...this.#journals.values()].map(({ damage }) => damage)].filter(
       (damage) => damage !== undefined,
     )
   }

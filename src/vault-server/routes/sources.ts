@@ -33,6 +33,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         stalled: vault.stalled,
         freeBytes,
         storedBytes,
+        damage: vault.packDamage.map(({ message }) => message),
         sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
       }
     },
