@@ -16,7 +16,7 @@ export type Lane = 'live' | 'bulk'
 /** Chunks put together in one block, before compression. */
 const blockBytesWanted = 512 * 1024
 /** Raw bytes of chunks in one batch; what is above goes to the next. */
-const batchChunkBytesWanted = 4 * 1024 * 1024
+const batchChunkBytesWanted = 1024 * 1024
 /** What is counted here is an estimate, so there is a distance to the limit. */
 const batchBytesWanted = batchBytesMax / 2
 const recentIdsMax = 100_000

@@ -23,7 +23,7 @@ export interface DirtyName {
   /** Every change made to it before this moment is in the journal. */
   readonly since: Moment
   /** Where a rename has taken what stood here; that name is looked at first, so that one rename comes of it. */
-  movedTo: string | undefined
+  movedTo: { readonly directory: NodeId; readonly name: string } | undefined
   /** What was written under this name: where the name is gone by now, the same file may have another. */
   written: bigint[]
   /** Times it was noticed for its content. */

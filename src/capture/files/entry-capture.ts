@@ -46,9 +46,6 @@ import type { Watching } from './watching.ts'
 export const largeFileBytes = 16 * 1024 * 1024
 /** Live content up to this length is sent without asking whether the vault has it. */
 const unaskedBytesMax = 128 * 1024
-/** Two writes within the clock's granularity leave the same times: above this age equal times prove equal content. */
-const granularityNs = 100_000_000n
-
 /** One name to compare, and why. */
 export interface Subject {
   readonly directory: NodeId
@@ -84,12 +81,15 @@ export interface EntryCaptureParts {
   readonly reader: Omit<FileReader, 'writes'>
   readonly directories: Directories
   readonly staging: Staging
+  /** When this session began, with the distance that `granularityNs` keeps. */
+  readonly listeningSinceNs: bigint
   /** Hears the watcher out; how often this name has been told of as written. */
   writes(key: DirtyKey): number
   /** A name has to be looked at again. */
   again(directory: NodeId, name: string, reasons: number): void
+  /** The file with this inode has to be looked at again, under the names it has in the catalog by then. */
+  againNode(inode: bigint): void
   vanished(anchor: TreePath): void
-  nowNs(): bigint
   /** Whether a large file with this inode is being read under another name. */
   isBeingRead(inode: bigint, except: DirtyKey): boolean
   /** Whether the vault can be asked. */
@@ -147,8 +147,7 @@ export class EntryCapture {
 
     const pending = this.#pending.get(dirtyKey(directory, name))
     if (pending !== undefined) {
-      if (isAdmitted && isEqualStat(pending.version.stat, look.stat) && !this.#isDoubtful(subject, look.stat))
-        return 'done'
+      if (isAdmitted && isEqualStat(pending.version.stat, look.stat) && !this.#isDoubtful(subject)) return 'done'
       this.#cancel(directory, name)
     }
     if (isAdmitted) {
@@ -212,7 +211,7 @@ export class EntryCapture {
       case 'directory':
         return this.#updateDirectory(at)
       case 'file':
-        if (!isChanged && !this.#isDoubtful(subject, look.stat)) return 'done'
+        if (!isChanged && !this.#isDoubtful(subject)) return 'done'
         return this.#updateFile(at)
       case 'symlink': {
         if (!isChanged) return 'done'
@@ -255,17 +254,19 @@ export class EntryCapture {
 
   #updateFile(at: Place & { known: CatalogNode }): Outcome {
     const { look, known, subject, lane } = at
-    const mayBeWritten = (subject.reasons & (reason.content | reason.doubt)) !== 0 || lane === 'bulk'
+    const mayBeWritten = this.#isDoubtful(subject) || lane === 'bulk'
     if (!mayBeWritten && isProven(known.stat) && isSameContentStat(known.stat, look.stat))
       return this.#updateAttributes(at)
     if (sizeOf(look.stat) > largeFileBytes || sizeOf(known.stat) > largeFileBytes) return { large: at }
     return this.#readFile(at, this.#parts.catalog.signature(known))
   }
 
-  /** Equal times prove nothing when a write is known of that may lie within the clock's granularity of the last reading. */
-  #isDoubtful({ reasons }: Subject, stat: Stat): boolean {
-    if ((reasons & reason.doubt) !== 0) return true
-    return (reasons & reason.content) !== 0 && this.#parts.nowNs() - changedNsOf(stat) < granularityNs
+  /**
+   * Equal times prove nothing when a write is known of: the kernel sets the times before it copies the bytes, and a
+   * store through mmap may set none.
+   */
+  #isDoubtful({ reasons }: Subject): boolean {
+    return (reasons & (reason.content | reason.doubt)) !== 0
   }
 
   // --- something else than before, or something new
@@ -291,6 +292,16 @@ export class EntryCapture {
     }
     if (typeOf(look.stat) !== 'file') return this.#put(at)
     return sizeOf(look.stat) > largeFileBytes ? { large: at } : this.#readFile(at, emptySignature)
+  }
+
+  /**
+   * A known file met under a new name in a listing: of what was written to it there before the directory was followed
+   * nobody has told. If it has changed at all since there is somebody to tell, it is read.
+   */
+  #doubted(at: Place): Place {
+    const isListed = (at.subject.reasons & reason.below) !== 0
+    if (!isListed || changedNsOf(at.look.stat) < this.#parts.listeningSinceNs) return at
+    return { ...at, subject: { ...at.subject, reasons: at.subject.reasons | reason.doubt } }
   }
 
   #isPendingElsewhere({ subject, look }: Place): boolean {
@@ -319,7 +330,7 @@ export class EntryCapture {
     this.#clear(at)
     this.#parts.writer.write(lane, { kind: 'link', path, to: target })
     this.#parts.catalog.link(subject.directory, subject.name, node.id)
-    return this.#update({ ...at, known: node, occupant: undefined })
+    return this.#update({ ...this.#doubted(at), known: node, occupant: undefined })
   }
 
   #rename(at: Place, node: CatalogNode, left: { parent: NodeId; name: string }, from: TreePath): Outcome {
@@ -342,7 +353,7 @@ export class EntryCapture {
     }
     // What was put where it came from is compared when its turn comes; what is here now may have changed on the way.
     this.#parts.again(left.parent, left.name, reason.entry)
-    const outcome = this.#update({ ...at, known: node, occupant: undefined })
+    const outcome = this.#update({ ...this.#doubted(at), known: node, occupant: undefined })
     // It may have left a part of the tree that has not been compared yet for one that has.
     const isUncertain = look.handle === undefined || !this.#parts.watching.isFollowed(node.id)
     if (isDirectory && isUncertain && (subject.reasons & reason.below) === 0) {
@@ -426,6 +437,7 @@ export class EntryCapture {
         if (this.#pending.get(key) === pending) this.#pending.delete(key)
         if (!pending.cancelled && !this.#writeOffered(at, pending, missing)) {
           this.#parts.again(subject.directory, subject.name, reason.content)
+          this.#parts.againNode(inodeOf(version.stat))
         }
       },
     })
@@ -530,6 +542,7 @@ export class EntryCapture {
     const pending = this.#pending.get(key)
     if (pending === undefined) return
     pending.cancelled = true
+    this.#parts.againNode(inodeOf(pending.version.stat))
     this.#pending.delete(key)
   }
 

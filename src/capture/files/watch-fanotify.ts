@@ -60,7 +60,7 @@ export class FanotifyWatch implements Watch {
         return noticed.lost()
       case 'object': {
         const inode = inodeOf(event.object)
-        return inode === undefined ? undefined : noticed.inode(inode)
+        return inode === undefined ? undefined : noticed.inode(inode, reasonsOf(event.mask))
       }
       case 'entry': {
         const directory = this.#directories.get(event.directory)

@@ -29,7 +29,7 @@ export interface Noticed {
   directory(directory: NodeId): void
   moved(from: { directory: NodeId; name: string }, to: { directory: NodeId; name: string }): void
   /** Some name of the node with this inode. */
-  inode(inode: bigint): void
+  inode(inode: bigint, reasons: number): void
   /** Something happened that nobody was told of. */
   lost(): void
 }

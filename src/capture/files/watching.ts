@@ -27,6 +27,8 @@ export class Watching implements Disposable {
   #fanotify: FanotifyWatch | undefined
   #inotify: InotifyWatch | undefined
   #fds: readonly number[] = []
+  /** Other machines change what is protected. */
+  #isRemote = false
   readonly #followed = new Set<NodeId>()
   /** Directories in which only scanning finds changes. */
   readonly #unfollowed = new Set<NodeId>()
@@ -50,11 +52,12 @@ export class Watching implements Disposable {
 
   /** Whether changes may go unnoticed until a scan. */
   get hasGaps(): boolean {
-    return this.#unfollowed.size > 0 || [...this.#byFilesystem.values()].includes(noWatch)
+    return this.#isRemote || this.#unfollowed.size > 0 || [...this.#byFilesystem.values()].includes(noWatch)
   }
 
   found(mounted: Mounted, path: AbsolutePath): void {
     this.#byFilesystem.set(mounted.number, this.#choose(path))
+    this.#isRemote ||= mounted.network
     this.#fds = [this.#fanotify?.fd, this.#inotify?.fd].filter((fd) => fd !== undefined)
   }
 
