@@ -35,7 +35,10 @@ export interface RunParts {
   readonly tell: (line: string) => void
 }
 
-/** Serves the vault of a directory until `signal` aborts. What was acknowledged is durable however this ends. */
+/**
+ * Serves the vault of a directory until `signal` aborts, or until it cannot append any more: then it fails with the
+ * reason, to be started again. What was acknowledged is durable however this ends.
+ */
 export async function runVault(request: RunRequest, parts: RunParts, signal: AbortSignal): Promise<void> {
   const { clock, random, tell } = parts
   const directory = resolve(request.directory)
@@ -45,6 +48,9 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   const { key } = await readVaultKey(directory, store)
   await mkdir(derivedFolder(directory), { recursive: true, mode: 0o700 })
   await using vault = await Vault.open({ store, key, clock, random, cataloguePath: cataloguePath(directory) })
+  const failed = new AbortController()
+  vault.failed.catch((error: unknown) => failed.abort(error))
+  const stop = AbortSignal.any([signal, failed.signal])
   for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`)
   await using derived = await openDerived(vault, directory, clock)
   const credentials = await openCredentials(
@@ -65,11 +71,12 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
     random,
   }
   await using http = await serveHttp(context, join(directory, socketName))
-  await using listener = await serveTls(request, parts, context, http.admit, signal)
+  await using listener = await serveTls(request, parts, context, http.admit, stop)
   tell(
     `vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`,
   )
-  await keepRetention(derived, vault, parts, signal)
+  await keepRetention(derived, vault, parts, stop)
+  failed.signal.throwIfAborted()
 }
 
 /** The HTTP API, for the operator on a socket only he can open, and for agents over TLS. */

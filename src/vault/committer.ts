@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { isCode, TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { PackItem } from '../format/pack.ts'
 import type { Moment } from '../model/moment.ts'
@@ -71,7 +71,7 @@ const noteEveryMs = 1000
  * acknowledged before it is durable.
  *
  * Where there is no room everything waits, in order, and is tried again until there is; any other failure to write
- * packs ends the vault's work, of a segment that journal's, until it is opened anew.
+ * packs ends the vault's work, of a segment that journal's, until it is opened anew: then `failed` rejects.
  */
 export class Committer {
   readonly #parts: CommitterParts
@@ -85,11 +85,29 @@ export class Committer {
   readonly #lastTakenOf = new Map<number, number>()
   #packing: Promise<void> | undefined
   #packsFailed: unknown
+  readonly #failure = Promise.withResolvers<never>()
+  #hasFailed = false
   #noting: Promise<void> | undefined
 
   constructor(parts: CommitterParts) {
     this.#parts = parts
     this.#room = new Room(parts, this.#stop.signal)
+    // Who does not ask is not to be ended by it.
+    this.#failure.promise.catch(() => undefined)
+  }
+
+  /** Rejects, with the reason, once some appends cannot go on; never resolves. */
+  get failed(): Promise<never> {
+    return this.#failure.promise
+  }
+
+  get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
+  #fail(error: unknown): void {
+    this.#hasFailed = true
+    this.#failure.reject(error)
   }
 
   /** True from the first write that found no room until one succeeds. */
@@ -198,6 +216,7 @@ export class Committer {
 
   #failPacks(error: unknown): void {
     this.#packsFailed = error
+    this.#fail(error)
     for (const lane of this.#lanes.values()) {
       for (const { reject } of lane.waiting.splice(0)) reject(error)
     }
@@ -237,6 +256,8 @@ export class Committer {
     } catch (error) {
       if (this.#stop.signal.aborted) return
       lane.failed = error
+      // A source that was removed meanwhile needs no more.
+      if (this.#lanes.get(journal) === lane) this.#fail(error)
       for (const { reject } of lane.waiting.splice(0)) reject(error)
     }
   }
@@ -260,10 +281,8 @@ export class Committer {
     this.#noting ??= this.#parts.clock
       .sleep(noteEveryMs, this.#stop.signal)
       .then(() => this.note())
-      .catch((error: unknown) => {
-        // A note is only an aid: without room there will be another one later.
-        if (!this.#stop.signal.aborted && !isCode(error, 'vault-full')) this.#failPacks(error)
-      })
+      // A note is only an aid, and there will be another one: a catalogue that cannot be written fails `record` too.
+      .catch(() => undefined)
       .finally(() => (this.#noting = undefined))
   }
 

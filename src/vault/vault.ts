@@ -153,6 +153,11 @@ export class Vault implements AsyncDisposable {
     return this.#committer.stalled
   }
 
+  /** Rejects, with the reason, once some appends cannot go on until the vault is opened anew; never resolves. */
+  get failed(): Promise<never> {
+    return this.#committer.failed
+  }
+
   /** Damage of packs, found while opening. */
   get packDamage(): readonly TidemarkError[] {
     return this.#packs.damage
@@ -326,7 +331,8 @@ export class Vault implements AsyncDisposable {
     await this.#committer.close()
     for (const appender of this.#appenders.values()) await appender.end(closing)
     try {
-      await this.#sealAll()
+      // After a failure no more is written: the next opening ends what was growing.
+      if (!this.#committer.hasFailed) await this.#sealAll()
     } finally {
       await this.#packs.leave()
       for (const journal of this.#journals.values()) await journal.leave()
