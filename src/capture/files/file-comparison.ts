@@ -4,7 +4,7 @@ import { attributesAt } from './attributes.ts'
 import type { NewChunk, Reading } from './content-reader.ts'
 import type { Look } from './filesystems.ts'
 import { extentOf, type FileReader, type FileVersion, isStill } from './read-file.ts'
-import { emptySignature, entriesOf, entryAt, type Signature, signatureEntryBytes } from './signature.ts'
+import { emptySignature, entriesOf, entryAt, entryId, type Signature, signatureEntryBytes } from './signature.ts'
 import { type AbsolutePath, isSameNode, sizeOf } from './stat.ts'
 
 /** Up to this length a whole file stands in the change itself. */
@@ -86,9 +86,11 @@ export class FileComparison {
       const tail = this.#reader.content.read(bytes, this.#isSparse, this.#signature, last)
       if (tail.step(fd, Infinity, () => false) !== 'done') return 'torn'
       if (!isStill(fd, this.#path, look.stat, this.#reader, writes)) continue
-      this.#new = [...this.#new.filter(({ at }) => at < tailAt), ...tail.takeNew()]
-      this.#zeros.push(...tail.zeros)
+      const zeros = [...this.#zeros, ...tail.zeros]
+      if (zeros.some(({ at, bytes: count }) => at + count > tailAt)) return 'torn'
       this.#signature = Buffer.from(tail.signature) as Signature
+      // What was new in the first reading and is as it was then in the second is new all the same.
+      this.#new = stillThere([...this.#new, ...tail.takeNew()], this.#signature)
       this.#look = look
       this.#phase = 'verifying'
       this.#reading = this.#reader.content.read(tailAt, this.#isSparse, before)
@@ -112,6 +114,17 @@ export class FileComparison {
     if (sizeOf(this.#look.stat) > fileInlineBytesMax) return { changed: fresh.map(extentOf), chunks: fresh }
     return { changed: fresh.map(({ at, bytes, data }) => ({ at, bytes, data })), chunks: [] }
   }
+}
+
+/** Those of the chunks of which the file still consists, ascending. */
+function stillThere(chunks: readonly NewChunk[], signature: Signature): NewChunk[] {
+  const byPlace = new Map(chunks.map((chunk) => [chunk.at, chunk]))
+  const found: NewChunk[] = []
+  for (let index = 0; index < entriesOf(signature); index++) {
+    const chunk = byPlace.get(entryAt(signature, index))
+    if (chunk !== undefined && chunk.id === entryId(signature, index)) found.push(chunk)
+  }
+  return found
 }
 
 /** More than that is not read in a moment. */
