@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { systemCode, TidemarkError } from '../base/errors.ts'
 import type { ChunkId } from '../model/change.ts'
 import type { Id } from '../model/source.ts'
@@ -44,12 +44,33 @@ export class Catalogue implements Disposable {
   /** Arrived, not durable: bytes by holder and id. */
   readonly #arrived = new Map<string, number>()
   readonly #touched = new Set<ChunkId>()
+  readonly #path: string
+  readonly #corruption = Promise.withResolvers<never>()
+  #isCorrupt = false
   #epoch: number
 
   constructor(path: string, vault: Id) {
+    this.#path = path
     this.#database = openDatabase(path, vault)
-    this.#statements = prepare(this.#database)
+    this.#statements = prepare(this.#database, (error) => this.#notice(error))
+    // Who does not ask is not to be ended by it.
+    this.#corruption.promise.catch(() => undefined)
     this.#epoch = (this.#statements.epoch.get() as { epoch: number }).epoch
+  }
+
+  /** Rejects, with the reason, once the database is found to be corrupt; never resolves. The next opening builds it anew. */
+  get corruption(): Promise<never> {
+    return this.#corruption.promise
+  }
+
+  get isCorrupt(): boolean {
+    return this.#isCorrupt
+  }
+
+  #notice(error: unknown): void {
+    if (!corrupt.includes(sqliteCode(error) ?? 0)) return
+    this.#isCorrupt = true
+    this.#corruption.reject(error)
   }
 
   get epoch(): number {
@@ -219,6 +240,7 @@ export class Catalogue implements Disposable {
       work()
       this.#database.exec('COMMIT')
     } catch (error) {
+      this.#notice(error)
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       if (sqliteCode(error) === full) {
         throw new TidemarkError('vault-full', { message: 'no room for the catalogue of chunks', cause: error })
@@ -228,8 +250,12 @@ export class Catalogue implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.flushTouched()
-    this.#database.close()
+    try {
+      if (!this.#isCorrupt) this.flushTouched()
+    } finally {
+      this.#database.close()
+      if (this.#isCorrupt) removeDatabase(this.#path)
+    }
   }
 }
 
@@ -278,53 +304,83 @@ const placeQuery =
 
 type Statements = ReturnType<typeof prepare>
 
-const prepare = (database: DatabaseSync) => ({
-  epoch: database.prepare('SELECT epoch FROM catalogue'),
-  putEpoch: database.prepare('UPDATE catalogue SET epoch = ?'),
-  own: database.prepare('SELECT bytes, touched FROM chunk WHERE id = ? AND holder = ?'),
-  any: database.prepare('SELECT 1 FROM chunk WHERE id = ? LIMIT 1'),
-  place: database.prepare(placeQuery),
-  put: database.prepare(
-    `INSERT INTO chunk (id, holder, pack, frame_at, frame_bytes, at, bytes, touched) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+/** `failing` is told of each failure. */
+function prepare(database: DatabaseSync, failing: (error: unknown) => void) {
+  const statement = (query: string): Statement => tellingFailures(database.prepare(query), failing)
+  return {
+    epoch: statement('SELECT epoch FROM catalogue'),
+    putEpoch: statement('UPDATE catalogue SET epoch = ?'),
+    own: statement('SELECT bytes, touched FROM chunk WHERE id = ? AND holder = ?'),
+    any: statement('SELECT 1 FROM chunk WHERE id = ? LIMIT 1'),
+    place: statement(placeQuery),
+    put: statement(
+      `INSERT INTO chunk (id, holder, pack, frame_at, frame_bytes, at, bytes, touched) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET pack = excluded.pack, frame_at = excluded.frame_at, frame_bytes = excluded.frame_bytes,
        at = excluded.at, bytes = excluded.bytes, touched = excluded.touched`,
-  ),
-  claim: database.prepare(
-    `INSERT INTO chunk (id, holder, pack, frame_at, frame_bytes, at, bytes, touched)
+    ),
+    claim: statement(
+      `INSERT INTO chunk (id, holder, pack, frame_at, frame_bytes, at, bytes, touched)
      SELECT id, ?, pack, frame_at, frame_bytes, at, bytes, ? FROM chunk WHERE id = ? LIMIT 1 ON CONFLICT DO NOTHING`,
-  ),
-  touch: database.prepare('UPDATE chunk SET touched = ? WHERE id = ?'),
-  there: database.prepare('SELECT max(touched) AS touched FROM chunk WHERE id = ? AND pack = ? AND frame_at = ?'),
-  holders: database.prepare('SELECT holder FROM chunk WHERE id = ? ORDER BY holder'),
-  move: database.prepare('UPDATE chunk SET pack = ?, frame_at = ?, frame_bytes = ?, at = ? WHERE id = ? AND pack = ?'),
-  drop: database.prepare('DELETE FROM chunk WHERE id = ? AND pack = ?'),
-  packs: database.prepare('SELECT number, file, scanned FROM pack ORDER BY number'),
-  putPack: database.prepare(
-    'INSERT INTO pack (number, file, scanned) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET file = excluded.file, scanned = excluded.scanned',
-  ),
-  forgetPack: database.prepare('DELETE FROM pack WHERE number = ?'),
-  frames: database.prepare('SELECT DISTINCT frame_at AS frameAt, frame_bytes AS frameBytes FROM chunk WHERE pack = ?'),
-  forgetFrame: database.prepare('DELETE FROM chunk WHERE pack = ? AND frame_at = ?'),
-  forgetChunks: database.prepare('DELETE FROM chunk WHERE pack = ?'),
-  putSynced: database.prepare(
-    'INSERT INTO synced (name, bytes) VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = excluded.bytes',
-  ),
-  forgetSynced: database.prepare('DELETE FROM synced WHERE name = ?'),
-  synced: database.prepare('SELECT bytes FROM synced WHERE name = ?'),
-  syncedIn: database.prepare('SELECT name, bytes FROM synced WHERE name > ? AND name < ?'),
-})
+    ),
+    touch: statement('UPDATE chunk SET touched = ? WHERE id = ?'),
+    there: statement('SELECT max(touched) AS touched FROM chunk WHERE id = ? AND pack = ? AND frame_at = ?'),
+    holders: statement('SELECT holder FROM chunk WHERE id = ? ORDER BY holder'),
+    move: statement('UPDATE chunk SET pack = ?, frame_at = ?, frame_bytes = ?, at = ? WHERE id = ? AND pack = ?'),
+    drop: statement('DELETE FROM chunk WHERE id = ? AND pack = ?'),
+    packs: statement('SELECT number, file, scanned FROM pack ORDER BY number'),
+    putPack: statement(
+      'INSERT INTO pack (number, file, scanned) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET file = excluded.file, scanned = excluded.scanned',
+    ),
+    forgetPack: statement('DELETE FROM pack WHERE number = ?'),
+    frames: statement('SELECT DISTINCT frame_at AS frameAt, frame_bytes AS frameBytes FROM chunk WHERE pack = ?'),
+    forgetFrame: statement('DELETE FROM chunk WHERE pack = ? AND frame_at = ?'),
+    forgetChunks: statement('DELETE FROM chunk WHERE pack = ?'),
+    putSynced: statement(
+      'INSERT INTO synced (name, bytes) VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = excluded.bytes',
+    ),
+    forgetSynced: statement('DELETE FROM synced WHERE name = ?'),
+    synced: statement('SELECT bytes FROM synced WHERE name = ?'),
+    syncedIn: statement('SELECT name, bytes FROM synced WHERE name > ? AND name < ?'),
+  }
+}
+
+interface Statement {
+  get(...told: SQLInputValue[]): unknown
+  all(...told: SQLInputValue[]): unknown[]
+  run(...told: SQLInputValue[]): void
+}
+
+function tellingFailures(statement: StatementSync, failing: (error: unknown) => void): Statement {
+  const telling = <T>(work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      failing(error)
+      throw error
+    }
+  }
+  return {
+    get: (...told) => telling(() => statement.get(...told)),
+    all: (...told) => telling(() => statement.all(...told)),
+    run: (...told) => void telling(() => statement.run(...told)),
+  }
+}
 
 /** Opens the database if it is of this vault and version; anything else is made anew. */
 function openDatabase(path: string, vault: Id): DatabaseSync {
   const found = tryOpen(path)
   if (found && isOurs(found, vault)) return found
   found?.close()
-  if (path !== ':memory:') for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true })
+  removeDatabase(path)
   const database = opened(path)
   database.exec(schema)
   database.exec(`PRAGMA user_version = ${version}`)
   database.prepare('INSERT INTO catalogue (vault, epoch) VALUES (?, 1)').run(vault)
   return database
+}
+
+function removeDatabase(path: string): void {
+  if (path !== ':memory:') for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true })
 }
 
 function opened(path: string): DatabaseSync {
@@ -346,19 +402,25 @@ function isOurs(database: DatabaseSync, vault: Id): boolean {
   try {
     const { user_version: found } = database.prepare('PRAGMA user_version').get() as { user_version: number }
     if (found !== version) return false
-    return (database.prepare('SELECT vault FROM catalogue').get() as { vault: string } | undefined)?.vault === vault
+    const row = database.prepare('SELECT vault FROM catalogue').get() as { vault: string } | undefined
+    // Fails where a table is missing.
+    prepare(database, () => undefined)
+    return row?.vault === vault
   } catch (error) {
     if (isUnreadable(error)) return false
     throw error
   }
 }
 
+/** SQLite's primary code; an extended one holds it in its lowest byte. */
 const sqliteCode = (error: unknown): number | undefined =>
-  systemCode(error) === 'ERR_SQLITE_ERROR' ? (error as { errcode?: number }).errcode : undefined
+  systemCode(error) === 'ERR_SQLITE_ERROR' ? ((error as { errcode?: number }).errcode ?? 0) & 0xff : undefined
 
 const full = 13 // SQLITE_FULL
-/** SQLITE_ERROR (a table is missing), SQLITE_CORRUPT, SQLITE_NOTADB. */
-const unreadable = [1, 11, 26]
+/** SQLITE_CORRUPT, SQLITE_NOTADB. */
+const corrupt = [11, 26]
+/** SQLITE_ERROR: a table is missing. */
+const unreadable = [1, ...corrupt]
 
 /** Not a database, or one that is not of this form. */
 const isUnreadable = (error: unknown): boolean => unreadable.includes(sqliteCode(error) ?? 0)

@@ -92,8 +92,6 @@ export class Committer {
   constructor(parts: CommitterParts) {
     this.#parts = parts
     this.#room = new Room(parts, this.#stop.signal)
-    // Who does not ask is not to be ended by it.
-    this.#failure.promise.catch(() => undefined)
   }
 
   /** Rejects, with the reason, once some appends cannot go on; never resolves. */

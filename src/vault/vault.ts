@@ -77,6 +77,8 @@ export class Vault implements AsyncDisposable {
   /** Agents, tokens, secrets; sources are added and removed by the vault itself. */
   readonly registry: Registry
   readonly chunks: ChunkReader
+  /** Rejects, with the reason, once some appends cannot go on until the vault is opened anew; never resolves. */
+  readonly failed: Promise<never>
   readonly #parts: VaultParts
   readonly #limits: Limits
   readonly #packs: Packs
@@ -119,6 +121,9 @@ export class Vault implements AsyncDisposable {
         for (const listener of this.#listeners) listener(growth)
       },
     })
+    this.failed = Promise.race([this.#committer.failed, this.#catalogue.corruption])
+    // Who does not ask is not to be ended by it.
+    this.failed.catch(() => undefined)
   }
 
   /** Opens a vault, ending whatever was growing when it was left. Damage is told in `damage`, and the rest works. */
@@ -128,15 +133,18 @@ export class Vault implements AsyncDisposable {
     checkKey(file, key)
     const registry = await Registry.open({ store, random, key: registryKey(key, file.id) })
     const limits = { ...defaultLimits, ...parts.limits }
-    const catalogue = new Catalogue(cataloguePath, file.id)
-    try {
-      const packParts = { store, random, vault: file.id, key: packsKey(key, file.id), catalogue, limits }
-      const vault = new Vault(parts, registry, packParts, await Packs.open(packParts))
-      for (const { id } of registry.sources) await vault.#openJournal(id)
-      return vault
-    } catch (error) {
-      catalogue[Symbol.dispose]()
-      throw error
+    for (let isCorrupt = false; ; isCorrupt = true) {
+      const catalogue = new Catalogue(cataloguePath, file.id)
+      try {
+        const packParts = { store, random, vault: file.id, key: packsKey(key, file.id), catalogue, limits }
+        const vault = new Vault(parts, registry, packParts, await Packs.open(packParts))
+        for (const { id } of registry.sources) await vault.#openJournal(id)
+        return vault
+      } catch (error) {
+        catalogue[Symbol.dispose]()
+        // It is derived: a corrupt one was removed just now, and is built anew.
+        if (isCorrupt || !catalogue.isCorrupt) throw error
+      }
     }
   }
 
@@ -151,11 +159,6 @@ export class Vault implements AsyncDisposable {
   /** True while nothing can be made durable for want of room. */
   get stalled(): boolean {
     return this.#committer.stalled
-  }
-
-  /** Rejects, with the reason, once some appends cannot go on until the vault is opened anew; never resolves. */
-  get failed(): Promise<never> {
-    return this.#committer.failed
   }
 
   /** Damage of packs, found while opening. */
@@ -332,7 +335,7 @@ export class Vault implements AsyncDisposable {
     for (const appender of this.#appenders.values()) await appender.end(closing)
     try {
       // After a failure no more is written: the next opening ends what was growing.
-      if (!this.#committer.hasFailed) await this.#sealAll()
+      if (!this.#committer.hasFailed && !this.#catalogue.isCorrupt) await this.#sealAll()
     } finally {
       await this.#packs.leave()
       for (const journal of this.#journals.values()) await journal.leave()
