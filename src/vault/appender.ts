@@ -49,7 +49,10 @@ export class JournalAppender implements AsyncDisposable {
     return this.#parts.committer.stalled
   }
 
-  /** Which of these chunks this agent has neither sent nor proved to hold. Others stay referable for this session. */
+  /**
+   * Which of these chunks this agent has neither sent nor proved to hold. Others may be referred to for `touchedKeptMs`,
+   * and longer while this session lasts.
+   */
   missing(ids: readonly ChunkId[]): boolean[] {
     this.#checkOpen()
     const { catalogue, holder } = this.#parts

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { systemCode, TidemarkError } from '../base/errors.ts'
 import type { ChunkId } from '../model/change.ts'
+import type { Moment } from '../model/moment.ts'
 import type { Id } from '../model/source.ts'
 import type { PackEntry } from '../format/pack.ts'
 import type { StoreName } from '../store/store.ts'
@@ -33,8 +34,8 @@ export type SyncedNote = readonly [name: StoreName, bytes: number]
  * There is a row for each agent that has sent a chunk or proved to hold it, and an agent is only ever told of its own
  * rows: nobody learns what others hold. Chunks that have arrived and are not durable yet are known in memory.
  *
- * `epoch` counts collections. A row touched in the present epoch, or since the oldest open appender came, may be about
- * to be referred to and is not collected.
+ * `epoch` counts collections, and it is known when each began: a row that was touched of late, or since the oldest open
+ * appender came, may be about to be referred to and is not collected.
  *
  * It also notes how long growing files were known to be durable, which tells damage at their end from a torn tail.
  */
@@ -182,12 +183,22 @@ export class Catalogue implements Disposable {
     return this.#statements.syncedIn.all(`${folder}/`, `${folder}0`) as { name: StoreName; bytes: number }[]
   }
 
-  /** A collection begins: what is touched from now on stays. Returns the new epoch. */
-  nextEpoch(): number {
-    this.flushTouched()
+  /** A collection begins: what is touched from now on is of a new epoch. */
+  nextEpoch(now: Moment): void {
+    this.#transaction(() => {
+      this.#writeTouched()
+      this.#statements.putEpoch.run(this.#epoch + 1)
+      this.#statements.putBegan.run(this.#epoch + 1, now)
+    })
     this.#epoch++
-    this.#statements.putEpoch.run(this.#epoch)
-    return this.#epoch
+  }
+
+  /** The epoch at a moment; of one before the earliest that is known, 0. Forgets what was before. */
+  epochAt(when: Moment): number {
+    const { epoch } = this.#statements.epochAt.get(when) as { epoch: number | null }
+    if (epoch === null) return 0
+    this.#statements.forgetBegan.run(epoch)
+    return epoch
   }
 
   flushTouched(): void {
@@ -280,7 +291,7 @@ export class CatalogueReader implements Disposable {
 
 /** No agent has this number. */
 const anyone = 0
-const version = 1
+const version = 2
 /** Touched chunks are written down at least this often. */
 const touchedPerWrite = 10_000
 const busyMsMax = 10_000
@@ -297,6 +308,7 @@ const schema = `
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE pack (number INTEGER PRIMARY KEY, file BLOB NOT NULL, scanned INTEGER NOT NULL) STRICT;
   CREATE TABLE synced (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE epoch (number INTEGER PRIMARY KEY, began INTEGER NOT NULL) STRICT;
   CREATE TABLE catalogue (vault TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;
 `
 const placeQuery =
@@ -310,6 +322,9 @@ function prepare(database: DatabaseSync, failing: (error: unknown) => void) {
   return {
     epoch: statement('SELECT epoch FROM catalogue'),
     putEpoch: statement('UPDATE catalogue SET epoch = ?'),
+    putBegan: statement('INSERT INTO epoch (number, began) VALUES (?, ?)'),
+    epochAt: statement('SELECT max(number) AS epoch FROM epoch WHERE began <= ?'),
+    forgetBegan: statement('DELETE FROM epoch WHERE number < ?'),
     own: statement('SELECT bytes, touched FROM chunk WHERE id = ? AND holder = ?'),
     any: statement('SELECT 1 FROM chunk WHERE id = ? LIMIT 1'),
     place: statement(placeQuery),

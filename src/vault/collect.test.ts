@@ -19,7 +19,7 @@ import { MemoryDisk } from '../store/memory.ts'
 import { Vault } from './vault.ts'
 
 const forever = new AbortController().signal
-const limits = { packBytes: 20_000 }
+const limits = { packBytes: 20_000, touchedKeptMs: 0 }
 
 async function world(seed: number) {
   const random = new Seeded(seed)
@@ -99,6 +99,48 @@ test('what an open appender was told is present stays, whether or not anything r
   )
   for (const [index, id] of promised.entries()) assert.deepEqual(await vault.chunks.read(id), contents[index])
   assert.ok(appender.missing(ids.slice(20)).some((missing) => missing))
+  await vault[Symbol.asyncDispose]()
+})
+
+test('what an agent was told is present stays for a time after its session, and is free then', async () => {
+  const random = new Seeded(5)
+  const store = new MemoryDisk({ random }).store()
+  let now = systemClock.now()
+  const hoursLater = (hours: number): void => void (now += hours * 3_600_000_000)
+  const clock = { ...systemClock, now: () => now }
+  const keptMs = 24 * 3_600_000
+  const vault = await newTestVault({ store, clock, random: systemRandom, limits: { ...limits, touchedKeptMs: keptMs } })
+  const { agent, source } = await addAgentWithSource(vault, 'again')
+  const blocks = Array.from({ length: 40 }, () => blockOf(vault, random.bytes(1500)))
+  const ids = blocks.map(({ chunks }) => chunks[0]!.id)
+  const files = blocks.map(({ chunks }, index) => putFile(`${index}`, chunks))
+  {
+    await using appender = await vault.appender(agent, source, forever)
+    for (const { bytes } of blocks) await appender.block(bytes)
+    await appender.batch(batchOf(1, files))
+  }
+  const collected = () => vault.collect(inUseOf(new Set()), forever)
+  await collected()
+  hoursLater(25)
+  {
+    await using appender = await vault.appender(agent, source, forever)
+    assert.deepEqual(appender.missing(ids.slice(0, 20)), Array(20).fill(false))
+  }
+  hoursLater(1)
+  await collected()
+  hoursLater(22)
+  await collected()
+  {
+    await using appender = await vault.appender(agent, source, forever)
+    await appender.batch(batchOf(41, files.slice(0, 20)))
+  }
+  for (const id of ids.slice(0, 20)) assert.equal((await vault.chunks.read(id)).length, 1500)
+  await assert.rejects(vault.chunks.read(ids[35]!), (error) => isCode(error, 'not-found'))
+  hoursLater(25)
+  await collected()
+  hoursLater(25)
+  await collected()
+  await assert.rejects(vault.chunks.read(ids[0]!), (error) => isCode(error, 'not-found'))
   await vault[Symbol.asyncDispose]()
 })
 

@@ -35,19 +35,18 @@ const blockBytes = 512 * 1024
 /**
  * Removes chunks that nothing refers to: packs with a small share in use are written anew without the rest.
  *
- * A chunk stays that `inUse` knows, or that was stored or answered as present since the collection began, or since the
- * oldest appender that is still open came. `inUse` has to know all that was durable when the collection began.
+ * A chunk stays that `inUse` knows, or that was stored or answered as present in the epoch `since` or later.
+ * `inUse` has to know all that was durable when the present epoch began.
  * What takes the place of a pack is durable before the pack goes; a crash in between leaves both, which does no harm.
  */
 export async function collect(
   parts: PackParts,
   packs: Packs,
-  oldestAppenderEpoch: number,
+  since: number,
   inUse: InUse,
   signal: AbortSignal,
 ): Promise<Collected> {
-  const { catalogue, limits } = parts
-  const since = Math.min(catalogue.nextEpoch(), oldestAppenderEpoch)
+  const { limits } = parts
   const collection = new Collection(parts, packs, since)
   const damage: TidemarkError[] = []
   try {

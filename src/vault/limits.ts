@@ -19,6 +19,8 @@ export interface Limits {
   readonly retryMsMax: number
   /** Share of a pack's chunk bytes in use below which it is rewritten. */
   readonly packLiveShareMin: number
+  /** For so long an agent may refer to a chunk after it was told that the chunk is here, even if nothing else does. */
+  readonly touchedKeptMs: number
 }
 
 export const defaultLimits: Limits = {
@@ -31,4 +33,5 @@ export const defaultLimits: Limits = {
   retryMsMin: 200,
   retryMsMax: 10_000,
   packLiveShareMin: 0.5,
+  touchedKeptMs: 86_400_000,
 }

@@ -25,7 +25,12 @@ const forever = new AbortController().signal
 async function world(count: number) {
   const random = new Seeded(1)
   const disk = new MemoryDisk({ random })
-  const parts = () => ({ store: disk.store(), clock: systemClock, random, limits: { packBytes: 4000 } })
+  const parts = () => ({
+    store: disk.store(),
+    clock: systemClock,
+    random,
+    limits: { packBytes: 4000, touchedKeptMs: 0 },
+  })
   const vault = await newTestVault(parts())
   const { agent, source } = await addAgentWithSource(vault, 'a')
   const contents = Array.from({ length: count }, () => random.bytes(1500))

@@ -25,7 +25,7 @@ import { Catalogue } from './catalogue.ts'
 import { segmentName } from './names.ts'
 
 const forever = new AbortController().signal
-const limits = { segmentBytes: 2000, packBytes: 9000 }
+const limits = { segmentBytes: 2000, packBytes: 9000, touchedKeptMs: 0 }
 
 /**
  * A vault whose catalogue a power cut may take back: it is not synced, while what is removed from the store is gone.

@@ -4,6 +4,7 @@ import { isCode, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Chunk, encodeBlock, readBlockDirectory } from '../format/block.ts'
 import { packsKey, registryKey } from '../format/keys.ts'
+import { moment } from '../model/moment.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Store, StoreName } from '../store/store.ts'
@@ -303,21 +304,31 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Ends appenders that came before the last collection: what they touched cannot be freed while they last. Whoever
-   * used one opens another and goes on where it was.
+   * Ends appenders that came so long ago that what they touched would be free without them. Whoever used one opens
+   * another and goes on where it was.
    */
   async endOldAppenders(): Promise<void> {
     const reason = new TidemarkError('interrupted', { message: 'the session is renewed' })
-    const { epoch } = this.#catalogue
+    const epoch = this.#epochKept()
     for (const appender of this.#appenders.values()) if (appender.epoch < epoch) await appender.end(reason)
+  }
+
+  /**
+   * What was touched in this epoch or later stays, whether or not the appender that touched it is still open: an agent
+   * may come back with batches that it made before the line went down.
+   */
+  #epochKept(): number {
+    const { touchedKeptMs } = this.#limits
+    return this.#catalogue.epochAt(moment(Math.max(0, this.#parts.clock.now() - touchedKeptMs * 1000)))
   }
 
   /** Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. */
   async collect(inUse: InUse, signal: AbortSignal): Promise<Collected> {
     if (this.#collecting) throw new TidemarkError('already-running', { message: 'a collection is under way already' })
-    const oldest = Math.min(...[...this.#appenders.values()].map(({ epoch }) => epoch))
+    this.#catalogue.nextEpoch(moment(this.#parts.clock.now()))
+    const since = Math.min(this.#epochKept(), ...[...this.#appenders.values()].map(({ epoch }) => epoch))
     const stop = AbortSignal.any([signal, this.#closing.signal])
-    const collecting = collect(this.#packParts, this.#packs, oldest, inUse, stop)
+    const collecting = collect(this.#packParts, this.#packs, since, inUse, stop)
     this.#collecting = Promise.allSettled([collecting])
     try {
       return await collecting

@@ -90,6 +90,8 @@ class World implements Disposable {
       waitingBytesMax: this.#random.skewed(4000, 200_000),
       blockCacheBytes: this.#random.skewed(1, 100_000),
       reserveBytes: 0,
+      // What a session was told is kept for as long as it lasts, and no longer: collections have something to free.
+      touchedKeptMs: 0,
     })
   }
 

@@ -64,7 +64,7 @@ test('what has left the window is gone from the disk, and every point that is ke
       clock: systemClock,
       random: systemRandom,
       cataloguePath: join(folder, 'catalogue'),
-      limits: { segmentBytes: 4_000, packBytes: 200_000 },
+      limits: { segmentBytes: 4_000, packBytes: 200_000, touchedKeptMs: 0 },
     }
     const contents = Array.from({ length: 60 }, () => randomBytes(contentBytes))
     const inline = randomBytes(300)
