@@ -1,10 +1,13 @@
 /**
  * npm run sim -- [--seeds COUNT] [--from SEED] [--seed SEED]
+ * npm run sim -- --planted [--seeds COUNT] [--from SEED]
  *
  * Runs worlds, one after the other, each decided by its seed. `--seed` runs one and tells all that happens in it.
- * Exit status: 0 when all promises were kept, 1 when one was broken, 2 for arguments that are not understood.
+ * `--planted` puts faults into the product on purpose, and tells how many seeds it takes until each is noticed.
+ * Exit status: 0 when all promises were kept, 1 when one was broken or a planted fault was not noticed, 2 for arguments that are not understood.
  */
 import { parseArgs } from 'node:util'
+import { planted, seedsUntilCaught } from './planted.ts'
 import { runWorld } from './world.ts'
 import { Trace } from './trace.ts'
 
@@ -13,7 +16,8 @@ process.exitCode = await main()
 async function main(): Promise<number> {
   const told = argumentsOf()
   if (told === undefined) return 2
-  const { seeds, from, isVerbose } = told
+  const { seeds, from, isVerbose, isPlanted } = told
+  if (isPlanted) return await tellPlanted(from, seeds)
   const startedMs = performance.now()
   let changes = 0
   let trees = 0
@@ -38,14 +42,37 @@ async function main(): Promise<number> {
   return 0
 }
 
-function argumentsOf(): { readonly seeds: number; readonly from: number; readonly isVerbose: boolean } | undefined {
-  const options = { seeds: { type: 'string' }, from: { type: 'string' }, seed: { type: 'string' } } as const
+async function tellPlanted(from: number, seedsMax: number): Promise<number> {
+  console.log('seeds  planted fault')
+  let isAllCaught = true
+  for (const { fault, plant } of planted) {
+    const caught = await seedsUntilCaught(plant, { from, seedsMax })
+    isAllCaught &&= caught !== undefined
+    console.log(`${String(caught?.seeds ?? 'never').padStart(5)}  ${fault}`)
+  }
+  return isAllCaught ? 0 : 1
+}
+
+interface Arguments {
+  readonly seeds: number
+  readonly from: number
+  readonly isVerbose: boolean
+  readonly isPlanted: boolean
+}
+
+function argumentsOf(): Arguments | undefined {
+  const options = {
+    seeds: { type: 'string' },
+    from: { type: 'string' },
+    seed: { type: 'string' },
+    planted: { type: 'boolean' },
+  } as const
   try {
     const { values } = parseArgs({ options })
     const from = Number(values.seed ?? values.from ?? 1)
     const seeds = values.seed === undefined ? Number(values.seeds ?? 100) : 1
     if (Number.isSafeInteger(from) && Number.isSafeInteger(seeds) && from >= 0 && seeds > 0) {
-      return { seeds, from, isVerbose: values.seed !== undefined }
+      return { seeds, from, isVerbose: values.seed !== undefined, isPlanted: values.planted === true }
     }
     console.error('seeds are whole numbers')
   } catch (error) {
