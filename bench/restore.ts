@@ -23,11 +23,15 @@ try {
   for await (const piece of origin.manifest([])) manifest.push(piece)
   const ready = { ...origin, manifest: () => piecesOf(manifest) }
   for (let round = 1; round <= rounds; round++) {
-    const copied = await timed(() => execFileSync('sh', ['-c', `cp -a "${source}" "${scratch}/c${round}" && sync -f "${scratch}"`]))
+    const copied = await timed(() =>
+      execFileSync('sh', ['-c', `cp -a "${source}" "${scratch}/c${round}" && sync -f "${scratch}"`]),
+    )
     const request = { source: 'bench', paths: [], target: join(scratch, `r${round}`), resume: false }
     const parts = { origin: ready, clock: systemClock, tell: () => {} }
     const restored = await timed(() => restore(request, parts, new AbortController().signal))
-    console.log(`round ${round}: cp -a ${copied.text}; restore ${restored.text}; ratio ${(restored.ms / copied.ms).toFixed(2)}`)
+    console.log(
+      `round ${round}: cp -a ${copied.text}; restore ${restored.text}; ratio ${(restored.ms / copied.ms).toFixed(2)}`,
+    )
   }
 } finally {
   rmSync(scratch, { recursive: true })
@@ -43,7 +47,10 @@ async function timed(act: () => unknown): Promise<{ ms: number; text: string }> 
   await act()
   const ms = systemClock.monotonicMs() - start
   const { user, system } = process.cpuUsage(before)
-  return { ms, text: `${(ms / 1000).toFixed(2)} s (own user ${(user / 1e6).toFixed(1)}, system ${(system / 1e6).toFixed(1)})` }
+  return {
+    ms,
+    text: `${(ms / 1000).toFixed(2)} s (own user ${(user / 1e6).toFixed(1)}, system ${(system / 1e6).toFixed(1)})`,
+  }
 }
 
 function plant(root: string): void {

@@ -106,8 +106,7 @@ export class Tidemark implements AsyncDisposable {
       this.#vault?.assertRunning()
       this.#agent?.assertRunning()
       const source = await this.source(name)
-      if (source?.state === 'damaged')
-        throw new Error(`${name}: ${JSON.stringify(source)}`)
+      if (source?.state === 'damaged') throw new Error(`${name}: ${JSON.stringify(source)}`)
       if (source === undefined || source.state !== 'protected' || source.indexed <= sequence) return false
       const points = await this.points(name)
       const spans = points.filter((row) => row.kind === 'suspect' && row.sequence > sequence)

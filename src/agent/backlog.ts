@@ -82,10 +82,12 @@ export class Backlog implements AsyncDisposable {
   static async open(parts: BacklogParts): Promise<Backlog> {
     const spool = await Spool.open(parts)
     const known = await readBase(parts)
+    const end = await readableEnd(spool)
+    await spool.removeLost()
     if (spool.isEmpty) return new Backlog(parts, spool, known, undefined)
     const before = advance(spool.start, -1)
     const base = known?.sequence === before ? known : { sequence: before, cursor: undefined, moment: undefined }
-    return new Backlog(parts, spool, base, await spool.endingAt(spool.end))
+    return new Backlog(parts, spool, base, end)
   }
 
   /** Whether anything is known of the vault's journal; without that nothing can be captured. */
@@ -194,6 +196,10 @@ export class Backlog implements AsyncDisposable {
 
   /** Moves what is in memory to the spool, and `more` after it. */
   async #spill(more?: SpooledBatch): Promise<boolean> {
+    // What went from memory by an acknowledgement may follow all that is on disk: a gap, unless that goes as well.
+    if (!this.#spool.isEmpty && this.acknowledgedUpTo >= this.#spool.end) {
+      await this.#spool.release(this.acknowledgedUpTo)
+    }
     const moved = [...this.#memory]
     const batches = more ? [...moved, more] : moved
     if (batches.length === 0) return true
@@ -325,6 +331,19 @@ export class Backlog implements AsyncDisposable {
 
 const bytesOf = ({ blocks, bytes }: ShippedBatch): number =>
   blocks.reduce((sum, block) => sum + block.length, bytes.length)
+
+/** The last batch of the spool, with what follows the first damage given up. */
+async function readableEnd(spool: Spool): Promise<SpooledBatch | undefined> {
+  while (!spool.isEmpty) {
+    try {
+      return await spool.endingAt(spool.end)
+    } catch (error) {
+      if (!isCode(error, 'damaged')) throw error
+      spool.giveUpLast(error.message)
+    }
+  }
+  return undefined
+}
 
 function lazyBase({ last, moment: at, bytes }: { last: Sequence; moment: Moment; bytes: Uint8Array }): Base {
   let cursor: Uint8Array | undefined

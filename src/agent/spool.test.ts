@@ -163,5 +163,7 @@ test('a damaged file is given up with what follows it, and said so', async () =>
   await using spool = await Spool.open(partsOf(disk.store(), random))
   assert.ok(spool.damage?.includes(names[1]!))
   assert.deepEqual((await readAll(spool)).map(plain), batches.slice(0, 10).map(plain))
+  assert.deepEqual(disk.names, names)
+  await spool.removeLost()
   assert.deepEqual(disk.names, [names[0]])
 })

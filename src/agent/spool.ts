@@ -55,35 +55,58 @@ export class Spool implements AsyncDisposable {
   readonly #files: SpoolFile[]
   #writer: SealedWriter | undefined
   #reader: SpoolReader | undefined
+  /** Given up, and still on disk. */
+  readonly #lost: StoreName[] = []
+  #damage: string | undefined
 
-  /** Why something that had been put here is not here any more. */
-  readonly damage: string | undefined
-
-  private constructor(parts: SpoolParts, files: SpoolFile[], damage: string | undefined) {
+  private constructor(parts: SpoolParts, files: SpoolFile[]) {
     this.#parts = parts
     this.#files = files
-    this.damage = damage
   }
 
   /**
    * Whatever was going on when the process before ended: what is found is whole batches, contiguous. A damaged file is
-   * removed with all that follow it.
+   * given up with all that follow it: `removeLost` comes before anything is added.
    */
   static async open(parts: SpoolParts): Promise<Spool> {
     const { store, key } = parts
-    const files: SpoolFile[] = []
-    let damage: string | undefined
+    const spool = new Spool(parts, [])
     for (const { name } of await store.list('')) {
       if (!name.endsWith(suffix)) continue
-      const found = damage === undefined ? await recovered(store, name, key) : undefined
-      const before = files.at(-1)
-      if (typeof found === 'string') damage = found
-      else if (found && before && found.first !== advance(before.last, 1))
-        damage = `${name} does not follow ${before.name}`
-      else if (found) files.push(found)
-      if (files.at(-1) !== found || found === undefined) await store.remove(name)
+      const found = spool.#damage === undefined ? await recovered(store, name, key) : 'it follows a damaged file'
+      const before = spool.#files.at(-1)
+      if (found === undefined) await store.remove(name)
+      else if (typeof found === 'string') spool.#lose(name, found)
+      else if (before && found.first !== advance(before.last, 1))
+        spool.#lose(name, `${name} does not follow ${before.name}`)
+      else spool.#files.push(found)
     }
-    return new Spool(parts, files, damage)
+    return spool
+  }
+
+  #lose(name: StoreName, why: string): void {
+    this.#lost.push(name)
+    this.#damage ??= why
+  }
+
+  /** Why something that had been put here is not here any more. */
+  get damage(): string | undefined {
+    return this.#damage
+  }
+
+  /** The last file turned out to be damaged. */
+  giveUpLast(why: string): void {
+    const file = this.#files.pop()
+    assert(file !== undefined && this.#writer === undefined, 'a file that is not being written is given up')
+    this.#lose(file.name, why)
+  }
+
+  /** Takes what was given up off the disk: until then the next start finds the damage again. */
+  async removeLost(): Promise<void> {
+    for (let name = this.#lost[0]; name !== undefined; name = this.#lost[0]) {
+      await this.#parts.store.remove(name)
+      this.#lost.shift()
+    }
   }
 
   get isEmpty(): boolean {
@@ -105,6 +128,7 @@ export class Spool implements AsyncDisposable {
 
   /** Resolves true once the batches are durable here; false, keeping none of them, where there is no room. */
   async append(batches: readonly SpooledBatch[]): Promise<boolean> {
+    assert(this.isEmpty || batches[0]?.first === advance(this.end, 1), 'the spool holds batches without a gap')
     const wanted = batches.reduce((sum, batch) => sum + bytesOf(batch), 0)
     if (!(await this.#hasRoom(wanted))) return false
     try {
