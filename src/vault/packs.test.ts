@@ -110,7 +110,7 @@ for (const [what, readable] of [
           await sending.block(bytes)
           await sending.batch(batchOf(1 + index, [putFile('f', chunks)]))
         }
-        const [name] = disk.names.filter((one) => one.startsWith('packs/'))
+        const name = disk.names.find((one) => one.startsWith('packs/'))
         disk.kill()
         if (!isCatalogueKept) cataloguePath = join(folder, 'anew')
         const bytes = disk.contents(name!)
