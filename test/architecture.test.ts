@@ -172,7 +172,7 @@ test('types can be erased: no enum, no namespace, no decorator', () => {
 })
 
 test('files are named by what they hold', () => {
-  const saysNothing = /^(?:.*-)?(?:utils?|helpers?|common|manager|misc|shared|index)$/
+  const saysNothing = /^(?:(?:.*-)?(?:utils?|helpers?|common|manager|misc|shared)|index)$/
   const found = sources
     .map(({ path }) => path)
     .filter((path) => saysNothing.test(basename(path).replace(/(?:\.test)?\.ts$/, '')))
