@@ -194,7 +194,7 @@ test('comments and strings are told from code', () => {
 
 /** Tests, and benchmarks that stand beside what they measure. */
 function isRunByItself(path: string): boolean {
-  return /\.(?:test|bench)\.ts$|^bench\/[^/]+\.ts$/.test(path)
+  return /\.(?:test|bench)\.ts$|^(?:bench\/[^/]+|test\/tree-user)\.ts$/.test(path)
 }
 
 /** A test beside the code is held to the imports of the folder it stands in. */
