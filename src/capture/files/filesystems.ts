@@ -1,9 +1,9 @@
 import type { BigIntStats } from 'node:fs'
-import { hash } from 'node:crypto'
 import { type Fsid, filesystemOf } from '../../base/syscalls/filesystem.ts'
-import { handleHeaderBytes, type HandleKey, handleOf } from '../../base/syscalls/handle.ts'
+import { type HandleKey, handleOf } from '../../base/syscalls/handle.ts'
 import { unlessFailedWith } from '../../base/syscalls/system-call-error.ts'
 import type { Catalog } from './catalog.ts'
+import { identityIn } from './handle-identity.ts'
 import { type AbsolutePath, filesystemNumberOf, inodeOf, packStat, type Stat, statOf, statThrough } from './stat.ts'
 
 /** What stands under a name now. */
@@ -27,6 +27,8 @@ export interface Mounted {
 const fsidBytes = 8
 const noFsid = '\0'.repeat(fsidBytes)
 const blockBytes = 512n
+/** In a directory that is being replaced all the time. */
+const lookTriesMax = 10
 
 /** Views of the kernel, not data: recorded as empty directories where they are mounted below a protected path. */
 const virtualTypes = new Set(['proc', 'sysfs', '0x27e0eb', '0x63677270', '0x1cd1', '0x64626720', '0x74726163'])
@@ -47,12 +49,12 @@ export class Filesystems {
   }
 
   look(path: AbsolutePath): Look | undefined {
-    return this.#lookWith(path, statOf(path))
+    return this.#look(path, path, statOf)
   }
 
   /** The same of what symbolic links lead to: a protected path may be one. */
   lookThrough(path: AbsolutePath): Look | undefined {
-    return this.#lookWith(path, statThrough(path))
+    return this.#look(path, `${path}/.` as AbsolutePath, statThrough)
   }
 
   /** Whether a directory is still under this path: asked often, so of its generation nothing is asked. */
@@ -82,17 +84,20 @@ export class Filesystems {
     this.#byDevice.clear()
   }
 
-  #lookWith(path: AbsolutePath, from: BigIntStats | undefined): Look | undefined {
-    if (from === undefined) return undefined
-    const mounted = this.#mounted(from.dev, path)
-    const handle = from.isDirectory() ? handleIfAny(path, mounted.fsid) : undefined
-    const generation = handle === undefined ? (from.isDirectory() ? from.birthtimeNs : 0n) : generationOf(handle)
-    return {
-      stat: packStat(from, mounted.number, generation),
-      links: Number(from.nlink),
-      isSparse: from.blocks * blockBytes < from.size,
-      handle,
+  /** Two calls are needed for a directory: they are made again where they met different ones. */
+  #look(path: AbsolutePath, handlePath: AbsolutePath, statAt: typeof statOf): Look | undefined {
+    for (let tries = 0; tries < lookTriesMax; tries++) {
+      const from = statAt(path)
+      if (from === undefined) return undefined
+      const mounted = this.#mounted(from.dev, path)
+      if (!from.isDirectory()) return lookOf(from, mounted, 0n, undefined)
+      const handle = handleAt(handlePath, mounted.fsid)
+      if (handle === 'none') return lookOf(from, mounted, from.birthtimeNs, undefined)
+      if (handle === 'gone') continue
+      const { inode, generation } = identityIn(handle)
+      if (inode === undefined || inode === from.ino) return lookOf(from, mounted, generation, handle)
     }
+    return undefined
   }
 
   #mounted(device: bigint, path: AbsolutePath): Mounted {
@@ -107,19 +112,15 @@ export class Filesystems {
   }
 }
 
-function handleIfAny(path: AbsolutePath, fsid: Fsid): HandleKey | undefined {
-  return unlessFailedWith(['ENOTSUP', 'ENOENT', 'ENOTDIR', 'EACCES'], undefined, () => handleOf(path, fsid))
-}
+const lookOf = (from: BigIntStats, mounted: Mounted, generation: bigint, handle: HandleKey | undefined): Look => ({
+  stat: packStat(from, mounted.number, generation),
+  links: Number(from.nlink),
+  isSparse: from.blocks * blockBytes < from.size,
+  handle,
+})
 
-const inode32 = 1
-const inode64 = 0x81
-
-/** What tells a directory from an earlier one with the same inode, out of the kernel's handle (linux/exportfs.h). */
-function generationOf(handle: HandleKey): bigint {
-  const bytes = Buffer.from(handle, 'latin1').subarray(fsidBytes)
-  const type = bytes.readUInt32LE(4)
-  const id = bytes.subarray(handleHeaderBytes)
-  if (type === inode32 && id.length >= 8) return BigInt(id.readUInt32LE(4))
-  if (type === inode64 && id.length >= 12) return BigInt(id.readUInt32LE(8))
-  return hash('sha256', id, 'buffer').readBigUInt64LE(0)
+function handleAt(path: AbsolutePath, fsid: Fsid): HandleKey | 'none' | 'gone' {
+  return unlessFailedWith(['ENOENT', 'ENOTDIR'], 'gone', () =>
+    unlessFailedWith(['ENOTSUP', 'EACCES'], 'none', () => handleOf(path, fsid)),
+  )
 }

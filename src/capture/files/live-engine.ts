@@ -401,6 +401,7 @@ export class LiveEngine implements Disposable, Noticed {
         protectedPaths: this.#protected,
         problems: this.#parts.problems,
         entries: this.#entries,
+        touched: (directory) => this.directory(directory),
         unsettled: (subject, outcome) => {
           if (outcome !== 'done') this.#unsettled(this.#dirtyOf(subject), outcome, 'bulk')
         },
@@ -441,6 +442,8 @@ export class LiveEngine implements Disposable, Noticed {
     for (const name of names) {
       this.#dirty.notice(directory, name, reason.entry | reason.below, this.#heardBefore, 0)
     }
+    // What came into it before it was followed changed its times without a word.
+    this.directory(directory)
   }
 
   #pathOf({ directory, name }: DirtyName): TreePath | undefined {

@@ -28,6 +28,8 @@ export interface ScanParts {
   readonly protectedPaths: ProtectedPaths
   readonly problems: Problems
   readonly entries: EntryCapture
+  /** A directory in which something was found: its own times may be of before it was followed. */
+  touched(directory: NodeId): void
   /** Looks after what could not be captured at once. */
   unsettled(subject: Subject, outcome: Outcome): void
 }
@@ -44,6 +46,7 @@ interface Listing {
   readonly directory: NodeId
   readonly names: readonly string[]
   index: number
+  isTouched: boolean
   /** What the catalog has here and the names so far were not. */
   readonly known: Map<string, ChildRow>
 }
@@ -158,7 +161,7 @@ export class Scan {
     if (names === undefined) return
     const known = new Map(catalog.children(directory).map((row) => [row.name, row]))
     if (directory === rootNode) known.delete(stagingName)
-    this.#listing = { directory, names, index: 0, known }
+    this.#listing = { directory, names, index: 0, isTouched: false, known }
   }
 
   /** It is not where the catalog has it: once its own name has been compared, it is, or is no longer in the catalog. */
@@ -178,6 +181,7 @@ export class Scan {
     const name = names[listing.index++]
     if (name === undefined) {
       this.#listing = undefined
+      if (listing.isTouched || known.size > 0) this.#parts.touched(directory)
       for (const goneName of known.keys()) {
         const gone = { directory, name: goneName, reasons: reason.entry }
         if (this.#gone.length < goneMax) this.#gone.push(gone)
@@ -200,6 +204,7 @@ export class Scan {
     }
     if (look === undefined) return this.#capture(subject)
     this.bytes += sizeOf(look.stat)
+    if (row === undefined) listing.isTouched = true
     if (row !== undefined && isEqualStat(row.stat, look.stat)) {
       const isDirectory = typeOf(look.stat) === 'directory'
       if (!this.#parts.protectedPaths.admits(childPath, isDirectory)) return this.#capture(subject)

@@ -1,16 +1,12 @@
 import { Fanotify } from '../../base/syscalls/fanotify.ts'
 import { type FanotifyEvent, fanotifyMask } from '../../base/syscalls/fanotify-events.ts'
 import type { HandleKey } from '../../base/syscalls/handle.ts'
+import { identityIn } from './handle-identity.ts'
 import type { NodeId } from './catalog.ts'
 import { reason } from './dirty-set.ts'
+import type { Look } from './filesystems.ts'
 import type { AbsolutePath } from './stat.ts'
 import type { Noticed, Watch } from './watch.ts'
-
-const handleBytesAt = 16
-const handleTypeAt = 12
-/** Types of handles that begin with the inode: ext2 to ext4 and many others, and XFS (linux/exportfs.h). */
-const inode32 = 1
-const inode64 = 0x81
 
 /**
  * Whole file systems, by fanotify. Events of directories that are not followed are dropped; those from before `follow`
@@ -35,7 +31,7 @@ export class FanotifyWatch implements Watch {
     this.#group.watchFilesystem(path)
   }
 
-  follow(directory: NodeId, _path: AbsolutePath, handle: HandleKey | undefined): boolean {
+  follow(directory: NodeId, _path: AbsolutePath, { handle }: Look): boolean {
     if (handle === undefined) return false
     this.forget(directory)
     this.#directories.set(handle, directory)
@@ -59,7 +55,7 @@ export class FanotifyWatch implements Watch {
       case 'overflow':
         return noticed.lost()
       case 'object': {
-        const inode = inodeOf(event.object)
+        const { inode } = identityIn(event.object)
         return inode === undefined ? undefined : noticed.inode(inode, reasonsOf(event.mask))
       }
       case 'entry': {
@@ -67,7 +63,8 @@ export class FanotifyWatch implements Watch {
         if (directory === undefined) return
         if (event.name === '.') return noticed.directory(directory)
         const reasons = reasonsOf(event.mask)
-        const inode = (reasons & reason.content) === 0 ? undefined : inodeOf(event.object)
+        const isWritten = (reasons & reason.content) !== 0 && event.object !== undefined
+        const inode = isWritten ? identityIn(event.object).inode : undefined
         return noticed.entry(directory, event.name, reasons, isClosed(event.mask), inode)
       }
       case 'rename': {
@@ -100,13 +97,4 @@ function reasonsOf(mask: number): number {
 function isClosed(mask: number): boolean {
   if ((mask & fanotifyMask.onDirectory) !== 0 || (mask & fanotifyMask.closeWrite) !== 0) return true
   return (mask & (fanotifyMask.modify | fanotifyMask.create)) === 0
-}
-
-/** Undefined for handles that do not tell. */
-function inodeOf(object: HandleKey | undefined): bigint | undefined {
-  if (object === undefined) return undefined
-  const bytes = Buffer.from(object, 'latin1')
-  const type = bytes.readUInt32LE(handleTypeAt)
-  if (type === inode32) return BigInt(bytes.readUInt32LE(handleBytesAt))
-  return type === inode64 ? bytes.readBigUInt64LE(handleBytesAt) : undefined
 }

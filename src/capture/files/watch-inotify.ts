@@ -1,9 +1,11 @@
+import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { isSystemError } from '../../base/errors.ts'
 import { Inotify } from '../../base/syscalls/inotify.ts'
 import { type InotifyEvent, inotifyMask } from '../../base/syscalls/inotify-events.ts'
 import type { NodeId } from './catalog.ts'
 import { reason } from './dirty-set.ts'
-import type { AbsolutePath } from './stat.ts'
+import type { Look } from './filesystems.ts'
+import { type AbsolutePath, inodeOf, systemPath } from './stat.ts'
 import type { Noticed, Watch } from './watch.ts'
 
 /**
@@ -28,20 +30,30 @@ export class InotifyWatch implements Watch {
     return this.#inotify.fd
   }
 
-  follow(directory: NodeId, path: AbsolutePath): boolean {
-    let watch: number
-    try {
-      watch = this.#inotify.watchDirectory(path)
-    } catch (error) {
-      if (isSystemError(error, 'ENOSPC')) this.#limitReached()
-      else if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) throw error
-      return false
-    }
+  follow(directory: NodeId, path: AbsolutePath, look: Look): boolean {
+    const watch = this.#watch(path, look)
+    if (watch === undefined) return false
     const before = this.#watches.get(directory)
     if (before !== undefined && before !== watch) this.#directories.delete(before)
     this.#directories.set(watch, directory)
     this.#watches.set(directory, watch)
     return true
+  }
+
+  /** Through an open descriptor, so that it is the directory that was looked at and no other that came in its place. */
+  #watch(path: AbsolutePath, look: Look): number | undefined {
+    let fd: number | undefined
+    try {
+      fd = openSync(systemPath(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NONBLOCK)
+      if (fstatSync(fd, { bigint: true }).ino !== inodeOf(look.stat)) return undefined
+      return this.#inotify.watchDirectory(`/proc/self/fd/${fd}/.`)
+    } catch (error) {
+      if (isSystemError(error, 'ENOSPC')) this.#limitReached()
+      else if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) throw error
+      return undefined
+    } finally {
+      if (fd !== undefined) closeSync(fd)
+    }
   }
 
   forget(directory: NodeId): void {

@@ -1,5 +1,5 @@
-import type { HandleKey } from '../../base/syscalls/handle.ts'
 import type { NodeId } from './catalog.ts'
+import type { Look } from './filesystems.ts'
 import type { AbsolutePath } from './stat.ts'
 
 /** A way to be told where something may have changed. What it tells are hints; the truth is what is read afterwards. */
@@ -12,7 +12,7 @@ export interface Watch extends Disposable {
    * From now on what happens to the entries of this directory is told. Called before the directory is listed, so that
    * nothing falls between. False where that cannot be had: then only scanning finds changes there.
    */
-  follow(directory: NodeId, path: AbsolutePath, handle: HandleKey | undefined): boolean
+  follow(directory: NodeId, path: AbsolutePath, look: Look): boolean
   /** The directory left the tree. */
   forget(directory: NodeId): void
   /** Tells a part of what is queued. To be called while `fd` is readable. */

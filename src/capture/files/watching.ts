@@ -63,7 +63,7 @@ export class Watching implements Disposable {
 
   follow(directory: NodeId, path: AbsolutePath, look: Look): void {
     const watch = this.#byFilesystem.get(filesystemNumberOf(look.stat)) ?? noWatch
-    const isFollowed = watch.follow(directory, path, look.handle)
+    const isFollowed = watch.follow(directory, path, look)
     if (isFollowed) this.#followed.add(directory)
     if (isFollowed) this.#unfollowed.delete(directory)
     else if (watch !== noWatch) this.#unfollowed.add(directory)
