@@ -19,7 +19,7 @@ export const planted: readonly { readonly fault: string; readonly plant: () => P
   },
   {
     fault: 'a pack is synced after the segment that refers to it was acknowledged',
-    plant: () => ({ vaultStore: (store) => syncingNextTime(store, (name) => name.startsWith('packs/')) }),
+    plant: () => ({ vaultStore: (store) => syncingLater(store, (name) => name.startsWith('packs/')) }),
   },
   {
     fault: 'a torn tail is kept when a file is opened after a crash',
@@ -132,11 +132,11 @@ function withFiles(store: Store, changed: (file: GrowingFile) => GrowingFile): S
 const syncingLate = (store: Store, concerns: (name: StoreName) => boolean): Store =>
   withFiles(store, (file) => (concerns(file.name) ? { ...file, sync: ignoring(async () => void file.sync()) } : file))
 
-/** Leaves every other sync to the one after it. */
-const syncingNextTime = (store: Store, concerns: (name: StoreName) => boolean): Store => {
+/** Leaves most syncs to a later one. */
+const syncingLater = (store: Store, concerns: (name: StoreName) => boolean): Store => {
   let count = 0
   return withFiles(store, (file) =>
-    concerns(file.name) ? { ...file, sync: async () => (count++ % 2 === 0 ? undefined : file.sync()) } : file,
+    concerns(file.name) ? { ...file, sync: async () => (++count % 4 === 0 ? file.sync() : undefined) } : file,
   )
 }
 

@@ -27,7 +27,7 @@ export interface Passed {
 }
 
 /** How long the servers are busy and things go wrong, and how long after that all must be well again. */
-const busyMs: readonly [number, number] = [2_000, 14_000]
+const busyMs: readonly [number, number] = [1_500, 8_000]
 const settleMsMax = 240_000
 
 const faultKinds = [
@@ -427,7 +427,9 @@ class World implements Disposable {
   async #expectDamageTold(): Promise<void> {
     for (const agent of this.#agents) await agent.close()
     for (let count = this.#random.integer(1, 3); count > 0; count--) {
-      this.#vault.disk.flipBit((name) => name.startsWith('journals/') || name.startsWith('packs/'))
+      // Once in a file: a last batch and the seal after it, both damaged, are a torn tail where the catalogue is lost too.
+      const { disk } = this.#vault
+      disk.flipBit((name) => /^(journals|packs)\//.test(name) && !disk.flipped.has(name))
     }
     await this.#lookAtDamaged('with a flipped bit')
     await this.#vault.close()
