@@ -84,7 +84,7 @@ export class LiveEngine implements Disposable, Noticed {
   /** When the last drain began: what changed before has been noticed. */
   #heard: Moment
   #heardBefore: Moment
-  /** Of the report: never goes back. */
+  /** Of the report: goes back with the clock only. */
   #covered: Moment
   #overflowed = false
   #mounts = ''
@@ -593,7 +593,9 @@ export class LiveEngine implements Disposable, Noticed {
     this.#lastState = state
     const isSuspect = this.#scans.length > 0 || (this.#scan !== undefined && this.#scan.request.reason !== 'schedule')
     if (!isSuspect && !this.#entries.isPending) {
-      const captured = this.#oldestUncaptured() ?? this.#heard
+      // Where the clock was set back, what was noticed before is not in the future.
+      const captured = moment(Math.min(this.#oldestUncaptured() ?? this.#heard, this.#heard))
+      if (this.#covered > this.#heard) this.#covered = captured
       const covered = this.#watching.hasGaps && this.#compared < captured ? this.#compared : captured
       if (covered > this.#covered) this.#covered = covered
     }
