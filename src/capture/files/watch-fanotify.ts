@@ -63,8 +63,8 @@ export class FanotifyWatch implements Watch {
         if (directory === undefined) return
         if (event.name === '.') return noticed.directory(directory)
         const reasons = reasonsOf(event.mask)
-        const isWritten = (reasons & reason.content) !== 0 && event.object !== undefined
-        const inode = isWritten ? identityIn(event.object).inode : undefined
+        const written = (reasons & reason.content) === 0 ? undefined : event.object
+        const inode = written && identityIn(written).inode
         return noticed.entry(directory, event.name, reasons, isClosed(event.mask), inode)
       }
       case 'rename': {
