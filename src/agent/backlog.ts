@@ -66,7 +66,9 @@ export class Backlog implements AsyncDisposable {
   #isLineUp = false
   #bulkHeld = 0
   #isFull = false
+  /** Of the spool: what it holds is known only to who opens it anew. */
   #failure: { readonly error: unknown } | undefined
+  readonly #failed = new Wake()
   /** Work on the spool, one after the other. */
   #spoolWork: Promise<unknown> = Promise.resolve()
 
@@ -157,7 +159,6 @@ export class Backlog implements AsyncDisposable {
     const startedAt = this.#parts.clock.monotonicMs()
     let refused = false
     while (!(await this.#inOrder(() => this.#keep(kept)))) {
-      if (this.#failure) throw this.#failure.error
       refused ||= !this.#isLineUp || !bulk
       this.#isFull = refused
       await this.#freedOrLater(signal)
@@ -221,7 +222,6 @@ export class Backlog implements AsyncDisposable {
   /** The batch that begins at `first`, as soon as there is one. */
   async next(first: Sequence, signal: AbortSignal): Promise<ShippedBatch> {
     for (;;) {
-      if (this.#failure) throw this.#failure.error
       const held = this.#memory.find((batch) => batch.first === first)
       if (held) return this.#toShip(held)
       if (!this.#spool.isEmpty && first >= this.#spool.start && first <= this.#spool.end) {
@@ -294,6 +294,12 @@ export class Backlog implements AsyncDisposable {
     }
   }
 
+  /** Rejects when work on the spool has failed, whoever asked for it. */
+  async failing(signal: AbortSignal): Promise<void> {
+    const { error } = await this.#failed.until(() => this.#failure, signal)
+    throw error
+  }
+
   async #freedOrLater(signal: AbortSignal): Promise<void> {
     const inside = new AbortController()
     const joined = AbortSignal.any([signal, inside.signal])
@@ -308,24 +314,23 @@ export class Backlog implements AsyncDisposable {
 
   #inOrder<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#spoolWork.then(work)
-    this.#spoolWork = done.catch(() => undefined)
+    this.#spoolWork = done.catch((error: unknown) => {
+      this.#failure ??= { error }
+      this.#failed.wake()
+    })
     return done
   }
 
-  /** What fails here fails whoever adds or ships next. */
   #inBackground(work: () => Promise<unknown>): void {
-    this.#inOrder(work).catch((error: unknown) => {
-      this.#failure ??= { error }
-      this.grown.wake()
-      this.#freed.wake()
-    })
+    // Whoever waits for `failing` is told.
+    this.#inOrder(work).catch(() => undefined)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#spoolWork
+    await using _spool = this.#spool
     if (this.#memory.length > 0) await this.#inOrder(() => this.#spill())
     await this.save()
-    await this.#spool[Symbol.asyncDispose]()
   }
 }
 

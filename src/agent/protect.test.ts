@@ -14,6 +14,7 @@ import { type Moment, moment } from '../model/moment.ts'
 import { advance, type Sequence, sequence } from '../model/sequence.ts'
 import { defaultPolicy, type Id, type SourceDefinition } from '../model/source.ts'
 import { MemoryDisk } from '../store/memory.ts'
+import type { Store } from '../store/store.ts'
 import { agentInMemory, batchForTest, JournalInMemory } from '../wire/journal-in-memory.ts'
 import { type LineBehaviour, linkPair } from '../wire/link-pair.ts'
 import { Pace } from '../wire/pace.ts'
@@ -151,6 +152,8 @@ class World {
   life: Life
   clock: Clock
   limits: Partial<ProtectionParts> = {}
+  /** Between the agent and its disk. */
+  throughDisk = (store: Store): Store => store
 
   constructor(seed: number, directory: string) {
     this.random = new Seeded(seed)
@@ -188,7 +191,7 @@ class World {
     const protection = new Protection({
       definition,
       directory: this.directory,
-      openStore: async () => this.disk.store(),
+      openStore: async () => this.throughDisk(this.disk.store()),
       software: 'test',
       spoolKey: createSecretKey(Buffer.alloc(32, 3)),
       spoolBytesMax: 1e9,
@@ -494,4 +497,48 @@ test('bulk is taken no faster than the vault acknowledges it', (test) =>
     assert.deepEqual(world.capture.holes, [])
     stop.abort()
     await ended
+  }))
+
+/** A store on which the next new file cannot be made. */
+function failingOnce(store: Store): Store {
+  let isToFail = true
+  return {
+    create: (name) => {
+      if (!isToFail) return store.create(name)
+      isToFail = false
+      return Promise.reject(new Error('EIO: i/o error'))
+    },
+    extend: (name) => store.extend(name),
+    read: (name, at, bytes) => store.read(name, at, bytes),
+    size: (name) => store.size(name),
+    list: (folder) => store.list(folder),
+    truncate: (name, bytes) => store.truncate(name, bytes),
+    replace: (name, bytes) => store.replace(name, bytes),
+    remove: (name) => store.remove(name),
+    free: () => store.free(),
+    capacity: () => store.capacity(),
+  }
+}
+
+test('a disk of the spool that fails once ends the protection, which begun again goes on', (test) =>
+  inWorld(test, 7, async (world) => {
+    world.throughDisk = failingOnce
+    const stop = new AbortController()
+    const { protection, ended } = world.start(stop.signal)
+    await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
+    world.journal.stalled = true
+    for (let count = 0; count < 5; count++) world.capture.write()
+    await world.until(() => world.capture.unasked === 0, 'all is taken')
+    world.lineDown()
+    await assert.rejects(ended, { message: 'EIO: i/o error' })
+    world.throughDisk = (store) => store
+    world.journal.stalled = false
+    world.isUp = true
+    const again = protection.run(stop.signal)
+    await world.until(() => world.captures.length === 2, 'the capture is opened anew')
+    world.capture.write()
+    await world.settled()
+    stop.abort()
+    await again
+    expectOneLine(world)
   }))

@@ -134,7 +134,7 @@ export class Protection {
     }
   }
 
-  /** Protects until `signal` aborts; resolves then. */
+  /** Protects until `signal` aborts; resolves then. Rejects when the spool fails; it may be called again. */
   async run(signal: AbortSignal): Promise<void> {
     const { directory, definition, clock, random, spoolKey, spoolBytesMax, spoolFreeMin, memoryBytesMax } = this.#parts
     const { openStore = directoryStore } = this.#parts
@@ -149,6 +149,7 @@ export class Protection {
       this.#hole = { since: this.#sinceEnd(backlog), reason: 'the spool was damaged' }
     }
     await together(signal, [
+      (inside) => backlog.failing(inside),
       (inside) => this.#ship(backlog, inside),
       (inside) => this.#watch(backlog, inside),
       (inside) => this.#fetchManifests(backlog, inside),

@@ -150,8 +150,8 @@ export class Spool implements AsyncDisposable {
       file.last = (batches.at(-1) as SpooledBatch).last
       file.bytes = writer.bytes
     } catch (error) {
-      if (!isCode(error, 'vault-full')) throw error
       await this.#giveUpWriter()
+      if (!isCode(error, 'vault-full')) throw error
       return false
     }
     await this.#sealFull()
@@ -219,8 +219,8 @@ export class Spool implements AsyncDisposable {
       await writer.seal(this.end)
       this.#writer = undefined
     } catch (error) {
-      if (!isCode(error, 'vault-full')) throw error
       await this.#giveUpWriter()
+      if (!isCode(error, 'vault-full')) throw error
     }
   }
 
