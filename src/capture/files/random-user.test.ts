@@ -1,5 +1,9 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setImmediate as turnOver } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { needsRoot, openDriver } from '../../../test/capture-scratch.ts'
 import { TreeGenerator } from '../../../test/tree-generator.ts'
 
@@ -48,3 +52,31 @@ test('copies of quiet moments are what the journal says of them', { skip: needsR
     driver.compareWith(copy)
   }
 })
+
+const userProgram = fileURLToPath(new URL('../../../test/tree-user.ts', import.meta.url))
+
+for (const [way, seed] of [
+  ['fanotify', 8],
+  ['inotify', 9],
+] as const) {
+  const skip = way === 'fanotify' && needsRoot
+  test(`${way}: a user in another process, at the same time (seed ${seed})`, { skip }, async (context) => {
+    const driver = openDriver(context, { watching: { allowed: [way], unlimitedQueue: true } })
+    const user = fork(userProgram, [driver.top, String(seed), ...(way === 'inotify' ? ['--no-hard-links'] : [])])
+    context.after(() => user.kill())
+    await once(user, 'message')
+    for (let round = 0; round < 5; round++) {
+      const work = { isDone: false }
+      user.once('message', () => {
+        work.isDone = true
+      })
+      user.send(120)
+      while (!work.isDone) {
+        await driver.engine.turn()
+        await turnOver()
+      }
+      if (round % 2 === 1) driver.killAndLose(round)
+      await driver.settleAndCompare()
+    }
+  })
+}
