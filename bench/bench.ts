@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { benchDirectory, fullSize, makeDataset, quickSize } from './dataset.ts'
-import { describeMachine, machineLines } from './machine.ts'
+import { describeMachine, machineLines, watchersOfFileSystems } from './machine.ts'
 import { markdown, Record } from './record.ts'
 import type { Row } from './row.ts'
 import { baseline } from './rows/baseline.ts'
@@ -48,6 +48,9 @@ async function measureAll(): Promise<void> {
   mkdirSync(benchDirectory, { recursive: true })
   const machine = describeMachine(benchDirectory)
   const dataset = makeDataset(options.quick ? quickSize : fullSize, tell)
+  for (const watcher of watchersOfFileSystems()) {
+    tell(`${watcher} listens to changes of file systems (fanotify); figures may suffer from it`)
+  }
   const record = new Record()
   for (const row of chosen) {
     tell(`${row.name}: ${row.title}`)

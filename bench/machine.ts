@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
 
 /** What the measurements ran on, and which versions of whom. */
@@ -57,4 +57,17 @@ export function machineLines({ processor, cores, memoryGiB, kernel, system, file
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')
   return `${cores} cores (${processor}), ${memoryGiB} GiB memory, Linux ${kernel}, ${system}, ${fileSystem}.\n${programs}.\n`
+}
+
+/** Other processes that are told of every change of a file system: while one of them is slow, so is all that changes files. */
+export function watchersOfFileSystems(): string[] {
+  const listening = globSync('/proc/[0-9]*/fdinfo/*').flatMap((path) => {
+    try {
+      return readFileSync(path, 'utf8').includes('fanotify ') ? [`process ${path.split('/')[2]}`] : []
+    } catch {
+      // It has ended meanwhile, or is another user's.
+      return []
+    }
+  })
+  return [...new Set(listening)]
 }

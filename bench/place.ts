@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { existsSync, globSync, lstatSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { run } from './command.ts'
+import { pause, run } from './command.ts'
 import { benchDirectory } from './dataset.ts'
 
 /** A folder of a measurement, gone afterwards. */
@@ -43,9 +43,20 @@ export async function assertSameTree(one: string, other: string): Promise<void> 
   if (output !== '') throw new Error(`${other} is not what ${one} is:\n${output.slice(0, 2000)}`)
 }
 
+/** ext4 passes over inodes deleted within the last minute one by one, which makes new files slow for whoever is next. */
+const deletedMs = 61_000
+let lastDiscard = Number.NEGATIVE_INFINITY
+
+/** Deletes a tree of many files; `settle` then waits until it weighs on nobody. */
+export function discardTree(directory: string): void {
+  rmSync(directory, { recursive: true, force: true })
+  lastDiscard = performance.now()
+}
+
 /** Reads everything once, so that all find it in memory alike, and lets what earlier work left be written. */
 export async function settle(directory: string): Promise<void> {
   await run(['sh', '-c', 'tar cf - -C "$1" . | cat > /dev/null; sync', 'sh', directory])
+  await pause(Math.max(0, lastDiscard + deletedMs - performance.now()))
 }
 
 export async function freePort(): Promise<number> {

@@ -1,11 +1,10 @@
-import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Finished } from '../command.ts'
 import { isInstalled } from '../machine.ts'
 import { Borg } from '../peers/borg.ts'
 import { Restic } from '../peers/restic.ts'
 import { Tar } from '../peers/tar.ts'
-import { assertSameTree, Place, settle, storedBytes } from '../place.ts'
+import { assertSameTree, discardTree, Place, settle, storedBytes } from '../place.ts'
 import { ours } from '../record.ts'
 import { type Assignment, inTurn, type Row } from '../row.ts'
 import { Tidemark } from '../tidemark.ts'
@@ -58,12 +57,12 @@ function tidemark({ profileDirectory, record }: Assignment): Contestant {
       const began = performance.now()
       await tidemark.protect('set', directory)
       const finished = { ...watched.usage(), seconds: (performance.now() - began) / 1000 }
+      const bytes = tidemark.vaultBytes
       record.add({ row, what: 'stored, of it derived', unit: 'MB' }, ours, tidemark.derivedBytes / 1e6)
       if (check) {
-        await tidemark.command(['restore', 'set', '--to', join(place, 'out')])
-        await assertSameTree(directory, join(place, 'out', directory))
+        await compareWith(directory, place, (target) => tidemark.command(['restore', 'set', '--to', target]))
       }
-      return { finished, storedBytes: tidemark.vaultBytes }
+      return { finished, storedBytes: bytes }
     },
   }
 }
@@ -111,5 +110,5 @@ async function compareWith(
   const target = join(place, 'out')
   await restore(target)
   await assertSameTree(directory, join(target, directory))
-  rmSync(target, { recursive: true })
+  discardTree(target)
 }

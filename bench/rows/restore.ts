@@ -1,9 +1,8 @@
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Finished, run } from '../command.ts'
 import { isInstalled } from '../machine.ts'
 import { Restic } from '../peers/restic.ts'
-import { assertSameTree, Place, settle } from '../place.ts'
+import { assertSameTree, discardTree, Place, settle } from '../place.ts'
 import { ours } from '../record.ts'
 import { type Assignment, inTurn, type Row } from '../row.ts'
 import { Tidemark } from '../tidemark.ts'
@@ -30,7 +29,7 @@ async function measure(assignment: Assignment): Promise<void> {
       await settle(dataset.directory)
       const all = await full(target)
       if (count === 0) await assertSameTree(dataset.directory, join(target, dataset.directory))
-      rmSync(target, { recursive: true })
+      discardTree(target)
       const part = await single(one, place.fresh('part'))
       await assertSameTree(one, join(place.directory, 'part', one))
       const content = await shown(one)
