@@ -30,6 +30,14 @@ interface Base {
   readonly moment: Moment | undefined
 }
 
+interface Found {
+  /** As it was noted. */
+  readonly known: Base | undefined
+  readonly base: Base | undefined
+  /** The last batch of the spool. */
+  readonly end: SpooledBatch | undefined
+}
+
 export interface BacklogParts extends SpoolParts {
   readonly clock: Clock
   readonly memoryBytesMax?: number | undefined
@@ -59,6 +67,9 @@ export class Backlog implements AsyncDisposable {
   #memory: SpooledBatch[] = []
   #memoryBytes = 0
   #base: Base | undefined
+  /** The base as it is on disk. */
+  #noted: Base | undefined
+  #noting: Promise<unknown> = Promise.resolve()
   /** Handed out in this session, wherever they are held now, and not acknowledged: their cursors will be asked for. */
   #shipped: { readonly last: Sequence; readonly moment: Moment; readonly bytes: Uint8Array }[] = []
   #acknowledged: { readonly last: Sequence; readonly moment: Moment; readonly bytes: Uint8Array } | undefined
@@ -72,10 +83,11 @@ export class Backlog implements AsyncDisposable {
   /** Work on the spool, one after the other. */
   #spoolWork: Promise<unknown> = Promise.resolve()
 
-  private constructor(parts: BacklogParts, spool: Spool, base: Base | undefined, end: SpooledBatch | undefined) {
+  private constructor(parts: BacklogParts, spool: Spool, { known, base, end }: Found) {
     this.#parts = parts
     this.#spool = spool
     this.#base = base
+    this.#noted = known
     this.#end = end
       ? { sequence: end.last, moment: end.moment }
       : { sequence: base?.sequence ?? beforeFirst, moment: base?.moment }
@@ -84,12 +96,14 @@ export class Backlog implements AsyncDisposable {
   static async open(parts: BacklogParts): Promise<Backlog> {
     const spool = await Spool.open(parts)
     const known = await readBase(parts)
+    // What the vault is known to have was only on its way out.
+    if (known) await spool.release(known.sequence)
     const end = await readableEnd(spool)
     await spool.removeLost()
-    if (spool.isEmpty) return new Backlog(parts, spool, known, undefined)
+    if (spool.isEmpty) return new Backlog(parts, spool, { known, base: known, end })
     const before = advance(spool.start, -1)
     const base = known?.sequence === before ? known : { sequence: before, cursor: undefined, moment: undefined }
-    return new Backlog(parts, spool, base, end)
+    return new Backlog(parts, spool, { known, base, end })
   }
 
   /** Whether anything is known of the vault's journal; without that nothing can be captured. */
@@ -114,6 +128,11 @@ export class Backlog implements AsyncDisposable {
 
   get acknowledgedUpTo(): Sequence {
     return this.#base?.sequence ?? beforeFirst
+  }
+
+  /** Up to where a start without a line would know that the vault has everything: the capture may forget so much. */
+  get notedUpTo(): Sequence {
+    return this.#noted?.sequence ?? beforeFirst
   }
 
   get end(): Sequence {
@@ -199,7 +218,7 @@ export class Backlog implements AsyncDisposable {
   async #spill(more?: SpooledBatch): Promise<boolean> {
     // What went from memory by an acknowledgement may follow all that is on disk: a gap, unless that goes as well.
     if (!this.#spool.isEmpty && this.acknowledgedUpTo >= this.#spool.end) {
-      await this.#spool.release(this.acknowledgedUpTo)
+      await this.#release()
     }
     const moved = [...this.#memory]
     const batches = more ? [...moved, more] : moved
@@ -207,8 +226,21 @@ export class Backlog implements AsyncDisposable {
     if (!(await this.#spool.append(batches))) return false
     // What was acknowledged meanwhile is gone from memory already, and goes from the spool with its file.
     for (const batch of moved) if (this.#memory[0] === batch) this.#forget()
-    if (this.acknowledgedUpTo >= this.#spool.start) await this.#spool.release(this.acknowledgedUpTo)
+    if (this.acknowledgedUpTo >= this.#spool.firstFileEnd) await this.#release()
     return true
+  }
+
+  /** Files go once it is noted that the vault has them, so that a start never goes on from before them. */
+  async #release(): Promise<void> {
+    const durable = this.acknowledgedUpTo
+    await this.save()
+    await this.#spool.release(durable)
+  }
+
+  /** Makes disk hold everything up to `end`, where there is room: what goes on from there cannot go back behind it. */
+  async keepAll(): Promise<void> {
+    await this.#inOrder(() => this.#spill())
+    await this.save()
   }
 
   #forget(): SpooledBatch | undefined {
@@ -245,7 +277,7 @@ export class Backlog implements AsyncDisposable {
       // Decoded when it is asked for: most acknowledgements are followed by another at once.
       this.#base = lazyBase(batch)
     }
-    if (!this.#spool.isEmpty && this.#spool.start <= durable) this.#inBackground(() => this.#spool.release(durable))
+    if (!this.#spool.isEmpty && this.#spool.firstFileEnd <= durable) this.#inBackground(() => this.#release())
     this.#freed.wake()
   }
 
@@ -279,19 +311,33 @@ export class Backlog implements AsyncDisposable {
     await this.#inOrder(() => this.#spool.drop())
     this.#base = { sequence: durable, cursor, moment: undefined }
     this.#end = { sequence: durable, moment: undefined }
+    // A note about another line of the journal must not outlive it.
+    if (await this.save()) return
+    await this.#parts.store.remove(baseName)
+    this.#noted = undefined
   }
 
-  /** Writes down where the vault's journal is known to end, for a start without a line. */
-  async save(): Promise<void> {
-    if (!this.#base) return
-    const { sequence: at, cursor, moment: when } = this.#base
+  /** Writes down where the vault's journal is known to end, for a start without a line. False where there is no room. */
+  save(): Promise<boolean> {
+    const saved = this.#noting.then(() => this.#save())
+    this.#noting = saved.catch(() => undefined)
+    return saved
+  }
+
+  async #save(): Promise<boolean> {
+    const base = this.#base
+    if (!base || base === this.#noted) return true
+    const { sequence: at, cursor, moment: when } = base
     const told = { sequence: at, cursor: cursor && Buffer.from(cursor).toString('base64'), moment: when }
     try {
       await this.#parts.store.replace(baseName, Buffer.from(JSON.stringify(told)))
     } catch (error) {
       // An older note is as good as none: the cursor tells.
       if (!isCode(error, 'vault-full')) throw error
+      return false
     }
+    this.#noted = base
+    return true
   }
 
   /** Rejects when work on the spool has failed, whoever asked for it. */

@@ -542,3 +542,24 @@ test('a disk of the spool that fails once ends the protection, which begun again
     await again
     expectOneLine(world)
   }))
+
+test('the capture forgets nothing before it is noted on disk that the vault has it', (test) =>
+  inWorld(test, 8, async (world) => {
+    world.start(new AbortController().signal)
+    await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
+    for (let round = 0; round < 6; round++) {
+      await world.vaultClock.sleep(round * 900)
+      world.capture.write()
+      await world.settled()
+    }
+    await world.vaultClock.sleep(100)
+    const told = world.capture.durableAt
+    world.isUp = false
+    world.kill()
+    const stop = new AbortController()
+    const { ended } = world.start(stop.signal)
+    await world.until(() => world.captures.length === 2, 'the capture goes on without a line')
+    assert.ok(world.capture.request.resumeAt >= told, `${world.capture.request.resumeAt} after ${told}`)
+    stop.abort()
+    await ended
+  }))

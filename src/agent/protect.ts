@@ -88,8 +88,8 @@ export class Protection {
   readonly #parts: ProtectionParts
   #backlog: Backlog | undefined
   #capture: Capture | undefined
-  /** Where it was opened: of what was durable before it has nothing to forget. */
-  #resumedAt = beforeFirst
+  /** What it has been told, or where it was opened: of what was durable before it has nothing to forget. */
+  #toldDurable = beforeFirst
   #session: JournalSession | undefined
   #isStalled = false
   /** The vault has been asked, or the wait for it is over: the capture may be opened. */
@@ -159,6 +159,7 @@ export class Protection {
         for (;;) {
           await clock.sleep(saveMs, inside)
           await backlog.save()
+          this.#tellDurable(backlog)
         }
       },
     ]).catch((error: unknown) => {
@@ -194,6 +195,7 @@ export class Protection {
 
   async #capturing(backlog: Backlog, chunkKey: Uint8Array, signal: AbortSignal): Promise<void> {
     const { openCapture, definition } = this.#parts
+    await backlog.keepAll()
     const resumeAt = backlog.end
     const cursor = await backlog.endCursor()
     await using capture = await openCapture({
@@ -205,7 +207,7 @@ export class Protection {
     })
     signal.throwIfAborted()
     this.#capture = capture
-    this.#resumedAt = resumeAt
+    this.#toldDurable = resumeAt
     if (this.#hole) capture.hole(this.#hole.since, this.#hole.reason)
     this.#hole = undefined
     capture.line(this.#session !== undefined)
@@ -328,10 +330,16 @@ export class Protection {
     this.#lastError = undefined
     this.#isStalled = false
     backlog.line(true)
-    if (backlog.acknowledgedUpTo > this.#resumedAt) this.#capture?.durable(backlog.acknowledgedUpTo)
     this.#capture?.line(true)
     if (this.#report) session.report(this.#report)
     this.#changed.wake()
+  }
+
+  /** Only what is noted: a start without a line goes on from the note, and the capture must be able to go back there. */
+  #tellDurable(backlog: Backlog): void {
+    if (!this.#capture || backlog.notedUpTo <= this.#toldDurable) return
+    this.#toldDurable = backlog.notedUpTo
+    this.#capture.durable(this.#toldDurable)
   }
 
   #lineDown(backlog: Backlog): void {
@@ -350,7 +358,6 @@ export class Protection {
       acknowledged: (durable) => {
         backlog.acknowledged(durable)
         backlog.bulkBytesMax = Math.min(bulkBytesLimit, Math.max(bulkBytesMin, 2 * session.bulkBytesMax))
-        if (durable > this.#resumedAt) this.#capture?.durable(durable)
         const done = this.#marks.filter((mark) => mark.sequence <= durable)
         this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
         // A session that is gone by now is asked again by whoever waits for the mark.

@@ -122,6 +122,11 @@ export class Spool implements AsyncDisposable {
     return this.#files.at(-1)?.last ?? beforeFirst
   }
 
+  /** What has to be at the vault before anything goes from here; meaningless while empty. */
+  get firstFileEnd(): Sequence {
+    return this.#files[0]?.last ?? beforeFirst
+  }
+
   get bytes(): number {
     return this.#files.reduce((sum, { bytes }) => sum + bytes, 0)
   }
