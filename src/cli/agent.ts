@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
+import { collectLessOften } from '../base/heap.ts'
 import { namePattern } from '../model/source.ts'
 import { agentDirectory } from './connect.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
@@ -52,6 +53,7 @@ export function agentCommands(program: Command, parts: Parts): void {
     .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
     .addHelpText('after', `\nExample:\n  tidemark agent run\n${exitStatusHelp}`)
     .action(async (options: { dir?: string }) => {
+      collectLessOften()
       const { runAgentProcess } = await import('./agent-process.ts')
       await runAgentProcess(directoryOf(options), {
         ...parts,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { tokenAnswer } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { collectLessOften } from '../base/heap.ts'
 import { namePattern } from '../model/source.ts'
 import { formatMoment } from '../model/moment.ts'
 import { connect, vaultDirectory } from './connect.ts'
@@ -58,6 +59,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
     )
     .addHelpText('after', `\nExample:\n  tidemark vault run --listen 0.0.0.0:7433\n${exitStatusHelp}`)
     .action(async (options: { dir?: string; listen: string }) => {
+      collectLessOften()
       const { runVault } = await import('../vault-server/run.ts')
       await runVault(
         { directory: directoryOf(options), ...parseAddress(options.listen, '--listen') },
