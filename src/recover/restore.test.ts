@@ -98,8 +98,10 @@ test('a stopped restore goes on where it was, and fetches little twice', async (
   const origin = directoryOrigin(source, docs)
   const stop = new AbortController()
   let calls = 0
+  const log = join(target, '.tidemark-restore/log')
   const paced: RestoreOrigin['read'] = async function* (requests) {
-    await systemClock.sleep(60 * ++calls)
+    // What comes third comes after something has been written and recorded.
+    if (++calls > 2) while (statSync(log).size === 0) await systemClock.sleep(5)
     yield* origin.read(requests)
   }
   const stopping = { ...origin, read: afterBytes({ ...origin, read: paced }, 18_000_000, () => stop.abort()) }
