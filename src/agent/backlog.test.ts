@@ -11,13 +11,15 @@ import { MemoryDisk } from '../store/memory.ts'
 import type { Store } from '../store/store.ts'
 import { batchForTest } from '../wire/journal-in-memory.ts'
 import { Backlog, type BacklogParts } from './backlog.ts'
+import { Holes } from './holes.ts'
 
 const signal = AbortSignal.timeout(60_000)
 
-const partsOf = (store: Store, memoryBytesMax?: number): BacklogParts => ({
+const partsOf = async (store: Store, memoryBytesMax?: number): Promise<BacklogParts> => ({
   store,
   random: new Seeded(1),
   clock: systemClock,
+  holes: await Holes.open(store, systemClock),
   key: createSecretKey(Buffer.alloc(32, 9)),
   source: '5'.repeat(32) as Id,
   bytesMax: 1e12,
@@ -37,7 +39,7 @@ async function ship(backlog: Backlog, from: number, to: number): Promise<void> {
 const cursorAt = (at: number): Buffer => Buffer.from(`run:${at}`)
 
 async function opened(store: Store, memoryBytesMax?: number, at: Sequence = sequence(0)): Promise<Backlog> {
-  const backlog = await Backlog.open(partsOf(store, memoryBytesMax))
+  const backlog = await Backlog.open(await partsOf(store, memoryBytesMax))
   assert.ok(await backlog.continues(at, Buffer.alloc(0)))
   return backlog
 }
@@ -54,7 +56,7 @@ test('an acknowledgement that overtakes a move to disk leaves no gap in the spoo
   await added
   await ship(backlog, 5, 6)
   disk.kill()
-  await using again = await Backlog.open(partsOf(disk.store()))
+  await using again = await Backlog.open(await partsOf(disk.store()))
   assert.equal(again.damage, undefined)
   assert.equal(again.end, 6)
   assert.ok(await again.continues(sequence(4), cursorAt(4)))
@@ -64,16 +66,16 @@ test('an acknowledgement that overtakes a move to disk leaves no gap in the spoo
 test('a spool whose last file cannot be read is given up from there on, and the rest is kept', async () => {
   const disk = new MemoryDisk({ random: new Seeded(2) })
   for (const first of [1, 11]) {
-    const backlog = first === 1 ? await opened(disk.store()) : await Backlog.open(partsOf(disk.store()))
+    const backlog = first === 1 ? await opened(disk.store()) : await Backlog.open(await partsOf(disk.store()))
     for (let at = first; at < first + 10; at++) await backlog.add(batchAt(at), signal)
     await backlog[Symbol.asyncDispose]()
   }
-  await (await Backlog.open(partsOf(disk.store())))[Symbol.asyncDispose]()
+  await (await Backlog.open(await partsOf(disk.store())))[Symbol.asyncDispose]()
   const name = disk.names.findLast((one) => one.endsWith('.spool'))!
   const bytes = disk.contents(name)
   bytes[5000]! ^= 1
   disk.overwrite(name, bytes)
-  await using backlog = await Backlog.open(partsOf(disk.store()))
+  await using backlog = await Backlog.open(await partsOf(disk.store()))
   assert.ok(backlog.damage?.includes(name))
   assert.equal(backlog.end, 10)
   await ship(backlog, 1, 10)
@@ -95,7 +97,7 @@ test('what is told to be noted is what a kill leaves known, and files go only af
   while (disk.names.some((name) => name.endsWith('.spool'))) await systemClock.sleep(1)
   assert.equal(backlog.notedUpTo, 3)
   disk.kill()
-  await using again = await Backlog.open(partsOf(disk.store()))
+  await using again = await Backlog.open(await partsOf(disk.store()))
   assert.equal(again.end, 3)
   assert.deepEqual(await again.endCursor(), cursorAt(3))
 })
@@ -114,7 +116,7 @@ test('a spool that was acknowledged to its end is not where an older process goe
   while (disk.names.includes(spooled)) await systemClock.sleep(1)
   disk.kill()
   disk.overwrite(spooled, bytes)
-  await using again = await Backlog.open(partsOf(disk.store()))
+  await using again = await Backlog.open(await partsOf(disk.store()))
   assert.equal(again.end, 4)
 })
 
@@ -128,6 +130,6 @@ test('what is kept in memory is on disk before a capture goes on from it', async
   await backlog.keepAll()
   assert.equal(backlog.memoryBytes, 0)
   disk.kill()
-  await using again = await Backlog.open(partsOf(disk.store()))
+  await using again = await Backlog.open(await partsOf(disk.store()))
   assert.equal(again.end, 3)
 })

@@ -8,6 +8,7 @@ import { type Moment, moment } from '../model/moment.ts'
 import { advance, beforeFirst, type Sequence, sequence } from '../model/sequence.ts'
 import type { ShippedBatch } from '../wire/ship.ts'
 import { Wake } from '../wire/wake.ts'
+import type { Holes } from './holes.ts'
 import { Spool, type SpooledBatch, type SpoolParts } from './spool.ts'
 
 /** Unacknowledged output of one source in memory; what is more goes to the spool. */
@@ -40,6 +41,7 @@ interface Found {
 
 export interface BacklogParts extends SpoolParts {
   readonly clock: Clock
+  readonly holes: Holes
   readonly memoryBytesMax?: number | undefined
 }
 
@@ -99,7 +101,11 @@ export class Backlog implements AsyncDisposable {
     // What the vault is known to have was only on its way out.
     if (known) await spool.release(known.sequence)
     const end = await readableEnd(spool)
-    await spool.removeLost()
+    if (spool.damage !== undefined) {
+      const since = end?.moment ?? known?.moment ?? moment(parts.clock.now())
+      await parts.holes.add({ since, reason: `the spool was damaged: ${spool.damage}` })
+      await spool.removeLost()
+    }
     if (spool.isEmpty) return new Backlog(parts, spool, { known, base: known, end })
     const before = advance(spool.start, -1)
     const base = known?.sequence === before ? known : { sequence: before, cursor: undefined, moment: undefined }

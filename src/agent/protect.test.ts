@@ -9,7 +9,9 @@ import { Seeded } from '../../test/sim/random.ts'
 import { Trace } from '../../test/sim/trace.ts'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { decodeBatch, encodeBatch } from '../format/batch.ts'
 import type { Capture, CapturedBatch, CaptureOutput, CaptureRequest } from '../capture/capture.ts'
+import type { Mark } from '../model/change.ts'
 import { type Moment, moment } from '../model/moment.ts'
 import { advance, type Sequence, sequence } from '../model/sequence.ts'
 import { defaultPolicy, type Id, type SourceDefinition } from '../model/source.ts'
@@ -18,6 +20,7 @@ import type { Store } from '../store/store.ts'
 import { agentInMemory, batchForTest, JournalInMemory } from '../wire/journal-in-memory.ts'
 import { type LineBehaviour, linkPair } from '../wire/link-pair.ts'
 import { Pace } from '../wire/pace.ts'
+import type { ShippedBatch } from '../wire/ship.ts'
 import { serveConnection } from '../wire/serve.ts'
 import { Wake } from '../wire/wake.ts'
 import { Protection, type ProtectionParts } from './protect.ts'
@@ -53,6 +56,8 @@ class ToldCapture implements Capture {
   )[] = []
   readonly #stop = new AbortController()
   #marks: { tag: number; label: string }[] = []
+  #holes: Mark[] = []
+  readonly resumedMoment: Moment | undefined
   #next: Sequence
 
   constructor(request: CaptureRequest, run: string, clock: Clock) {
@@ -61,6 +66,8 @@ class ToldCapture implements Capture {
     this.#clock = clock
     this.#next = advance(request.resumeAt, 1)
     this.durableAt = request.resumeAt
+    const at = Number(Buffer.from(request.cursor).toString().split('@')[1] ?? Number.NaN)
+    this.resumedMoment = Number.isNaN(at) ? undefined : moment(at)
   }
 
   write(bulk = false, blocks: Uint8Array[] = []): void {
@@ -87,7 +94,7 @@ class ToldCapture implements Capture {
         yield next
         continue
       }
-      const shipped = batchForTest(this.#next, 1, next.blocks, next.bulk, this.run)
+      const shipped = this.#batch(next.bulk, next.blocks)
       const marks = this.#marks.map(({ tag }) => ({ tag, sequence: shipped.last }))
       this.#marks = []
       this.#next = advance(shipped.last, 1)
@@ -95,6 +102,17 @@ class ToldCapture implements Capture {
       this.taken.push(batch)
       yield batch
     }
+  }
+
+  /** As the batches of other tests, with the holes at its end and the moment in its cursor. */
+  #batch(bulk: boolean, blocks: readonly Uint8Array[]): ShippedBatch {
+    const plain = batchForTest(this.#next, 1, blocks, bulk, this.run)
+    const at = moment(this.#clock.now())
+    const batch = decodeBatch(plain.bytes)
+    const holes = this.#holes.splice(0).map((mark) => ({ moment: at, change: { kind: 'mark', mark } as const }))
+    const cursor = Buffer.from(`${Buffer.from(batch.cursor).toString()}@${at}`)
+    const bytes = encodeBatch({ ...batch, cursor, changes: [...batch.changes, ...holes] })
+    return { ...plain, last: advance(plain.last, holes.length), bytes }
   }
 
   durable(at: Sequence): void {
@@ -126,6 +144,7 @@ class ToldCapture implements Capture {
 
   hole(since: Moment, reason: string): void {
     this.holes.push({ since, reason })
+    this.#holes.push({ type: 'hole', since, reason })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -416,7 +435,7 @@ test('with the spool full the capture is not asked for more, and told of the hol
     world.isUp = true
     await world.settled()
     assert.deepEqual(world.capture.holes, [{ since: stoppedAt, reason: 'the spool was full' }])
-    assert.equal(world.journal.durable, 100)
+    assert.equal(world.journal.durable, 101, 'all changes and the mark of the hole')
     assert.equal(protection.status().spoolFull, false)
     stop.abort()
     await ended
@@ -427,8 +446,10 @@ test('a vault that was brought back from an older copy gets a hole and goes on',
     const stop = new AbortController()
     const { ended } = world.start(stop.signal)
     await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
-    for (let count = 0; count < 5; count++) world.capture.write()
-    await world.settled()
+    for (let count = 0; count < 5; count++) {
+      world.capture.write()
+      await world.settled()
+    }
     world.isUp = false
     world.cut()
     world.journal.applied.length = 3
@@ -438,6 +459,7 @@ test('a vault that was brought back from an older copy gets a hole and goes on',
     await world.until(() => world.captures.length === 2, 'the capture is opened anew')
     assert.equal(world.capture.request.resumeAt, 3)
     assert.equal(world.capture.holes.length, 1)
+    assert.equal(world.capture.holes[0]!.since, world.captures[0]!.taken[2]!.moment, 'since the copy was made')
     world.capture.write()
     await world.settled()
     stop.abort()
@@ -560,6 +582,79 @@ test('the capture forgets nothing before it is noted on disk that the vault has 
     const { ended } = world.start(stop.signal)
     await world.until(() => world.captures.length === 2, 'the capture goes on without a line')
     assert.ok(world.capture.request.resumeAt >= told, `${world.capture.request.resumeAt} after ${told}`)
+    stop.abort()
+    await ended
+  }))
+
+/** Until a capture is open that was told of a hole, and has said nothing since. */
+async function untilHole(world: World, captures: number): Promise<Moment> {
+  await world.until(() => world.captures.length === captures && world.capture.holes.length === 1, 'a hole is told')
+  return world.capture.holes[0]!.since
+}
+
+test('a hole survives a kill until the vault has its mark, and then is told no more', (test) =>
+  inWorld(test, 9, async (world) => {
+    world.start(new AbortController().signal)
+    await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
+    for (let count = 0; count < 5; count++) world.capture.write()
+    await world.settled()
+    world.isUp = false
+    world.cut()
+    world.journal.durable = sequence(3)
+    world.journal.cursor = Buffer.from(world.journal.applied[2]!.cursor)
+    world.journal.applied.length = 3
+    world.isUp = true
+    const since = await untilHole(world, 2)
+    world.kill()
+    world.start(new AbortController().signal)
+    assert.ok((await untilHole(world, 3)) <= since)
+    world.lineDown()
+    world.capture.write()
+    await world.vaultClock.sleep(11_000)
+    world.kill()
+    world.start(new AbortController().signal)
+    await world.until(() => world.captures.length === 4, 'the capture goes on without a line')
+    assert.deepEqual(world.capture.holes, [], 'its mark is in the spool')
+    world.isUp = true
+    world.capture.write()
+    await world.settled()
+    await world.vaultClock.sleep(11_000)
+    world.kill()
+    const stop = new AbortController()
+    const { ended } = world.start(stop.signal)
+    await world.until(() => world.captures.length === 5, 'the capture')
+    assert.deepEqual(world.capture.holes, [])
+    assert.ok(!world.disk.names.includes('holes.json'))
+    stop.abort()
+    await ended
+    expectOneLine(world)
+  }))
+
+test('a damaged spool is a hole that survives a kill right after the damage was found', (test) =>
+  inWorld(test, 10, async (world) => {
+    world.start(new AbortController().signal)
+    await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
+    world.lineDown()
+    for (let count = 0; count < 5; count++) world.capture.write(false, [world.random.bytes(1000)])
+    await world.vaultClock.sleep(1000)
+    world.kill()
+    const name = world.disk.names.find((one) => one.endsWith('.spool'))!
+    const bytes = world.disk.contents(name)
+    bytes[3]! ^= 1
+    for (let operations = 1; operations < 12; operations++) {
+      world.disk.overwrite(name, bytes)
+      world.disk.delete('holes.json')
+      world.start(new AbortController().signal)
+      const killed = new Promise<void>((resolve) => world.disk.endAfter(operations, 'process', resolve))
+      await Promise.race([killed, world.vaultClock.sleep(3000)])
+      world.kill()
+      world.disk.endAfter(Number.MAX_SAFE_INTEGER, 'process', () => undefined)
+      const isGivenUp = !world.disk.names.includes(name)
+      if (isGivenUp) break
+    }
+    const stop = new AbortController()
+    const { ended } = world.start(stop.signal)
+    await world.until(() => (world.captures.at(-1)?.holes.length ?? 0) > 0, 'the hole is told')
     stop.abort()
     await ended
   }))

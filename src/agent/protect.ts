@@ -6,7 +6,7 @@ import { isCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Capture, CaptureOutput, CaptureRequest } from '../capture/capture.ts'
 import type { ChunkId } from '../model/change.ts'
-import { type Moment, moment } from '../model/moment.ts'
+import { moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import { beforeFirst, type Sequence } from '../model/sequence.ts'
 import type { SourceDefinition } from '../model/source.ts'
@@ -20,6 +20,7 @@ import { together, unlessAborted } from '../wire/together.ts'
 import { Wake } from '../wire/wake.ts'
 import { Backlog, bulkBytesLimit, bulkBytesMin } from './backlog.ts'
 import { Backoff } from './backoff.ts'
+import { Holes } from './holes.ts'
 
 export type OpenCapture = (request: CaptureRequest) => Promise<Capture>
 
@@ -79,6 +80,12 @@ export interface ProtectionStatus {
   readonly lastError: { readonly code: string; readonly message: string; readonly hint?: string } | undefined
 }
 
+/** What is on disk of one source until the vault has it. */
+interface Kept {
+  readonly backlog: Backlog
+  readonly holes: Holes
+}
+
 /**
  * The protection of one source: its capture fills the backlog, sessions with the vault empty it. Each goes on without the
  * other. Where the vault's journal is not what the backlog continues, the vault is right: the backlog is dropped, the
@@ -96,7 +103,6 @@ export class Protection {
   #mayStart = false
   /** Why the backlog must not be shipped again, though sequence and cursor fit. */
   #distrust: string | undefined
-  #hole: { readonly since: Moment; readonly reason: string } | undefined
   #reopen = new AbortController()
   readonly #changed = new Wake()
   readonly #offers = new Map<number, readonly ChunkId[]>()
@@ -141,17 +147,17 @@ export class Protection {
     await mkdir(this.#captureDirectory, { recursive: true, mode: 0o700 })
     const store = await openStore(join(directory, 'spool'))
     const spool = { store, random, clock, key: spoolKey, source: definition.id, bytesMax: spoolBytesMax }
-    await using backlog = await Backlog.open({ ...spool, freeMin: spoolFreeMin, memoryBytesMax })
+    const holes = await Holes.open(store, clock)
+    await using backlog = await Backlog.open({ ...spool, holes, freeMin: spoolFreeMin, memoryBytesMax })
     this.#backlog = backlog
     this.#mayStart = false
     if (backlog.damage !== undefined) {
       this.failed(new TidemarkError('damaged', { message: `a part of the spool was lost: ${backlog.damage}` }))
-      this.#hole = { since: this.#sinceEnd(backlog), reason: 'the spool was damaged' }
     }
     await together(signal, [
       (inside) => backlog.failing(inside),
-      (inside) => this.#ship(backlog, inside),
-      (inside) => this.#watch(backlog, inside),
+      (inside) => this.#ship({ backlog, holes }, inside),
+      (inside) => this.#watch({ backlog, holes }, inside),
       (inside) => this.#fetchManifests(backlog, inside),
       async (inside) => {
         await clock.sleep(startWithoutLineMs, inside)
@@ -159,6 +165,7 @@ export class Protection {
         for (;;) {
           await clock.sleep(saveMs, inside)
           await backlog.save()
+          await holes.save()
           this.#tellDurable(backlog)
         }
       },
@@ -169,7 +176,7 @@ export class Protection {
 
   // The capture's side
 
-  async #watch(backlog: Backlog, signal: AbortSignal): Promise<void> {
+  async #watch({ backlog, holes }: Kept, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#parts.clock, this.#parts.random)
     for (;;) {
       const chunkKey = await this.#changed.until(
@@ -179,7 +186,7 @@ export class Protection {
       this.#reopen = new AbortController()
       const inside = AbortSignal.any([signal, this.#reopen.signal])
       try {
-        await this.#capturing(backlog, chunkKey, inside)
+        await this.#capturing({ backlog, holes }, chunkKey, inside)
       } catch (error) {
         if (!inside.aborted) this.failed(error)
       } finally {
@@ -193,7 +200,7 @@ export class Protection {
     }
   }
 
-  async #capturing(backlog: Backlog, chunkKey: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #capturing({ backlog, holes }: Kept, chunkKey: Uint8Array, signal: AbortSignal): Promise<void> {
     const { openCapture, definition } = this.#parts
     await backlog.keepAll()
     const resumeAt = backlog.end
@@ -208,24 +215,26 @@ export class Protection {
     signal.throwIfAborted()
     this.#capture = capture
     this.#toldDurable = resumeAt
-    if (this.#hole) capture.hole(this.#hole.since, this.#hole.reason)
-    this.#hole = undefined
+    await holes.opened(capture, resumeAt)
     capture.line(this.#session !== undefined)
     const outputs = capture.outputs[Symbol.asyncIterator]()
     for (;;) {
       await backlog.wantsMore(signal)
       const { value, done } = await unlessAborted(outputs.next(), signal)
       if (done === true) throw new TidemarkError('interrupted', { message: 'the capture ended; it is opened again' })
-      await this.#take(value, capture, backlog, signal)
+      await this.#take(value, capture, { backlog, holes }, signal)
     }
   }
 
-  async #take(output: CaptureOutput, capture: Capture, backlog: Backlog, signal: AbortSignal): Promise<void> {
+  async #take(output: CaptureOutput, capture: Capture, { backlog, holes }: Kept, signal: AbortSignal): Promise<void> {
     switch (output.kind) {
       case 'batch': {
         const { stoppedSince } = await backlog.add(output, signal)
         this.#marks.push(...output.marks)
-        if (stoppedSince !== undefined) capture.hole(stoppedSince, 'the spool was full')
+        holes.taken(output)
+        if (stoppedSince !== undefined) {
+          await holes.happened(capture, { since: stoppedSince, reason: 'the spool was full' })
+        }
         return
       }
       case 'offer':
@@ -268,7 +277,7 @@ export class Protection {
 
   // The line's side
 
-  async #ship(backlog: Backlog, signal: AbortSignal): Promise<void> {
+  async #ship({ backlog, holes }: Kept, signal: AbortSignal): Promise<void> {
     const { dial, definition, software, clock, random, pace, reached } = this.#parts
     const backoff = new Backoff(clock, random, reached)
     for (;;) {
@@ -277,9 +286,9 @@ export class Protection {
         const link = await dial(signal)
         const session = await JournalSession.open(link, { source: definition.id, software }, clock, signal)
         startedAt = clock.monotonicMs()
-        await this.#adopt(backlog, session.journal, signal)
+        await this.#adopt({ backlog, holes }, session.journal, signal)
         this.#lineUp(backlog, session)
-        await session.run(this.#cargo(backlog, session), pace, signal)
+        await session.run(this.#cargo({ backlog, holes }, session), pace, signal)
       } catch (error) {
         signal.throwIfAborted()
         this.failed(error)
@@ -296,7 +305,11 @@ export class Protection {
   }
 
   /** Makes backlog and capture go on from where the vault's journal ends. */
-  async #adopt(backlog: Backlog, { durable, cursor, chunkKey }: JournalWelcome, signal: AbortSignal): Promise<void> {
+  async #adopt(
+    { backlog, holes }: Kept,
+    { durable, cursor, chunkKey }: JournalWelcome,
+    signal: AbortSignal,
+  ): Promise<void> {
     const isOtherKey =
       this.#parts.chunkKey.known !== undefined && Buffer.compare(this.#parts.chunkKey.known, chunkKey) !== 0
     await this.#parts.chunkKey.told(chunkKey)
@@ -304,11 +317,12 @@ export class Protection {
     if (!fits) {
       // A process that died may have shipped more than it left behind: then nothing is lost.
       const isBehind = !this.#capture && this.#distrust === undefined && durable >= backlog.end
-      const since = backlog.acknowledgedMoment ?? this.#sinceEnd(backlog)
+      const since = backlog.acknowledgedMoment ?? backlog.endMoment ?? moment(this.#parts.clock.now())
       const reason = this.#distrust ?? `the vault's journal ends at ${durable}, which is not what was sent`
       await this.#closeCapture(signal)
+      await holes.rewound()
+      if (!isBehind) await holes.add({ since, reason })
       await backlog.restart(durable, cursor)
-      if (backlog.isKnown && !isBehind) this.#hole = { since, reason: reason.slice(0, 500) }
       this.#distrust = undefined
     }
     this.#start()
@@ -351,12 +365,13 @@ export class Protection {
     this.#offers.clear()
   }
 
-  #cargo(backlog: Backlog, session: JournalSession): Cargo {
+  #cargo({ backlog, holes }: Kept, session: JournalSession): Cargo {
     return {
       next: (first, signal): Promise<ShippedBatch> => backlog.next(first, signal),
       unanswered: () => Array.from(this.#offers, ([tag, ids]) => ({ tag, ids })),
       acknowledged: (durable) => {
         backlog.acknowledged(durable)
+        holes.acknowledged(durable)
         backlog.bulkBytesMax = Math.min(bulkBytesLimit, Math.max(bulkBytesMin, 2 * session.bulkBytesMax))
         const done = this.#marks.filter((mark) => mark.sequence <= durable)
         this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
@@ -384,10 +399,6 @@ export class Protection {
     if (!backlog) return undefined
     const since = backlog.isEmpty && this.#report ? this.#report.covered : backlog.acknowledgedMoment
     return since === undefined ? undefined : Math.max(0, (this.#parts.clock.now() - since) / 1000)
-  }
-
-  #sinceEnd(backlog: Backlog): Moment {
-    return backlog.endMoment ?? moment(this.#parts.clock.now())
   }
 
   /** What is wrong, for the status. */

@@ -19,6 +19,8 @@ export interface Capture extends AsyncDisposable {
    * Ends when the capture is disposed; throws when it cannot go on (`source-vanished` is not such a case: it waits).
    */
   readonly outputs: AsyncIterable<CaptureOutput>
+  /** Of the last change before what it has to say, where the cursor it was opened with tells. */
+  readonly resumedMoment?: Moment | undefined
   /** Everything up to `sequence` is durable at the vault. Calls are monotonic. */
   durable(sequence: Sequence): void
   /** Answers an `offer`: true where the chunk has to be sent. */

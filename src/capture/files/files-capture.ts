@@ -4,6 +4,7 @@ import { ring } from '../../base/syscalls/wake.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Capture, CaptureOutput, CaptureRequest } from '../capture.ts'
+import { beginning, decodeCursor } from './cursor.ts'
 import { type EngineRequest, type FromEngine, type ToEngine, waitingBytes } from './messages.ts'
 import { type WatchingOptions, watchNames } from './watching.ts'
 
@@ -21,13 +22,15 @@ export async function openFilesCapture(request: CaptureRequest, options: FilesCa
   const { never = [], watching = allWays } = options
   const workerData: EngineRequest = { source, stateDirectory, resumeAt, cursor, chunkKey, never, watching }
   const worker = new Worker(new URL(`./files-worker${extname(import.meta.url)}`, import.meta.url), { workerData })
-  const capture = new FilesCapture(worker)
+  const resumedMoment = decodeCursor(cursor).moment
+  const capture = new FilesCapture(worker, resumedMoment > beginning.moment ? resumedMoment : undefined)
   await capture.ready
   return capture
 }
 
 class FilesCapture implements Capture {
   readonly outputs: AsyncIterable<CaptureOutput>
+  readonly resumedMoment: Moment | undefined
   readonly ready: Promise<void>
   readonly #worker: Worker
   readonly #queue: CaptureOutput[] = []
@@ -37,8 +40,9 @@ class FilesCapture implements Capture {
   #isEnded = false
   #arrived: () => void = () => undefined
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, resumedMoment: Moment | undefined) {
     this.#worker = worker
+    this.resumedMoment = resumedMoment
     this.outputs = { [Symbol.asyncIterator]: () => this.#take() }
     let isReady: () => void
     let isUnready: (error: Error) => void
