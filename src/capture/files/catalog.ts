@@ -6,6 +6,7 @@ import { systemRandom } from '../../base/random.ts'
 import { joinPath, rootPath, type TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { catalogSchema, catalogVersion } from './catalog-schema.ts'
+import { decodeCursor } from './cursor.ts'
 import { emptySignature, type Signature, signatureEntryBytes } from './signature.ts'
 import { inodeOf, type Stat, typeOf } from './stat.ts'
 
@@ -385,6 +386,8 @@ export class Catalog implements Disposable {
     )
     this.#database.exec(goBack('name', ['parent', 'name'], ['node'], 'node', { at, nodes, node: 'coalesce(node, 0)' }))
     this.#database.exec(goBack('page', ['node', 'page'], ['entries'], 'entries', { at, nodes, node: 'node' }))
+    // What changed since may have been captured in what is undone, with the same times as before.
+    this.#database.prepare('UPDATE state SET drained = min(drained, ?)').run(decodeCursor(cursor).moment)
     this.#database.exec('COMMIT')
     return true
   }
