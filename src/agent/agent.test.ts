@@ -106,9 +106,11 @@ const source = (name: string, digit: string, paused = false): SourceDefinition =
 function pokedCaptures() {
   const pokes = new Wake()
   const open: string[] = []
+  const opened: string[] = []
   const openCapture = async ({ resumeAt, source: { name } }: CaptureRequest): Promise<Capture> => {
     const stop = new AbortController()
     open.push(name)
+    opened.push(name)
     async function* outputs() {
       for (let at = advance(resumeAt, 1); ; at = advance(at, 1)) {
         await pokes.wait(stop.signal)
@@ -130,7 +132,7 @@ function pokedCaptures() {
       },
     }
   }
-  return { open, poke: () => pokes.wake(), openCapture }
+  return { open, opened, poke: () => pokes.wake(), openCapture }
 }
 
 async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
@@ -257,6 +259,43 @@ test('the agent protects what the vault tells, follows changes live, and takes u
   await running
   assert.deepEqual(captures.open, [])
   await assert.rejects(local.json('GET', '/agent', status), { code: 'not-running' })
+})
+
+test('a capture goes on through a change that is not about it', async (test) => {
+  const vault = await startVault(test)
+  await joining(vault, vault.token())
+  const { journal } = vault
+  const documents = source('documents', '5')
+  journal.sources = [documents]
+  const captures = pokedCaptures()
+  const stop = new AbortController()
+  const running = runAgent(
+    {
+      directory: vault.directory,
+      captures: { files: captures.openCapture },
+      clock: systemClock,
+      random: systemRandom,
+      tell: () => undefined,
+    },
+    stop.signal,
+  )
+  await until(() => captures.open.length === 1, 'a capture')
+  const local = socketApiClient(join(vault.directory, 'api.sock'))
+  const status = z.object({ sources: z.array(z.object({ name: z.string() }).loose()) })
+  const told = async (name: string) => (await local.json('GET', '/agent', status)).sources[0]?.name === name
+
+  const policy = { ...defaultPolicy, windowMs: 86_400_000, lagMsMax: 5000 }
+  journal.sources = [{ ...documents, name: 'papers', system: 'archive', policy }]
+  journal.changed.wake()
+  await until(() => told('papers'), 'the new name')
+  assert.deepEqual(captures.opened, ['documents'])
+  assert.equal((await (await AgentHome.open(vault.directory)).definitions())[0]?.name, 'papers')
+
+  journal.sources = [{ ...documents, name: 'papers', exclude: ['*.tmp'] }]
+  journal.changed.wake()
+  await until(() => captures.opened.length === 2, 'the capture is opened anew')
+  stop.abort()
+  await running
 })
 
 test('started without a line, the agent protects what it was told before', async (test) => {

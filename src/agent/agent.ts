@@ -85,7 +85,7 @@ async function renewing(
 }
 
 interface Running {
-  readonly definition: SourceDefinition
+  definition: SourceDefinition
   readonly protection: Protection
   readonly stop: AbortController
   readonly ended: Promise<void>
@@ -198,9 +198,14 @@ class Agent {
 
   async #apply(definitions: readonly SourceDefinition[]): Promise<void> {
     const wanted = new Map(definitions.map((definition) => [definition.id, definition]))
-    for (const [id, { definition }] of [...this.#running]) {
+    for (const [id, running] of [...this.#running]) {
+      const { definition, protection } = running
       const next = wanted.get(id)
-      if (next && JSON.stringify(next) === JSON.stringify(definition)) continue
+      if (next && isCapturedAlike(next, definition)) {
+        running.definition = next
+        protection.redefined(next)
+        continue
+      }
       await this.#stop(id)
       if (next) continue
       this.#parts.tell(`${definition.name} is no longer protected`)
@@ -235,19 +240,19 @@ class Agent {
     const stop = new AbortController()
     const isPaused = definition.paused
     if (!isPaused) tell(`protecting ${definition.name}`)
-    const ended = isPaused ? Promise.resolve() : this.#keepRunning(protection, definition, stop.signal)
+    const ended = isPaused ? Promise.resolve() : this.#keepRunning(protection, stop.signal)
     this.#running.set(definition.id, { definition, protection, stop, ended })
   }
 
   /** A protection that fails, say because its disk does, leaves the others alone and is begun again. */
-  async #keepRunning(protection: Protection, definition: SourceDefinition, signal: AbortSignal): Promise<void> {
+  async #keepRunning(protection: Protection, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#parts.clock, this.#parts.random)
     while (!signal.aborted) {
       try {
         await protection.run(signal)
       } catch (error) {
         protection.failed(error)
-        this.#parts.tell(`protection of ${definition.name} failed, it is begun again: ${messageOf(error)}`)
+        this.#parts.tell(`protection of ${protection.status().name} failed, it is begun again: ${messageOf(error)}`)
         await backoff.wait(signal).catch(() => undefined)
       }
     }
@@ -268,6 +273,13 @@ class Agent {
   #dial(signal: AbortSignal): Promise<Link> {
     return dialLink({ ...this.#home.identity, credential: this.#home.credential }, signal)
   }
+}
+
+/** Names, and what only the vault keeps to, do not touch a capture. */
+const isCapturedAlike = (one: SourceDefinition, other: SourceDefinition): boolean => captured(one) === captured(other)
+
+function captured({ name, system, policy: { windowMs, lagMsMax, ...policy }, ...rest }: SourceDefinition): string {
+  return JSON.stringify({ ...rest, policy })
 }
 
 /** The beginning of a journal needs no vault to be described. */

@@ -93,6 +93,7 @@ interface Kept {
  */
 export class Protection {
   readonly #parts: ProtectionParts
+  #definition: SourceDefinition
   #backlog: Backlog | undefined
   #capture: Capture | undefined
   /** What it has been told, or where it was opened: of what was durable before it has nothing to forget. */
@@ -113,10 +114,16 @@ export class Protection {
 
   constructor(parts: ProtectionParts) {
     this.#parts = parts
+    this.#definition = parts.definition
+  }
+
+  /** In what does not touch the capture. */
+  redefined(definition: SourceDefinition): void {
+    this.#definition = definition
   }
 
   status(): ProtectionStatus {
-    const { id, name, kind, paused } = this.#parts.definition
+    const { id, name, kind, paused } = this.#definition
     const error = this.#lastError
     return {
       id,
@@ -201,12 +208,12 @@ export class Protection {
   }
 
   async #capturing({ backlog, holes }: Kept, chunkKey: Uint8Array, signal: AbortSignal): Promise<void> {
-    const { openCapture, definition } = this.#parts
+    const { openCapture } = this.#parts
     await backlog.keepAll()
     const resumeAt = backlog.end
     const cursor = await backlog.endCursor()
     await using capture = await openCapture({
-      source: definition,
+      source: this.#definition,
       stateDirectory: this.#captureDirectory,
       resumeAt,
       cursor,
@@ -253,7 +260,7 @@ export class Protection {
 
   /** The manifest is of where all that the capture has said is at the vault: then it describes what the capture left. */
   async #fetchManifests(backlog: Backlog, signal: AbortSignal): Promise<void> {
-    const { definition, directory, fetchManifest, clock, random } = this.#parts
+    const { directory, fetchManifest, clock, random } = this.#parts
     const backoff = new Backoff(clock, random)
     for (let count = 0; ; count++) {
       const { capture, at } = await this.#changed.until(() => {
@@ -262,7 +269,7 @@ export class Protection {
       }, signal)
       const path = join(directory, `manifest-${count % 2}`)
       try {
-        await fetchManifest(definition, at, path, signal)
+        await fetchManifest(this.#definition, at, path, signal)
         if (capture !== this.#capture) continue
         this.#manifestWanted = false
         capture.manifest(path, at)
