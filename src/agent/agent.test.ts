@@ -37,6 +37,7 @@ async function startVault(test: TestContext) {
   const journal = new JournalInMemory(systemClock, systemRandom, 1)
   const secrets = new Set<string>()
   const seen: string[] = []
+  const replaced: (string | undefined)[] = []
   const api = http.createServer(async (request, response) => {
     const pieces: Buffer[] = []
     for await (const piece of request) pieces.push(piece as Buffer)
@@ -45,7 +46,8 @@ async function startVault(test: TestContext) {
     const tell = (status: number, answer: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     if (request.url === '/v1/enrol' || request.url === '/v1/renew') {
-      const { secret, csr } = JSON.parse(body) as { secret?: string; csr: string }
+      const { secret, csr, replaces } = JSON.parse(body) as { secret?: string; csr: string; replaces?: string }
+      if (secret !== undefined) replaced.push(replaces)
       if (secret !== undefined && !secrets.delete(secret))
         return tell(403, { error: { code: 'token-refused', message: 'used', hint: 'make a new one' } })
       const certificate = await issueFromCsr(credentials.authority, csr, agentInMemory, now(), systemRandom)
@@ -78,6 +80,7 @@ async function startVault(test: TestContext) {
     journal,
     port,
     seen,
+    replaced,
     token: () => {
       const secret = Buffer.from(systemRandom.bytes(16))
       secrets.add(secret.toString('base64url'))
@@ -156,7 +159,7 @@ test('an agent enrols once, with secrets that only it can read, and renews its c
   for (const name of await readdir(vault.directory))
     assert.equal((await stat(join(vault.directory, name))).mode & 0o777, 0o600, name)
   assert.equal((await stat(vault.directory)).mode & 0o777, 0o700)
-  await assert.rejects(joining(vault, token), { code: 'already-exists' })
+  await assert.rejects(joining(vault, token), { code: 'token-refused' })
 
   const home = await AgentHome.open(vault.directory)
   assert.equal(home.needsRenewal(systemClock), false)
@@ -166,6 +169,37 @@ test('an agent enrols once, with secrets that only it can read, and renews its c
   assert.notEqual(home.credential.key, before.key)
   const reread = await AgentHome.open(vault.directory)
   assert.deepEqual(reread.credential, home.credential)
+})
+
+test('an agent enrols again in place with a new token: as who it was, with what it has spooled', async (test) => {
+  const vault = await startVault(test)
+  await joining(vault, vault.token())
+  const before = await AgentHome.open(vault.directory)
+  await before.chunkKeyTold(Buffer.alloc(32, 1))
+  await rm(join(vault.directory, 'credential.pem'))
+  const request = {
+    directory: vault.directory,
+    host: 'localhost',
+    port: vault.port,
+    token: vault.token(),
+    name: 'other',
+  }
+  const again = await joinVault(request, { random: systemRandom, signal })
+  assert.deepEqual(again, { ...before.identity, host: 'localhost' })
+  assert.equal(vault.replaced.at(-1), agentInMemory)
+  const after = await AgentHome.open(vault.directory)
+  assert.deepEqual(after.identity, again)
+  assert.notEqual(after.credential.certificate, before.credential.certificate)
+  assert.ok(after.spoolKey.equals(before.spoolKey))
+  assert.deepEqual(after.chunkKey, before.chunkKey)
+
+  const other = await startVault(test)
+  await assert.rejects(
+    joinVault({ ...request, port: other.port, token: other.token() }, { random: systemRandom, signal }),
+    {
+      code: 'already-exists',
+    },
+  )
 })
 
 test('a used token and a token of another vault do not enrol, and nothing is left behind', async (test) => {

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { isSystemError, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Id, isId, namePattern, type SourceDefinition } from '../model/source.ts'
+import { lockDirectory } from '../store/lock.ts'
 import { leftMs, readCredential, writeCredential, writeSecret } from '../wire/authority.ts'
 import { parseToken } from '../wire/enrolment.ts'
 import { apiClient, vaultDoor } from '../wire/http-client.ts'
@@ -70,28 +71,54 @@ export interface JoinRequest {
 
 const spoolKeyBytes = 32
 
-/** Enrols this server with a vault. The token is shown to nobody but a server that holds the pinned authority's key. */
+/**
+ * Enrols this server with a vault. The token is shown to nobody but a server that holds the pinned authority's key. In
+ * the directory of an agent of that vault it stays who it is, with all it remembers: only its certificate is another.
+ */
 export async function joinVault(
   { directory, host, port, token, name }: JoinRequest,
   { random, signal }: { readonly random: Random; readonly signal: AbortSignal },
 ): Promise<Identity> {
   const { authority: fingerprint, secret } = parseToken(token)
-  if (await exists(join(directory, 'identity.json'))) {
+  const present = await readIdentity(directory)
+  if (present && !publicKeyFingerprint(present.authority).equals(fingerprint)) {
     throw new TidemarkError('already-exists', {
-      message: `${directory} is an agent's already`,
+      message: `${directory} is that of an agent of another vault`,
       hint: 'name another directory, or remove this one if that agent is no longer wanted',
     })
   }
+  using _lock = present && lockDirectory(directory)
   const authority = await fetchAuthority({ host, port, fingerprint }, publicKeyFingerprint, signal)
   const { csr, key } = await createCsr()
   using door = vaultDoor({ host, port, authority })
-  const request = { secret: secret.toString('base64url'), name, csr }
-  const answer = await apiClient(door).json('POST', '/v1/enrol', enrolAnswer, request)
+  const answer = await apiClient(door).json('POST', '/v1/enrol', enrolAnswer, {
+    secret: secret.toString('base64url'),
+    name: present?.name ?? name,
+    csr,
+    replaces: present?.agent,
+  })
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeCredential(join(directory, 'credential.pem'), { certificate: answer.certificate, key })
-  await writeSecret(join(directory, 'spool.key'), Buffer.from(random.bytes(spoolKeyBytes)).toString('hex'))
-  const identity = { agent: answer.agent as Id, name, vault: answer.vault as Id, host, port, authority }
+  if (!(await exists(join(directory, 'spool.key')))) {
+    await writeSecret(join(directory, 'spool.key'), Buffer.from(random.bytes(spoolKeyBytes)).toString('hex'))
+  }
+  const identity = {
+    agent: answer.agent as Id,
+    name: present?.name ?? name,
+    vault: answer.vault as Id,
+    host,
+    port,
+    authority,
+  }
   await writeSecret(join(directory, 'identity.json'), JSON.stringify({ version: 1, ...identity }, undefined, 2))
+  return identity
+}
+
+async function readIdentity(directory: string): Promise<Identity | undefined> {
+  const file = join(directory, 'identity.json')
+  const text = await readText(file)
+  if (text === undefined) return undefined
+  const { version, ...identity } = parsed(identitySchema, text, file)
   return identity
 }
 
@@ -122,10 +149,10 @@ export class AgentHome {
 
   static async open(directory: string): Promise<AgentHome> {
     const file = (name: string): string => join(directory, name)
-    const identityText = await readText(file('identity.json'))
+    const identity = await readIdentity(directory)
     const credential = await readCredential(file('credential.pem'))
     const spoolKey = await readText(file('spool.key'))
-    if (identityText === undefined || credential === undefined || spoolKey === undefined) {
+    if (identity === undefined || credential === undefined || spoolKey === undefined) {
       throw new TidemarkError('not-found', {
         message: `${directory} is not the directory of an enrolled agent`,
         hint: 'enrol this server with "tidemark agent join"; the token comes from "tidemark vault token" at the vault',
@@ -134,7 +161,7 @@ export class AgentHome {
     const chunkKey = await readText(file('chunk.key'))
     return new AgentHome({
       directory,
-      identity: parsed(identitySchema, identityText, file('identity.json')),
+      identity,
       settings: parsed(settingsSchema, (await readText(file('settings.json'))) ?? '{}', file('settings.json')),
       spoolKey: createSecretKey(Buffer.from(spoolKey, 'hex')),
       credential,

@@ -130,7 +130,12 @@ export const tokenRequest = z.object({
 })
 export const tokenAnswer = z.object({ token: z.string(), expires: isoMoment })
 
-export const enrolRequest = z.object({ secret: z.string(), name, csr: z.string() })
+export const enrolRequest = z.object({
+  secret: z.string(),
+  name,
+  csr: z.string(),
+  replaces: identifier.optional().describe('the agent that this server was until now, and stays; its name is kept'),
+})
 export const enrolAnswer = z.object({ agent: identifier, vault: identifier, certificate: z.string(), ca: z.string() })
 export const renewRequest = z.object({ csr: z.string() })
 

@@ -43,7 +43,7 @@ export function agentCommands(program: Command, parts: Parts): void {
         parts,
       )
       parts.out.write(
-        `this server is now agent "${name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`,
+        `this server is now agent "${joined.name}" (${joined.agent}) of vault ${joined.vault}\n  next: "tidemark agent run", then "tidemark protect"\n`,
       )
     })
 

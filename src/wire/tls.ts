@@ -113,7 +113,7 @@ function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer 
   if (isOver || doubt === 'CERT_HAS_EXPIRED') {
     return stranger(
       `the certificate of the agent has expired (${certificate.validTo})`,
-      'it was away for longer than a certificate lives: revoke it at the vault and enrol the server anew, in another directory',
+      'it was away for longer than a certificate lives: stop it and run "tidemark agent join" again in its directory, with a new token',
     )
   }
   if (!socket.authorized || agent === undefined) {

@@ -4,6 +4,7 @@ import { agentRecord, enrolAnswer, enrolRequest, renewRequest, tokenAnswer, toke
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
+import type { Agent } from '../../vault/registry.ts'
 import { formatToken, newEnrolment } from '../../wire/enrolment.ts'
 import { issueFromCsr, publicKeyFingerprint } from '../../wire/pki.ts'
 import { demandOperator } from '../access.ts'
@@ -36,7 +37,8 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
     '/v1/enrol',
     { schema: { summary: 'Enrol a server with a token', body: enrolRequest, response: { 200: enrolAnswer } } },
     async (request) => {
-      const { secret, name, csr } = request.body
+      const { secret, name, csr, replaces } = request.body
+      if (replaces !== undefined) return enrolAgain(registry.agent(replaces as Id), secret, csr)
       if (registry.agents.some((agent) => agent.name === name && !agent.revoked)) {
         throw new TidemarkError('already-exists', {
           message: `an agent named "${name}" is enrolled already`,
@@ -51,6 +53,19 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
       return { agent, vault: vault.id, certificate, ca: credentials.authority.certificate }
     },
   )
+
+  /** An agent whose certificate has expired or was lost: the token is what lets it in. */
+  const enrolAgain = async ({ id, name, revoked }: Agent, secret: string, csr: string) => {
+    if (revoked)
+      throw new TidemarkError('not-allowed', {
+        message: `the agent "${name}" has been revoked`,
+        hint: 'enrol this server as a new agent, with another directory; the token is still good',
+      })
+    const certificate = await issueFromCsr(credentials.authority, csr, id, now(), random)
+    await registry.useToken(secret, id, now())
+    await registry.changeAgent(id, { certificates: [serialOf(certificate)] })
+    return { agent: id, vault: vault.id, certificate, ca: credentials.authority.certificate }
+  }
 
   http.post(
     '/v1/renew',
