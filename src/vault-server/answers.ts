@@ -1,4 +1,5 @@
 import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
+import type { TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
 import type { SourceDefinition } from '../model/source.ts'
@@ -22,7 +23,8 @@ export interface SourceFacts {
   readonly live: LiveSource
   readonly durable: number
   readonly moment: Moment | undefined
-  readonly damage: string | undefined
+  /** What the journal cannot be read past, or why its index does not come further. */
+  readonly failure: TidemarkError | undefined
   readonly indexed: number
   readonly earliest: Moment | undefined
   readonly stalled: boolean
@@ -73,11 +75,11 @@ export function tellSource(facts: SourceFacts): SourceStatus {
 const isScanning = (state: SourceState): boolean => state === 'baseline' || state === 'reconciling'
 
 function stateOf(
-  { definition, live, agentConnected, damage, stalled }: SourceFacts,
+  { definition, live, agentConnected, failure, stalled }: SourceFacts,
   lagMs: number | undefined,
 ): SourceState {
   const { report } = live.meter
-  if (damage !== undefined) return 'damaged'
+  if (failure !== undefined && failure.code !== 'vault-full') return 'damaged'
   if (definition.retired !== undefined) return 'retired'
   if (definition.paused) return 'paused'
   if (report === undefined) return agentConnected || !live.isShipping ? 'waiting' : 'offline'
@@ -98,17 +100,17 @@ const secondsLeft = (
   bytesPerSecond: number,
 ): number | null => (bytesTotal > bytes && bytesPerSecond > 0 ? (bytesTotal - bytes) / bytesPerSecond : null)
 
-function problemsOf({ live, damage, stalled, agentName }: SourceFacts, state: SourceState): SourceStatus['problems'] {
+function problemsOf({ live, failure, stalled, agentName }: SourceFacts, state: SourceState): SourceStatus['problems'] {
   const problems = (live.meter.report?.problems ?? []).map(({ code, message, hint }) => ({
     code,
     message,
     ...(hint === undefined ? {} : { hint }),
   }))
-  if (damage !== undefined)
+  if (failure !== undefined)
     problems.unshift({
-      code: 'damaged',
-      message: damage,
-      hint: 'keep the vault as it is; "tidemark verify" names what is wrong',
+      code: failure.code,
+      message: failure.message,
+      hint: failure.hint ?? 'keep the vault as it is; "tidemark verify" names what is wrong',
     })
   if (stalled)
     problems.unshift({

@@ -135,7 +135,7 @@ async function statusOf({ vault, live, derived, clock }: Context, definition: So
   const { indexes, views } = derived
   const indexed = indexes.indexed(definition.id)
   const earliest = indexed > 0 ? (await views.statistics(definition.id)).earliest : undefined
-  const damage = journal.damage ?? indexes.failure(definition.id)
+  const failure = journal.damage ?? indexes.failure(definition.id)
   return tellSource({
     definition,
     agentName: registry.agent(definition.agent).name,
@@ -143,10 +143,10 @@ async function statusOf({ vault, live, derived, clock }: Context, definition: So
     live: live.source(definition.id),
     durable: journal.durable,
     moment: journal.durable > 0 ? journal.end.moment : undefined,
-    damage: damage?.message,
+    failure,
     indexed,
     earliest,
-    stalled: vault.stalled,
+    stalled: vault.stalled || failure?.code === 'vault-full',
     now: clock.now() as Moment,
     nowMs: clock.monotonicMs(),
   })

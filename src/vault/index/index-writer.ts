@@ -138,6 +138,11 @@ export class IndexWriter implements Disposable {
     this.database.close()
   }
 
+  /** Undoes what was applied since the last `commit`; the writer is of no use afterwards, its connection stays open. */
+  abandon(): void {
+    if (this.database.isTransaction) this.database.exec('ROLLBACK')
+  }
+
   #begin(): void {
     if (this.#open) return
     this.database.exec('BEGIN IMMEDIATE')

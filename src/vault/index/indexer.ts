@@ -197,27 +197,35 @@ export class Indexer implements AsyncDisposable {
 
   /** Drops what was not committed, tells everyone, and rests. */
   async #fail(error: unknown): Promise<void> {
-    this.#reopen()
     const failure = indexFailure(error)
     this.#parts.failed?.(failure)
     const waiting = this.#waiting
     this.#waiting = []
     for (const { reject } of waiting) reject(failure)
-    await this.#parts.clock.sleep(retryMs, this.#stop.signal).catch(() => undefined)
+    do await this.#parts.clock.sleep(retryMs, this.#stop.signal).catch(() => undefined)
+    while (!this.#stop.signal.aborted && !this.#reopen())
+  }
+
+  /** False where the index cannot be opened now. */
+  #reopen(): boolean {
+    const before = this.#writer
+    try {
+      before.abandon()
+      // While the old connection is open its shared memory is there, which a full disk could not give again.
+      ;[this.#writer, this.#rows] = this.#open()
+    } catch (error) {
+      this.#parts.failed?.(indexFailure(error))
+      return false
+    }
+    before[Symbol.dispose]()
+    this.#checked &&= this.#writer.indexed === this.#indexed
+    this.#indexed = this.#checked ? this.#indexed : beforeFirst
+    return true
   }
 
   #rebuild(): void {
     this.#writer[Symbol.dispose]()
     removeIndex(this.#parts.location)
-    this.#openAgain()
-  }
-
-  #reopen(): void {
-    this.#writer[Symbol.dispose]()
-    this.#openAgain()
-  }
-
-  #openAgain(): void {
     ;[this.#writer, this.#rows] = this.#open()
     this.#indexed = beforeFirst
     this.#checked = false
