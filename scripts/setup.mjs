@@ -1,7 +1,7 @@
 /**
  * Makes a checkout ready, then runs a program of it by the project's own Node.js:
  *
- *   node scripts/setup.mjs [--need package,…] [--want package,…] [-- program argument…]
+ *   node scripts/setup.mjs [--need package,…] [--want package,…] [--engines] [-- program argument…]
  *
  * Needs Node.js 20 and npm, nothing else, so it is plain JavaScript and imports only what Node.js brings.
  * Every step says in one line what it does; where nothing is to be done, nothing is said.
@@ -9,16 +9,18 @@
  *   npm packages     as package-lock.json says, into node_modules, without running their install scripts
  *   --need, --want   Debian packages, installed where this is root on Debian or Ubuntu. Elsewhere a missing one is
  *                    named: a needed one ends the run, a wanted one is left out and listed in TIDEMARK_MISSING
+ *   --engines        the database servers of test/engines, which are npm packages too
  *   program          a path inside the checkout; its exit status is this one's (128 + the number of a signal that ended it)
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, lstatSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { homedir, constants as systemConstants } from 'node:os'
-import { delimiter, dirname, join, resolve } from 'node:path'
+import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const modules = join(root, 'node_modules')
+const engines = join(root, 'test', 'engines')
 const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
 
 /** What a Debian package is recognised by, where its program has another name. */
@@ -26,6 +28,7 @@ const programOf = { acl: 'getfacl', attr: 'getfattr', borgbackup: 'borg' }
 
 const request = parseArguments(process.argv.slice(2))
 installNpmPackages()
+if (request.engines) installEngines()
 const missing = installDebianPackages([...request.need, ...request.want])
 tellMissing(missing)
 if (request.program !== undefined) run(request.program, request.rest)
@@ -33,28 +36,25 @@ if (request.program !== undefined) run(request.program, request.rest)
 function parseArguments(given) {
   const end = given.includes('--') ? given.indexOf('--') : given.length
   const [program, ...rest] = given.slice(end + 1)
-  const parsed = { need: [], want: [], program, rest }
-  for (let at = 0; at < end; at += 2) {
-    const list = { '--need': parsed.need, '--want': parsed.want }[given[at]]
-    if (list === undefined || at + 1 >= end) stop(`setup does not understand "${given[at]}"; see scripts/setup.mjs`)
-    list.push(...given[at + 1].split(',').filter(Boolean))
+  const parsed = { need: [], want: [], engines: false, program, rest }
+  const options = given.slice(0, end)
+  while (options.length > 0) {
+    const option = options.shift()
+    if (option === '--engines') {
+      parsed.engines = true
+      continue
+    }
+    const list = { '--need': parsed.need, '--want': parsed.want }[option]
+    if (list === undefined || options.length === 0) stop(`setup does not understand "${option}"; see scripts/setup.mjs`)
+    list.push(...options.shift().split(',').filter(Boolean))
   }
   return parsed
 }
 
 function installNpmPackages() {
-  if (isInstalled()) return
+  if (isInstalled(root) && existsSync(join(nodeFolder, 'node'))) return
   say('installing the npm packages of package-lock.json (the first time this takes a minute or so)')
-  const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
-  if (!isWritable(homedir())) args.push('--cache', join(root, '.npm-cache'))
-  // The folder of programs that is about to be replaced must not supply npm with its Node.js.
-  const path = pathFolders().filter((folder) => !folder.startsWith(modules))
-  const npm = spawnSync('npm', [...args, '--loglevel=error'], {
-    cwd: root,
-    encoding: 'utf8',
-    env: { ...process.env, PATH: path.join(delimiter) },
-  })
-  if (npm.status !== 0) stop(`npm ci failed:\n${npm.error?.message ?? npm.stdout + npm.stderr}`)
+  npmCi(root)
   if (!existsSync(join(nodeFolder, 'node'))) {
     stop(
       `there is no Node.js for ${process.platform} ${process.arch} among the npm packages; ` +
@@ -64,12 +64,46 @@ function installNpmPackages() {
   }
 }
 
+function installEngines() {
+  if (!isInstalled(engines)) {
+    say('installing the database servers of test/engines (the first time this takes a minute or so)')
+    npmCi(engines)
+  }
+  const installed = join(engines, 'node_modules')
+  if (!existsSync(installed)) return
+  for (const name of readdirSync(installed)) linkLibraries(join(installed, name))
+}
+
+/** An npm package cannot hold symbolic links, so a server's package lists the ones its libraries need. */
+function linkLibraries(folder) {
+  const list = join(folder, 'native', 'pg-symlinks.json')
+  if (!existsSync(list)) return
+  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8'))) {
+    const link = join(folder, target)
+    if (lstatSync(link, { throwIfNoEntry: false })) continue
+    symlinkSync(relative(dirname(link), join(folder, source)), link)
+  }
+}
+
+function npmCi(folder) {
+  const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
+  if (!isWritable(homedir())) args.push('--cache', join(root, '.npm-cache'))
+  // The folder of programs that is about to be replaced must not supply npm with its Node.js.
+  const path = pathFolders().filter((entry) => !entry.startsWith(modules))
+  const npm = spawnSync('npm', [...args, '--loglevel=error'], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path.join(delimiter) },
+  })
+  if (npm.status !== 0) stop(`npm ci failed in ${folder}:\n${npm.error?.message ?? npm.stdout + npm.stderr}`)
+}
+
 /** npm keeps in node_modules what it installed last, written at its very end: it must be what the lock asks for. */
-function isInstalled() {
-  const record = join(modules, '.package-lock.json')
-  if (!existsSync(record) || !existsSync(join(nodeFolder, 'node'))) return false
+function isInstalled(folder) {
+  const record = join(folder, 'node_modules', '.package-lock.json')
+  if (!existsSync(record)) return false
   const installed = JSON.parse(readFileSync(record, 'utf8')).packages
-  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
+  const wanted = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages
   return Object.entries(wanted).every(
     ([path, entry]) =>
       path === '' || installed[path]?.version === entry.version || (entry.optional && !fitsThisMachine(entry)),
