@@ -27,6 +27,9 @@ export const errorCodes = {
   'tls-refused': 'The peer has not proved who it is.',
   'already-running': 'Another process already works on this directory.',
   'not-running': 'No agent or vault answers here.',
+  'database-refused': 'A database server refused a connection or a command; its own words and code are in the message.',
+  'database-precondition': 'A database server lacks a setting, a right or a version that this needs.',
+  'database-log-gap': 'The log that has to come next is no longer at the database server, or is not of its history.',
   'unusable-platform': 'The machine lacks something that is needed.',
   'interrupted': 'The work was stopped before its end; it can be resumed.',
 } as const
