@@ -1,0 +1,272 @@
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { childrenOf, initdb, isRunning, type PostgresMajor, serverOwner, spawnPostgres } from './postgres-program.ts'
+
+/** What is said in postgresql.conf, by parameter; strings are quoted here. */
+export type Settings = Readonly<Record<string, string | number | boolean>>
+
+export interface ClusterOptions {
+  readonly major: PostgresMajor
+  readonly settings?: Settings
+  /**
+   * Lines of pg_hba.conf for all but the user `postgres` on the socket, who always comes in. Unless given, everybody on
+   * this machine comes in without a password, for replication too.
+   */
+  readonly hba?: readonly string[]
+  readonly initdbArgs?: readonly string[]
+}
+
+const readyMsMax = 60_000
+const openHba = ['local all all trust', 'local replication all trust'].concat(
+  ['127.0.0.1/32', '::1/128'].flatMap((from) => [`host all all ${from} trust`, `host replication all ${from} trust`]),
+)
+
+/** Small and quick. What is synced does not matter: it is servers that die here, never the machine. */
+const quick: Settings = { fsync: false, shared_buffers: '16MB', max_connections: 30, min_wal_size: '32MB' }
+
+/** Servers that run, to be killed when this process ends without having disposed of them. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const server of running) server.kill('SIGQUIT')
+})
+
+/**
+ * A real PostgreSQL cluster of a test: its own folder, its own port on loopback and a socket in its own folder. Runs
+ * when `create` has returned, and is gone after the test. Errors of starting carry the server's log.
+ */
+export class Cluster {
+  readonly major: PostgresMajor
+  /** Private to this cluster; `data` and the log are below it, and the socket is in it. */
+  readonly folder: string
+  readonly data: string
+  readonly port: number
+  #server: ChildProcess | undefined
+
+  private constructor(major: PostgresMajor, folder: string, port: number) {
+    this.major = major
+    this.folder = folder
+    this.data = join(folder, 'data')
+    this.port = port
+  }
+
+  static async create(t: TestContext, options: ClusterOptions): Promise<Cluster> {
+    const cluster = await Cluster.#inFolder(t, options.major)
+    initdb(options.major, cluster.data, options.initdbArgs ?? [])
+    writeFileSync(join(cluster.data, 'pg_hba.conf'), hbaFile(options.hba ?? openHba))
+    cluster.configure({ ...quick, ...options.settings, ...cluster.#place() })
+    await cluster.start()
+    return cluster
+  }
+
+  /** Another cluster of the same version, from a data directory that `fill` makes; it is not started. */
+  static async from(t: TestContext, major: PostgresMajor, fill: (data: string) => Promise<void> | void) {
+    const cluster = await Cluster.#inFolder(t, major)
+    mkdirSync(cluster.data, { mode: 0o700 })
+    await fill(cluster.data)
+    giveToServer(cluster.data)
+    chmodSync(cluster.data, 0o700)
+    cluster.configure(cluster.#place())
+    return cluster
+  }
+
+  static async #inFolder(t: TestContext, major: PostgresMajor): Promise<Cluster> {
+    const folder = mkdtempSync(join(shortTemporaryFolder(), 'tidemark-pg-'))
+    const owner = serverOwner()
+    if (owner) chownSync(folder, owner.uid, owner.gid)
+    const cluster = new Cluster(major, folder, await freePort())
+    t.after(() => cluster.#dispose())
+    return cluster
+  }
+
+  get socketFolder(): string {
+    return this.folder
+  }
+
+  /** As user `postgres`, over the socket. */
+  get url(): string {
+    return `postgres:///postgres?host=${encodeURIComponent(this.folder)}&port=${this.port}&user=postgres`
+  }
+
+  /** What the server has written since the cluster was made. */
+  get log(): string {
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8') : ''
+  }
+
+  get #logFile(): string {
+    return join(this.folder, 'server.log')
+  }
+
+  #place(): Settings {
+    return { port: this.port, listen_addresses: '127.0.0.1', unix_socket_directories: this.folder }
+  }
+
+  /** Adds to postgresql.conf; later lines count. Known to the server after `reload` or `restart`. */
+  configure(settings: Settings): void {
+    const lines = Object.entries(settings).map(([name, value]) => `${name} = ${quoted(value)}\n`)
+    appendFileSync(join(this.data, 'postgresql.conf'), lines.join(''))
+  }
+
+  setHba(lines: readonly string[]): void {
+    writeFileSync(join(this.data, 'pg_hba.conf'), hbaFile(lines))
+  }
+
+  reload(): void {
+    this.#server?.kill('SIGHUP')
+  }
+
+  async start(): Promise<void> {
+    const log = openSync(this.#logFile, 'a')
+    const server = spawnPostgres(this.major, this.data, log)
+    closeSync(log)
+    this.#server = server
+    running.add(server)
+    server.once('exit', () => running.delete(server))
+    await once(server, 'spawn')
+    const pidFile = join(this.data, 'postmaster.pid')
+    for (let waited = 0; ; waited += 20) {
+      if (server.exitCode !== null || server.signalCode !== null) throw this.#failure('did not start')
+      if (waited > readyMsMax) throw this.#failure(`was not ready after ${readyMsMax} ms`)
+      // Its first line is the process, its eighth the state.
+      const lines = existsSync(pidFile) ? readFileSync(pidFile, 'utf8').split('\n') : []
+      if (lines[0] === String(server.pid) && /^(?:ready|standby)/.test(lines[7] ?? '')) return
+      await sleep(20)
+    }
+  }
+
+  /** `immediate` leaves the cluster as a crash does. */
+  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+    const ended = once(server, 'exit')
+    server.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+    const timeout = AbortSignal.timeout(readyMsMax)
+    await Promise.race([
+      ended,
+      once(timeout, 'abort').then(() => {
+        this.#server = server
+        throw this.#failure(`did not stop (${mode}) within ${readyMsMax} ms`)
+      }),
+    ])
+  }
+
+  async restart(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.stop(mode)
+    await this.start()
+  }
+
+  /** All its processes at once, as when the power goes. */
+  async kill(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return
+    const ended = once(server, 'exit')
+    // Stopped first, it starts no more children.
+    server.kill('SIGSTOP')
+    const children = childrenOf(server.pid)
+    server.kill('SIGKILL')
+    for (const child of children) killIfThere(child)
+    await ended
+    while (children.some(isRunning)) await sleep(5)
+  }
+
+  /** A stopped cluster's files, as a standby that follows this one over the socket; it is not started. */
+  async standbyOfFiles(t: TestContext, settings: Settings = {}): Promise<Cluster> {
+    if (this.#server !== undefined) throw new Error('the cluster must be stopped while its files are copied')
+    const standby = await Cluster.from(t, this.major, (data) =>
+      cpSync(this.data, data, { recursive: true, verbatimSymlinks: true, filter: (path) => !path.endsWith('.pid') }),
+    )
+    standby.follow(this, settings)
+    return standby
+  }
+
+  /** Makes it a standby of `primary` from its next start on. */
+  follow(primary: Cluster, settings: Settings = {}): void {
+    const conninfo = `host=${primary.socketFolder} port=${primary.port} user=postgres application_name=standby`
+    this.configure({ primary_conninfo: conninfo, hot_standby: true, ...settings })
+    const signal = join(this.data, 'standby.signal')
+    writeFileSync(signal, '')
+    giveToServer(signal)
+  }
+
+  #failure(what: string): Error {
+    return new Error(`PostgreSQL ${this.major} in ${this.folder} ${what}; its log:\n${this.log.slice(-8000)}`)
+  }
+
+  async #dispose(): Promise<void> {
+    await this.kill()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+const hbaFile = (lines: readonly string[]): string =>
+  `${['local all postgres trust', 'local replication postgres trust', ...lines].join('\n')}\n`
+
+const quoted = (value: string | number | boolean): string =>
+  typeof value === 'string'
+    ? `'${value.replaceAll("'", "''")}'`
+    : typeof value === 'boolean'
+      ? value
+        ? 'on'
+        : 'off'
+      : String(value)
+
+/** The path of a socket has at most 107 bytes. */
+const shortTemporaryFolder = (): string => (tmpdir().length > 60 ? '/tmp' : tmpdir())
+
+function giveToServer(path: string): void {
+  const owner = serverOwner()
+  if (!owner) return
+  lchownSync(path, owner.uid, owner.gid)
+  for (const entry of isFolder(path) ? readdirSync(path, { recursive: true, encoding: 'utf8' }) : []) {
+    lchownSync(join(path, entry), owner.uid, owner.gid)
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    readdirSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended with its postmaster.
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
