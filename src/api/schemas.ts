@@ -108,7 +108,7 @@ export const vaultStatus = z.object({
   stalled: z.boolean().describe('true while nothing is acknowledged for want of room'),
   freeBytes: z.int(),
   storedBytes: z.int(),
-  damage: z.array(z.string()).describe('of packs; damage of a journal is a problem of its source'),
+  damage: z.array(z.string()).describe('of packs and of the registry; damage of a journal is a problem of its source'),
   sources: z.array(sourceStatus),
 })
 export type VaultStatus = z.infer<typeof vaultStatus>

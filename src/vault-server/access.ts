@@ -31,9 +31,14 @@ export function sourceFor(registry: Registry, caller: Caller, nameOrId: string):
   demandKnown(caller)
   const found = visibleSources(registry, caller).find((source) => source.name === nameOrId || source.id === nameOrId)
   if (found) return found
+  const damage = registry.damagedSources.find(({ id }) => id === nameOrId)
+  if (damage) throw damage.error
+  const isNameLost = registry.damagedSources.length > 0
   throw new TidemarkError('not-found', {
     message: `there is no source "${nameOrId}"`,
-    hint: '"tidemark status" lists them; an agent sees only its own',
+    hint: isNameLost
+      ? 'it may be one whose record cannot be read: see DAMAGE in "tidemark status"'
+      : '"tidemark status" lists them; an agent sees only its own',
   })
 }
 

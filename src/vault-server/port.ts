@@ -1,4 +1,3 @@
-import { TidemarkError } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Vault } from '../vault/vault.ts'
@@ -36,12 +35,6 @@ async function append(
   source: Id,
   signal: AbortSignal,
 ): Promise<Appender> {
-  const definition = vault.registry.sources.find(({ id }) => id === source)
-  if (!definition)
-    throw new TidemarkError('not-found', {
-      message: `there is no source ${source}`,
-      hint: 'it may have been unprotected',
-    })
   const appender = await vault.appender(agent, source, signal)
   const liveSource = live.source(source)
   const session = liveSource.enter()

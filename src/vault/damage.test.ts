@@ -181,6 +181,45 @@ const failure = (work: Promise<unknown>): Promise<boolean> =>
     (error: unknown) => isCode(error, 'damaged'),
   )
 
+test('a journal whose checkpoint is damaged takes changes, says so, and what needs the checkpoint is refused', async () => {
+  const { disk, parts, vault, agent, source } = await filled()
+  const whole = await collect(vault.journal(source).batches(sequence(14)))
+  await vault[Symbol.asyncDispose]()
+  const name = disk.names.find((one) => one.includes('/checkpoints/'))!
+  const bytes = disk.contents(name)
+  const isDamage = (error: unknown): boolean => isCode(error, 'damaged')
+  const flipped = (at: number): Buffer => {
+    const copy = Buffer.from(bytes)
+    copy[at]! ^= 1
+    return copy
+  }
+  let appended = 0
+  for (const damage of [flipped(40), flipped(140), flipped(bytes.length - 30), bytes.subarray(0, 200), undefined]) {
+    if (damage === undefined) disk.delete(name)
+    else disk.overwrite(name, damage)
+    await using again = await openTestVault(parts())
+    const journal = again.journal(source)
+    assert.ok(isDamage(journal.damage) && again.damage.length === 1)
+    await assert.rejects(journal.checkpoint(), isDamage)
+    {
+      await using appender = await again.appender(agent, source, forever)
+      await appender.batch(batchOf(31 + appended++, [write('log', 0, Buffer.from('x'))]))
+    }
+    const now = await collect(journal.batches(sequence(14)))
+    assert.equal(now.length, whole.length + appended)
+    assert.deepEqual(now.slice(0, whole.length), whole)
+  }
+
+  // The next checkpoint stands for everything before it.
+  await using again = await openTestVault(parts())
+  const journal = again.journal(source)
+  const { chunks } = blockOf(again, Buffer.alloc(900, 1))
+  await journal.writeCheckpoint(sequence(30), moment(start + 29), [putFile('f', chunks)])
+  await journal.dropBefore(sequence(30))
+  assert.equal(journal.damage, undefined)
+  assert.equal((await journal.checkpoint())?.at, 30)
+})
+
 test('a torn tail is cut at any byte, and a flipped bit before what was durable is damage', async () => {
   const { disk, parts, vault, source } = await filled()
   const end = vault.journal(source).durable

@@ -58,8 +58,8 @@ const emptyEnd: JournalEnd = { durable: beforeFirst, cursor: new Uint8Array(), m
  */
 export class Journal implements JournalReader {
   readonly source: Id
-  /** Damage at the end of the journal, found while opening: nothing is appended to it. */
-  readonly damage: TidemarkError | undefined
+  /** Damage of the journal's end, found while opening: nothing is appended to it. */
+  readonly endDamage: TidemarkError | undefined
   readonly #parts: JournalParts
   readonly #stored: StoredJournal
   #end: JournalEnd
@@ -72,28 +72,36 @@ export class Journal implements JournalReader {
   #chain: Buffer | undefined
   /** The last segment was left behind by a failed write, cut to what is durable. */
   #isAbandoned = false
+  /** Of where the kept history starts, say of its checkpoint: appending goes on, and what needs it is refused when it is read. */
+  #startDamage: TidemarkError | undefined
 
-  private constructor(parts: JournalParts, end: JournalEnd, lastNumber: number, damage: TidemarkError | undefined) {
+  private constructor(parts: JournalParts, found: Found, endDamage: TidemarkError | undefined) {
     this.#parts = parts
     this.source = parts.source
-    this.damage = damage
-    this.#end = end
-    this.#checked = end
-    this.#lastNumber = lastNumber
+    this.endDamage = endDamage
+    this.#end = found.end
+    this.#checked = found.end
+    this.#lastNumber = found.lastNumber
+    this.#startDamage = found.startDamage
     const { store, source, key } = parts
     this.#stored = new StoredJournal({ store, source, key, durable: () => this.#end.durable })
   }
 
-  /** Ends the last segment if it was growing. Damage there does not throw: it is kept as `damage`. */
+  /** Ends the last segment if it was growing. Damage does not throw: it is kept as `damage`. */
   static async open(parts: JournalParts): Promise<Journal> {
-    const found: Found = { end: emptyEnd, lastNumber: 0 }
+    const found: Found = { end: emptyEnd, lastNumber: 0, startDamage: undefined }
     try {
       await recover(parts, found)
-      return new Journal(parts, found.end, found.lastNumber, undefined)
+      return new Journal(parts, found, undefined)
     } catch (error) {
-      if (!isCode(error, 'damaged') && !isCode(error, 'unsupported-format')) throw error
-      return new Journal(parts, found.end, found.lastNumber, error)
+      if (!isDamage(error)) throw error
+      return new Journal(parts, found, error)
     }
+  }
+
+  /** Damage that is known of, whether or not changes can be appended in spite of it. */
+  get damage(): TidemarkError | undefined {
+    return this.endDamage ?? this.#startDamage
   }
 
   /** What is durable. */
@@ -125,7 +133,7 @@ export class Journal implements JournalReader {
     bytes: Uint8Array,
     bytesOf: (id: ChunkId) => number | undefined,
   ): CheckedBatch | { readonly already: Sequence } {
-    if (this.damage) throw this.damage
+    if (this.endDamage) throw this.endDamage
     const batch = decoded(bytes)
     const before = this.#checked
     const last = lastOf(batch)
@@ -240,7 +248,7 @@ export class Journal implements JournalReader {
    */
   async dropBefore(at: Sequence): Promise<void> {
     const { store, source, key, catalogue } = this.#parts
-    if (this.damage) throw this.damage
+    if (this.endDamage) throw this.endDamage
     const sequences = await checkpointSequences(store, source)
     if (!sequences.includes(at) || !(await readCheckpoint(store, source, key, at))) {
       throw new Error(`broken invariant: history is dropped only before a checkpoint, and there is none at ${at}`)
@@ -255,6 +263,8 @@ export class Journal implements JournalReader {
       await store.remove(name)
     }
     for (const older of sequences) if (older < at) await store.remove(checkpointName(source, older))
+    // The one that is whole now stands in the place of all before it.
+    this.#startDamage = undefined
   }
 
   /** Of all its files. */
@@ -279,7 +289,11 @@ export class Journal implements JournalReader {
 interface Found {
   end: JournalEnd
   lastNumber: number
+  startDamage: TidemarkError | undefined
 }
+
+const isDamage = (error: unknown): error is TidemarkError =>
+  isCode(error, 'damaged') || isCode(error, 'unsupported-format')
 
 async function recover(parts: JournalParts, found: Found): Promise<void> {
   const { store, source, key } = parts
@@ -289,7 +303,7 @@ async function recover(parts: JournalParts, found: Found): Promise<void> {
   const before = numbers.at(-2)
   if (before !== undefined) found.end = await sealedEnd(await openSegment(store, source, key, before))
   if (found.lastNumber > 0) await endLast(parts, found)
-  await tidyCheckpoints(parts)
+  found.startDamage = await tidyCheckpoints(parts)
   for (const name of dropped) parts.catalogue.forgetSynced(name)
 }
 
@@ -362,25 +376,33 @@ async function sealedEnd(file: SealedReader, found?: Found): Promise<JournalEnd>
   return end
 }
 
-/** A checkpoint that was not written to its end is removed, unless what was before it is already gone. */
-async function tidyCheckpoints({ store, source, key }: JournalParts): Promise<void> {
+/** A checkpoint that was not written to its end is removed, unless what was before it is already gone. Returns damage. */
+async function tidyCheckpoints({ store, source, key }: JournalParts): Promise<TidemarkError | undefined> {
   const [oldest] = await segmentNumbers(store, source)
   const starts = oldest === undefined ? beforeFirst : (await openSegment(store, source, key, oldest)).header.first
   let covered = starts <= 1
   const unsealed: StoreName[] = []
+  let damage: TidemarkError | undefined
   for (const at of await checkpointSequences(store, source)) {
     const name = checkpointName(source, at)
-    if ((await store.size(name)) > headerBytes && (await readCheckpoint(store, source, key, at))) {
-      covered ||= at >= starts - 1
-    } else {
-      unsealed.push(name)
+    try {
+      if ((await store.size(name)) > headerBytes && (await readCheckpoint(store, source, key, at))) {
+        covered ||= at >= starts - 1
+      } else {
+        unsealed.push(name)
+      }
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      damage ??= error
     }
   }
+  if (damage !== undefined) return damage
   if (!covered) {
     const gone = `neither the segments before change ${starts} nor a checkpoint in their place are there`
-    throw damaged(journalFolder(source), 0, gone)
+    return damaged(journalFolder(source), 0, gone)
   }
   for (const name of unsealed) await store.remove(name)
+  return undefined
 }
 
 const endOf = (batch: Batch): JournalEnd => ({

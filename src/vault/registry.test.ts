@@ -6,11 +6,13 @@ import { test } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
 import {
   addAgentWithSource,
+  batchOf,
   definition,
   keyOfTests,
   newTestVault,
   openTestVault,
   start,
+  write,
 } from '../../test/support/vault-world.ts'
 import { systemClock } from '../base/clock.ts'
 import { type ErrorCode, isCode } from '../base/errors.ts'
@@ -159,4 +161,55 @@ test('a passphrase gives the same key however its letters are composed, and anot
   assert.ok(key.equals(await passphraseKey('schlu\u0308ssel', origin)))
   assert.ok(!key.equals(await passphraseKey('schlussel', origin)))
   assert.ok(!key.equals(await passphraseKey('schlüssel', { ...origin, salt: '0'.repeat(64) })))
+})
+
+test('a record that is damaged is named and refused, and everything else is served', async () => {
+  const { disk, parts, vault } = await world()
+  const hurt = await addAgentWithSource(vault, 'web')
+  const revoked = await addAgentWithSource(vault, 'mail')
+  const fine = await addAgentWithSource(vault, 'files')
+  await vault.registry.addToken({ secret: 'lost', created: start, expires: moment(start + 10) })
+  const [token] = vault.registry.tokens
+  await vault[Symbol.asyncDispose]()
+  const files = [`sources/${hurt.source}`, `agents/${revoked.agent}`, `tokens/${token!.id}`].map(
+    (record) => `registry/${record}.record`,
+  )
+  const sound = files.map((file) => disk.contents(file))
+  for (const file of files) disk.overwrite(file, Buffer.alloc(100))
+
+  {
+    await using again = await openTestVault(parts())
+    for (const [index, file] of files.entries()) {
+      const named = again.damage.filter(
+        ({ message }) => message.includes(file) && message.includes(file.slice(-39, -7)),
+      )
+      assert.equal(named.length, 1, `${index}`)
+    }
+    assert.equal(again.damage.length, 3)
+    const forever = new AbortController().signal
+    assert.throws(() => again.journal(hurt.source), is('damaged'))
+    await assert.rejects(again.appender(hurt.agent, hurt.source, forever), is('damaged'))
+    await assert.rejects(again.appender(revoked.agent, revoked.source, forever), is('damaged'))
+    assert.equal(again.journal(revoked.source).damage, undefined)
+    await assert.rejects(again.registry.useToken('lost', fine.agent, start), is('token-refused'))
+    {
+      await using appender = await again.appender(fine.agent, fine.source, forever)
+      await appender.batch(batchOf(1, [write('f', 0, Buffer.from('x'))]))
+    }
+    const { holder } = await again.registry.addAgent({ name: 'new', certificates: [], enrolled: start })
+    assert.equal(holder, 4, 'not the number of an agent that cannot be read')
+
+    // What is no longer told, an agent gives up; and what is not known to be referred to would be collected.
+    const told = (agent: Id) => again.definitions(agent, forever).next()
+    await assert.rejects(told(hurt.agent), is('damaged'))
+    assert.deepEqual((await told(fine.agent)).value, [again.registry.source(fine.source)])
+    await assert.rejects(
+      again.collect((ids) => ids.map(() => false), forever),
+      is('damaged'),
+    )
+  }
+  for (const [index, file] of files.entries()) disk.overwrite(file, sound[index]!)
+  await using mended = await openTestVault(parts())
+  assert.deepEqual(mended.damage, [])
+  assert.equal(mended.registry.sources.length, 3)
 })

@@ -74,11 +74,21 @@ export interface KeptSource {
   readonly journalKey: Buffer
 }
 
+/** A record that cannot be read. What it told is unknown; everything that does not need it is served. */
+interface DamagedRecord {
+  readonly id: string
+  readonly error: TidemarkError
+}
+
+const recordFolders = ['agents', 'sources', 'tokens'] as const
+type RecordFolder = (typeof recordFolders)[number]
+
 export class Registry {
   readonly #parts: RegistryParts
   readonly #agents = new Map<Id, Agent>()
   readonly #sources = new Map<Id, KeptSource>()
   readonly #tokens = new Map<Id, Token>()
+  readonly #damaged: Readonly<Record<RecordFolder, DamagedRecord[]>> = { agents: [], sources: [], tokens: [] }
   readonly #listeners = new Set<() => void>()
   #vault: z.infer<typeof vaultRecord>
   #last: Promise<unknown> = Promise.resolve()
@@ -94,14 +104,41 @@ export class Registry {
     await write(parts, 'vault', vaultRecord.parse({ name: vault, chunkKey }))
   }
 
+  /** Without the record of the vault itself nothing can be read; damage of any other is kept in `damage`. */
   static async open(parts: RegistryParts): Promise<Registry> {
     const registry = new Registry(parts, await readOne(parts, 'vault', vaultRecord))
-    for (const agent of await readAll(parts, 'agents', agentRecord)) registry.#agents.set(agent.id, agent)
-    for (const { definition, journalKey } of await readAll(parts, 'sources', sourceRecord)) {
+    for (const agent of await registry.#readAll('agents', agentRecord)) registry.#agents.set(agent.id, agent)
+    for (const { definition, journalKey } of await registry.#readAll('sources', sourceRecord)) {
       registry.#sources.set(definition.id, { definition, journalKey: Buffer.from(journalKey, 'hex') })
     }
-    for (const token of await readAll(parts, 'tokens', tokenRecord)) registry.#tokens.set(token.id, token)
+    for (const token of await registry.#readAll('tokens', tokenRecord)) registry.#tokens.set(token.id, token)
     return registry
+  }
+
+  async #readAll<T>(folder: RecordFolder, form: z.ZodType<T>): Promise<T[]> {
+    const records: T[] = []
+    for (const { name: file } of await this.#parts.store.list(`${registryFolder}/${folder}`)) {
+      if (!file.endsWith('.record')) continue
+      const record = file.slice(registryFolder.length + 1, -'.record'.length)
+      try {
+        records.push(await readOne(this.#parts, record, form))
+      } catch (error) {
+        if (!isCode(error, 'damaged') && !isCode(error, 'unsupported-format')) throw error
+        const which = record.slice(folder.length + 1)
+        this.#damaged[folder].push({ id: which, error: damagedRecord(folder, which, error) })
+      }
+    }
+    return records
+  }
+
+  /** Records that cannot be read, each named. */
+  get damage(): TidemarkError[] {
+    return recordFolders.flatMap((folder) => this.#damaged[folder].map(({ error }) => error))
+  }
+
+  /** Sources that are there and of which nothing is known, not even whose they are. */
+  get damagedSources(): readonly DamagedRecord[] {
+    return this.#damaged.sources
   }
 
   get name(): string {
@@ -117,7 +154,12 @@ export class Registry {
   }
 
   agent(agent: Id): Agent {
-    return this.#agents.get(agent) ?? unknown('agent', agent)
+    return this.#agents.get(agent) ?? this.#without('agents', agent)
+  }
+
+  /** Why an agent cannot append, where its record is damaged. */
+  agentDamage(agent: Id): TidemarkError | undefined {
+    return this.#damaged.agents.find(({ id: one }) => one === agent)?.error
   }
 
   get sources(): SourceDefinition[] {
@@ -146,7 +188,9 @@ export class Registry {
   addAgent(told: Pick<Agent, 'name' | 'certificates' | 'enrolled'> & { readonly id?: Id }): Promise<Agent> {
     return this.#next(async () => {
       if (this.agents.some((agent) => agent.name === told.name)) throw taken('agent', told.name)
-      const holder = Math.max(0, ...this.agents.map((agent) => agent.holder)) + 1
+      // Agents are never removed, so those that cannot be read have numbers up to their count.
+      const count = this.#agents.size + this.#damaged.agents.length
+      const holder = Math.max(count, ...this.agents.map((agent) => agent.holder)) + 1
       const agent = agentRecord.parse({ ...told, id: told.id ?? this.#newId(), holder, revoked: false })
       await this.#putAgent(agent)
       return agent
@@ -237,7 +281,16 @@ export class Registry {
   }
 
   #kept(source: Id): KeptSource {
-    return this.#sources.get(source) ?? unknown('source', source)
+    return this.#sources.get(source) ?? this.#without('sources', source)
+  }
+
+  #without(folder: 'agents' | 'sources', which: Id): never {
+    const damage = this.#damaged[folder].find(({ id: one }) => one === which)
+    if (damage) throw damage.error
+    throw new TidemarkError('not-found', {
+      message: `there is no ${nouns[folder]} ${which}`,
+      ...(folder === 'sources' ? { hint: 'it may have been unprotected' } : {}),
+    })
   }
 
   async #putAgent(agent: Agent): Promise<void> {
@@ -293,21 +346,26 @@ async function readOne<T>({ store, key }: RegistryParts, record: string, form: z
   return parsed.data
 }
 
-async function readAll<T>(parts: RegistryParts, folder: string, form: z.ZodType<T>): Promise<T[]> {
-  const files = await parts.store.list(`${registryFolder}/${folder}`)
-  const records: T[] = []
-  for (const { name: file } of files) {
-    if (!file.endsWith('.record')) continue
-    records.push(await readOne(parts, file.slice(registryFolder.length + 1, -'.record'.length), form))
-  }
-  return records
-}
-
 const hashOfSecret = (secret: string): string => createHash('sha256').update(secret, 'utf8').digest('hex')
 
-const unknown = (what: string, which: Id): never => {
-  throw new TidemarkError('not-found', { message: `there is no ${what} ${which}` })
-}
+const nouns = { agents: 'agent', sources: 'source', tokens: 'enrolment token' } as const
+
+/** What the damage of a record keeps from being done. */
+const refusals = {
+  agents: 'it cannot append, and its sources can only be read',
+  sources: 'its history cannot be read, nothing is appended to it, and no chunks are collected',
+  tokens: 'nobody can enrol with it',
+} as const
+
+const damagedRecord = (folder: RecordFolder, which: string, cause: TidemarkError): TidemarkError =>
+  new TidemarkError(cause.code, {
+    message: `the record of ${nouns[folder]} ${which} cannot be read, so ${refusals[folder]}: ${cause.message}`,
+    hint:
+      folder === 'tokens'
+        ? 'make a new token; this file may be deleted'
+        : 'stop the vault, bring this file back from a copy of the directory it is in, and start the vault again',
+    cause,
+  })
 
 const taken = (what: string, which: string): TidemarkError =>
   new TidemarkError('already-exists', {

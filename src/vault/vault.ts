@@ -93,6 +93,8 @@ export class Vault implements AsyncDisposable {
   readonly #listeners = new Set<(growth: Growth) => void>()
   #collecting: Promise<unknown> | undefined
   readonly #closing = new AbortController()
+  /** Agents that asked for a source whose record cannot be read: nobody else knows of it. */
+  readonly #claimants = new Map<Id, Id>()
 
   private constructor(parts: VaultParts, registry: Registry, packParts: PackParts, packs: Packs) {
     this.#parts = parts
@@ -169,9 +171,8 @@ export class Vault implements AsyncDisposable {
 
   /** All damage found while opening. A journal's own is also its `damage`. */
   get damage(): readonly TidemarkError[] {
-    return [...this.packDamage, ...[...this.#journals.values()].map(({ damage }) => damage)].filter(
-      (damage) => damage !== undefined,
-    )
+    const ofJournals = [...this.#journals.values()].map(({ damage }) => damage)
+    return [...this.registry.damage, ...this.packDamage, ...ofJournals].filter((damage) => damage !== undefined)
   }
 
   async #openJournal(source: Id): Promise<Journal> {
@@ -186,7 +187,9 @@ export class Vault implements AsyncDisposable {
   journal(source: Id): Journal {
     const journal = this.#journals.get(source)
     if (journal) return journal
-    throw new TidemarkError('not-found', { message: `there is no source ${source}` })
+    // Throws the reason, unless it was only just added.
+    const { name } = this.registry.source(source)
+    throw new TidemarkError('not-found', { message: `the journal of ${name} is not open` })
   }
 
   /** For readers in other threads; see `openJournalReader` and `openChunkReader`. */
@@ -217,7 +220,10 @@ export class Vault implements AsyncDisposable {
     }
   }
 
-  /** The sources of an agent, and again whenever they may have changed. */
+  /**
+   * The sources of an agent, and again whenever they may have changed. An agent gives up what it is no longer told of:
+   * while one of its sources cannot be read, or one that may be its, it is told nothing and goes on as it was.
+   */
   async *definitions(agent: Id, signal: AbortSignal): AsyncGenerator<readonly SourceDefinition[]> {
     let changed = Promise.withResolvers<void>()
     using _listening = this.registry.onChange(() => changed.resolve())
@@ -225,6 +231,7 @@ export class Vault implements AsyncDisposable {
     signal.addEventListener('abort', stop, { once: true })
     try {
       while (!signal.aborted) {
+        this.#refuseWithout(agent)
         yield this.registry.sources.filter((source) => source.agent === agent && source.retired === undefined)
         await changed.promise
         changed = Promise.withResolvers()
@@ -234,15 +241,22 @@ export class Vault implements AsyncDisposable {
     }
   }
 
+  #refuseWithout(agent: Id): void {
+    const isOthers = (source: string): boolean => (this.#claimants.get(source as Id) ?? agent) !== agent
+    const lacking = this.registry.damagedSources.find(({ id }) => !isOthers(id))
+    if (lacking) throw lacking.error
+  }
+
   /**
    * Opens the journal of a source for appending by its agent. A journal has one appender: one that is open is ended
    * first. `not-allowed`, `not-found`, `damaged`.
    */
   async appender(agent: Id, source: Id, signal: AbortSignal): Promise<JournalAppender> {
     signal.throwIfAborted()
+    if (this.registry.damagedSources.some(({ id }) => id === source)) this.#claimants.set(source, agent)
     const { holder } = this.#allowed(agent, source)
     const journal = this.journal(source)
-    if (journal.damage) throw journal.damage
+    if (journal.endDamage) throw journal.endDamage
     const replaced = new TidemarkError('interrupted', { message: 'a newer session appends to this journal' })
     for (let open = this.#appenders.get(source); open; open = this.#appenders.get(source)) await open.end(replaced)
     signal.throwIfAborted()
@@ -322,8 +336,13 @@ export class Vault implements AsyncDisposable {
     return this.#catalogue.epochAt(moment(Math.max(0, this.#parts.clock.now() - touchedKeptMs * 1000)))
   }
 
-  /** Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. */
+  /**
+   * Removes chunks that no kept history refers to; see collect.ts for what `inUse` has to know. One at a time. Refused
+   * while there is history that cannot be asked what it refers to: once its record is brought back, it needs its chunks.
+   */
   async collect(inUse: InUse, signal: AbortSignal): Promise<Collected> {
+    const [lacking] = this.registry.damagedSources
+    if (lacking) throw lacking.error
     if (this.#collecting) throw new TidemarkError('already-running', { message: 'a collection is under way already' })
     this.#catalogue.nextEpoch(moment(this.#parts.clock.now()))
     const since = Math.min(this.#epochKept(), ...[...this.#appenders.values()].map(({ epoch }) => epoch))

@@ -33,7 +33,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         stalled: vault.stalled,
         freeBytes,
         storedBytes,
-        damage: vault.packDamage.map(({ message }) => message),
+        damage: [...registry.damage, ...vault.packDamage].map(({ message }) => message),
         sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
       }
     },
@@ -135,10 +135,11 @@ async function statusOf({ vault, live, derived, clock }: Context, definition: So
   const { indexes, views } = derived
   const indexed = indexes.indexed(definition.id)
   const earliest = indexed > 0 ? (await views.statistics(definition.id)).earliest : undefined
-  const failure = journal.damage ?? indexes.failure(definition.id)
+  const agent = registry.agents.find(({ id }) => id === definition.agent)
+  const failure = registry.agentDamage(definition.agent) ?? journal.damage ?? indexes.failure(definition.id)
   return tellSource({
     definition,
-    agentName: registry.agent(definition.agent).name,
+    agentName: agent?.name ?? definition.agent,
     agentConnected: live.isConnected(definition.agent),
     live: live.source(definition.id),
     durable: journal.durable,

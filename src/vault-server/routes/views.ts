@@ -34,8 +34,8 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
   const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
   const resolve = async (source: Id, point: string) => {
     const found = await views.resolve(source, point, clock.now() as Moment)
-    const { damage, durable } = vault.journal(source)
-    if (damage && found.sequence >= durable && !/^(?:seq|mark):/.test(point)) throw beyondDamage(damage, found)
+    const { endDamage, durable } = vault.journal(source)
+    if (endDamage && found.sequence >= durable && !/^(?:seq|mark):/.test(point)) throw beyondDamage(endDamage, found)
     return found
   }
 
