@@ -30,6 +30,8 @@ export class CaptureDriver {
   batches: { first: Sequence; last: Sequence; settled: boolean; cursor: Buffer; bulk: boolean }[] = []
   reports: CaptureReport[] = []
   offers = 0
+  /** Whether offers are answered. */
+  isAnswering = true
   manifestsWanted = 0
   marks: { tag: number; sequence: Sequence }[] = []
   last: Sequence = beforeFirst
@@ -190,6 +192,7 @@ export class CaptureDriver {
     switch (output.kind) {
       case 'offer':
         this.offers++
+        if (!this.isAnswering) return
         this.engine.receive({ kind: 'answer', tag: output.tag, missing: output.ids.map((id) => !this.chunks.has(id)) })
         return
       case 'report':

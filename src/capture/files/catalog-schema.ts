@@ -4,11 +4,12 @@
  * node.content   file: its signature where that has at most one entry, NULL where it is kept in pages;
  *                symlink: its target; other types: NULL
  * node.xattrs    what the extended attributes were: a hash, NULL where there are none
- * batch          the batches that may not be durable yet; before: the cursor of the one before; nodes: the last node then
+ * batch          the batches that may not be durable yet; before: the cursor of the one before; nodes: the last node then;
+ *                drained, gap: what was noted until then (catalog.ts)
  * undo_*         what a row was before a batch that may not be durable yet changed it; NULLs where there was no row.
  *                `at` is the first sequence of that batch.
  */
-export const catalogVersion = 1
+export const catalogVersion = 2
 
 /** `node` is the column that names the node: what is new with the batch needs no undoing, it is simply dropped. */
 const undoOf = (table: string, node: string, columns: readonly string[], keys: readonly string[]): string => {
@@ -34,8 +35,9 @@ const undoTriggers =
 export const catalogSchema = `
   CREATE TABLE state (
     version INTEGER NOT NULL, sequence INTEGER NOT NULL, cursor BLOB NOT NULL, first INTEGER NOT NULL, nodes INTEGER NOT NULL,
-    boot TEXT NOT NULL, closed INTEGER NOT NULL, drained INTEGER NOT NULL, seed BLOB NOT NULL);
-  CREATE TABLE batch (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, before BLOB NOT NULL, nodes INTEGER NOT NULL);
+    boot TEXT NOT NULL, closed INTEGER NOT NULL, drained INTEGER NOT NULL, gap INTEGER, seed BLOB NOT NULL);
+  CREATE TABLE batch (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, before BLOB NOT NULL, nodes INTEGER NOT NULL,
+    drained INTEGER NOT NULL, gap INTEGER);
   CREATE TABLE filesystem (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
   CREATE TABLE mount_point (node INTEGER PRIMARY KEY);
   CREATE TABLE node (id INTEGER PRIMARY KEY AUTOINCREMENT, inode INTEGER NOT NULL, stat BLOB NOT NULL, xattrs BLOB, content BLOB);

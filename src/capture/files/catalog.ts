@@ -3,10 +3,10 @@ import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { assert } from '../../base/assert.ts'
 import { isSystemError } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
+import { type Moment, moment } from '../../model/moment.ts'
 import { joinPath, rootPath, type TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { catalogSchema, catalogVersion } from './catalog-schema.ts'
-import { decodeCursor } from './cursor.ts'
 import { emptySignature, type Signature, signatureEntryBytes } from './signature.ts'
 import { inodeOf, type Stat, typeOf } from './stat.ts'
 
@@ -133,13 +133,27 @@ export class Catalog implements Disposable {
     return this.#sequence
   }
 
-  /** Microseconds of the last drain of the watcher that was noted; what changed later may not have been seen. */
-  get drained(): number {
-    return Number(this.#database.prepare('SELECT drained FROM state').get()?.['drained'] ?? 0)
+  /** Every change made before this moment that anybody could tell of is in the catalog; later ones may not be. */
+  get drained(): Moment {
+    return moment(Number(this.#database.prepare('SELECT drained FROM state').get()?.['drained'] ?? 0))
   }
 
-  noteDrained(moment: number): void {
-    this.#statements.setDrained.run(moment)
+  /** Not while a batch is open: what is noted is of the batches before it, and goes back with them. */
+  noteDrained(drained: Moment): void {
+    assert(!this.#open, 'what is noted is of whole batches')
+    this.#statements.setDrained.run(drained)
+  }
+
+  /** Since when changes were missed of which the journal has no mark yet. */
+  get gap(): Moment | undefined {
+    const since = this.#database.prepare('SELECT gap FROM state').get()?.['gap'] ?? null
+    return since === null ? undefined : moment(Number(since))
+  }
+
+  /** Like `noteDrained`. */
+  noteGap(since: Moment | undefined): void {
+    assert(!this.#open, 'what is noted is of whole batches')
+    this.#statements.setGap.run(since ?? null)
   }
 
   get nodes(): number {
@@ -375,7 +389,7 @@ export class Catalog implements Disposable {
 
   /** Undoes the batches after `at`; false where none ended there with this cursor, or it is too far back. */
   #goBack(at: Sequence, cursor: Buffer): boolean {
-    const after = this.#database.prepare('SELECT before, nodes FROM batch WHERE first = ?').get(at + 1)
+    const after = this.#database.prepare('SELECT before, nodes, drained, gap FROM batch WHERE first = ?').get(at + 1)
     if (after === undefined || !cursor.equals(bytesOf(after['before']))) return false
     const nodes = Number(after['nodes'])
     this.#database.exec('BEGIN IMMEDIATE')
@@ -386,8 +400,9 @@ export class Catalog implements Disposable {
     )
     this.#database.exec(goBack('name', ['parent', 'name'], ['node'], 'node', { at, nodes, node: 'coalesce(node, 0)' }))
     this.#database.exec(goBack('page', ['node', 'page'], ['entries'], 'entries', { at, nodes, node: 'node' }))
-    // What changed since may have been captured in what is undone, with the same times as before.
-    this.#database.prepare('UPDATE state SET drained = min(drained, ?)').run(decodeCursor(cursor).moment)
+    // What was noted since is of what is undone.
+    const { drained, gap } = after
+    this.#database.prepare('UPDATE state SET drained = ?, gap = ?').run(drained ?? 0, gap ?? null)
     this.#database.exec('COMMIT')
     return true
   }
@@ -438,10 +453,11 @@ function prepare(database: DatabaseSync) {
     mountPoints: database.prepare('SELECT mount_point.node FROM mount_point JOIN node ON node.id = mount_point.node'),
     addMountPoint: database.prepare('INSERT OR IGNORE INTO mount_point (node) VALUES (?)'),
     setDrained: database.prepare('UPDATE state SET drained = ?'),
+    setGap: database.prepare('UPDATE state SET gap = ?'),
     setFirst: database.prepare('UPDATE state SET first = ?, nodes = (SELECT coalesce(max(id), 0) FROM node)'),
     setSequence: database.prepare('UPDATE state SET sequence = ?, cursor = ?'),
     addBatch: database.prepare(
-      'INSERT OR REPLACE INTO batch (first, last, before, nodes) SELECT first, ?, cursor, nodes FROM state',
+      'INSERT OR REPLACE INTO batch (first, last, before, nodes, drained, gap) SELECT first, ?, cursor, nodes, drained, gap FROM state',
     ),
     undoEnds: database.prepare(
       `SELECT (SELECT max(n) FROM undo_node) AS node, (SELECT max(n) FROM undo_name) AS name, (SELECT max(n) FROM undo_page) AS page`,

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
+import { moment } from '../../model/moment.ts'
 import type { CaptureOutput } from '../capture.ts'
 import type { Lane } from './batch-writer.ts'
 import { Catalog } from './catalog.ts'
@@ -119,7 +120,7 @@ export class Engine implements Disposable {
     }
     if (resumed !== undefined) return this.#start(resumed)
     const empty = Catalog.create(this.#catalogPath, { at: resumeAt, cursor: this.#request.cursor })
-    empty.noteDrained(this.#clock.now())
+    empty.noteDrained(moment(this.#clock.now()))
     return this.#start(empty)
   }
 
@@ -129,7 +130,10 @@ export class Engine implements Disposable {
     const older = Catalog.readable(this.#catalogPath)
     const into = Catalog.create(building, { at: this.#request.resumeAt, cursor: this.#request.cursor }, older)
     const content = new ContentReader({ chunkKey: this.#request.chunkKey, fingerprintSeed: into.fingerprintSeed })
-    into.noteDrained(older?.drained ?? this.#clock.now())
+    // What an older catalog has of later batches is not in the vault's tree.
+    const { moment: told } = decodeCursor(this.#request.cursor)
+    into.noteDrained(older !== undefined && older.drained < told ? older.drained : told)
+    into.noteGap(older?.gap)
     await takeOverManifest(manifest, { into, cursor: this.#request.cursor, older, content })
     older?.[Symbol.dispose]()
     into[Symbol.dispose]()

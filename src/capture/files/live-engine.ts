@@ -13,6 +13,7 @@ import { decodeCursor } from './cursor.ts'
 import { type DirtyKey, dirtyKey, type DirtyName, DirtySet, reason } from './dirty-set.ts'
 import { EntryCapture, type Outcome, type Place, type Subject } from './entry-capture.ts'
 import { Filesystems } from './filesystems.ts'
+import { Gap } from './gap.ts'
 import { LargeFile } from './large-file.ts'
 import type { EngineRequest } from './messages.ts'
 import { mountPaths, readMounts } from './mounts.ts'
@@ -32,6 +33,9 @@ const sliceMs = { live: 50, large: 20, bulk: 20 }
 const openDelayMs = 150
 /** Between looks at what no event tells of: mounts, protected paths that are gone. */
 const lookEveryMs = 1000
+/** While nothing changes, how often it is noted that everything is captured. */
+const noteEveryMs = 1000
+const gapReason = 'the agent was not watching'
 /** Where nobody tells of changes, everything is compared this often. */
 const scanEveryMs = 60_000
 /** While everything is compared anyway, a crowd of new names is left to that. */
@@ -67,6 +71,7 @@ export class LiveEngine implements Disposable, Noticed {
   readonly #filesystems: Filesystems
   readonly #protected: ProtectedPaths
   readonly #anchors: Anchors
+  readonly #gap: Gap
   readonly #writer: BatchWriter
   readonly #offers: Offers
   readonly #staging: Staging
@@ -89,6 +94,9 @@ export class LiveEngine implements Disposable, Noticed {
   #overflowed = false
   #mounts = ''
   #nextLookMs = 0
+  #nextNoteMs = 0
+  /** Where the catalog was when it was last noted up to when all is captured. */
+  #noted: Sequence | undefined
   #nextReportMs = 0
   /** When a comparison by schedule was last begun. */
   #scheduledMs: number
@@ -103,7 +111,11 @@ export class LiveEngine implements Disposable, Noticed {
     this.#request = request
     this.#catalog = catalog
     const cursor = decodeCursor(request.cursor)
-    const { clock, hand, problems } = parts
+    const { clock, problems } = parts
+    const hand = (output: CaptureOutput): void => {
+      if (output.kind === 'batch') this.#gap.judge(output)
+      parts.hand(output)
+    }
     this.#covered = cursor.moment
     this.#heard = moment(clock.now())
     this.#heardBefore = this.#heard
@@ -112,6 +124,8 @@ export class LiveEngine implements Disposable, Noticed {
       exclude: request.source.exclude,
       never: [request.stateDirectory, ...request.never],
     })
+    const since = cursor.baseline === 'complete' ? moment(Math.min(catalog.drained, this.#heard)) : undefined
+    this.#gap = new Gap({ catalog, protectedPaths: this.#protected, since })
     this.#watching = new Watching(request.watching, problems)
     this.#filesystems = new Filesystems(catalog, (mounted, path) => this.#watching.found(mounted, path))
     this.#anchors = new Anchors({ catalog, filesystems: this.#filesystems, protectedPaths: this.#protected })
@@ -202,6 +216,8 @@ export class LiveEngine implements Disposable, Noticed {
     this.#putMarks()
     this.#readLarge()
     this.#compareAll()
+    this.#tellGap()
+    this.#noteCaptured()
     this.#report()
     return this.#restMs()
   }
@@ -223,7 +239,6 @@ export class LiveEngine implements Disposable, Noticed {
     const nowMs = this.#parts.clock.monotonicMs()
     if (nowMs < this.#nextLookMs) return
     this.#nextLookMs = nowMs + lookEveryMs
-    if (this.#dirty.size === 0 && this.#large.size === 0) this.#catalog.noteDrained(this.#heard)
     const mounts = readMounts()
     if (mounts !== this.#mounts) {
       this.#mounts = mounts
@@ -403,7 +418,9 @@ export class LiveEngine implements Disposable, Noticed {
         entries: this.#entries,
         touched: (directory) => this.directory(directory),
         unsettled: (subject, outcome) => {
-          if (outcome !== 'done') this.#unsettled(this.#dirtyOf(subject), outcome, 'bulk')
+          if (outcome === 'done') return
+          if (outcome === 'torn' || outcome === 'moved') this.#gap.found()
+          this.#unsettled(this.#dirtyOf(subject), outcome, 'bulk')
         },
       },
       request,
@@ -419,6 +436,8 @@ export class LiveEngine implements Disposable, Noticed {
     if (why !== 'vanished') this.#compared = this.#scanBegan
     const foundNothing = why === 'schedule' && this.#writer.takeBeforeBulk()
     if (foundNothing) return
+    this.#tellGap()
+    if (this.#anchors.vanished.length === 0) this.#gap.compared()
     if (why === 'baseline' || why === 'start') this.#writer.baselineComplete()
     this.#writer.write('bulk', { kind: 'mark', mark: { type: 'complete', reason: why } })
     this.#writer.close(this.#isSettled())
@@ -585,20 +604,42 @@ export class LiveEngine implements Disposable, Noticed {
     return oldest
   }
 
+  #tellGap(): void {
+    const since = this.#gap.untold
+    if (since === undefined) return
+    this.#writer.write('live', { kind: 'mark', mark: { type: 'hole', since, reason: gapReason } })
+    this.#writer.close(false)
+  }
+
+  /** Undefined while that is not known: while all is compared because something may have been missed. */
+  #capturedUpTo(): Moment | undefined {
+    const isSuspect = this.#scans.length > 0 || (this.#scan !== undefined && this.#scan.request.reason !== 'schedule')
+    if (isSuspect || this.#entries.isPending) return undefined
+    // Where the clock was set back, what was noticed before is not in the future.
+    const captured = moment(Math.min(this.#oldestUncaptured() ?? this.#heard, this.#heard))
+    return this.#watching.hasGaps && this.#compared < captured ? this.#compared : captured
+  }
+
+  /** For the next start, which has to compare what came later, and to tell of a gap from there on. */
+  #noteCaptured(): void {
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (this.#noted === this.#catalog.sequence && nowMs < this.#nextNoteMs) return
+    if (!this.#writer.isEmpty || this.#anchors.vanished.length > 0) return
+    const captured = this.#capturedUpTo()
+    if (captured === undefined) return
+    this.#noted = this.#catalog.sequence
+    this.#nextNoteMs = nowMs + noteEveryMs
+    this.#catalog.noteDrained(captured)
+  }
+
   #report(): void {
     const nowMs = this.#parts.clock.monotonicMs()
     const state = this.#state()
     if (nowMs < this.#nextReportMs && state === this.#lastState && !this.#parts.problems.takeChanged()) return
     this.#nextReportMs = nowMs + this.#parts.reportEveryMs
     this.#lastState = state
-    const isSuspect = this.#scans.length > 0 || (this.#scan !== undefined && this.#scan.request.reason !== 'schedule')
-    if (!isSuspect && !this.#entries.isPending) {
-      // Where the clock was set back, what was noticed before is not in the future.
-      const captured = moment(Math.min(this.#oldestUncaptured() ?? this.#heard, this.#heard))
-      if (this.#covered > this.#heard) this.#covered = captured
-      const covered = this.#watching.hasGaps && this.#compared < captured ? this.#compared : captured
-      if (covered > this.#covered) this.#covered = covered
-    }
+    const captured = this.#capturedUpTo()
+    if (captured !== undefined && (captured > this.#covered || this.#covered > this.#heard)) this.#covered = captured
     const progress =
       this.#scan === undefined
         ? {}
@@ -653,7 +694,8 @@ export class LiveEngine implements Disposable, Noticed {
   [Symbol.dispose](): void {
     for (const { file } of this.#large.values()) file.cancel()
     this.#writer.close(false)
-    if (this.#dirty.size === 0) this.#catalog.noteDrained(this.#heard)
+    this.#nextNoteMs = 0
+    this.#noteCaptured()
     this.#watching[Symbol.dispose]()
     this.#catalog[Symbol.dispose]()
   }

@@ -3,8 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { CaptureDriver } from '../../../test/capture-driver.ts'
 import { openDriver, told } from '../../../test/capture-scratch.ts'
+import type { Change } from '../../model/change.ts'
+import { Catalog } from './catalog.ts'
+import { decodeCursor } from './cursor.ts'
 
 async function settledTree(context: TestContext): Promise<CaptureDriver> {
   const driver = openDriver(context)
@@ -19,6 +23,13 @@ async function settledTree(context: TestContext): Promise<CaptureDriver> {
 
 /** All that happens when nothing has. */
 const nothing = ['mark suspect start', 'mark complete start']
+const gap = 'mark hole the agent was not watching'
+
+const nowUs = (): number => Date.now() * 1000
+
+function holesIn(changes: readonly Change[]): number[] {
+  return changes.flatMap((change) => (change.kind === 'mark' && change.mark.type === 'hole' ? [change.mark.since] : []))
+}
 
 for (const [how, stop] of [
   ['in order', (driver: CaptureDriver) => driver.close()],
@@ -40,6 +51,7 @@ for (const [how, stop] of [
     driver.compare()
     assert.deepEqual(told(driver, changes).sort(), [
       'mark complete start',
+      'mark hole the agent was not watching',
       'mark suspect start',
       'patch large',
       'put renamed/two',
@@ -73,7 +85,7 @@ test('a lost catalog is made from the manifest, and nothing is sent again', asyn
   const changes = await driver.changesOf(() => writeFileSync(join(driver.top, 'one'), 'changed meanwhile'))
   driver.compare()
   assert.equal(driver.manifestsWanted, 1)
-  assert.deepEqual(told(driver, changes), ['mark suspect start', 'put one', 'mark complete start'])
+  assert.deepEqual(told(driver, changes), ['mark suspect start', 'put one', gap, 'mark complete start'])
   assert.equal(driver.sentBytes, sent)
   // From then on it is remembered again.
   driver.close()
@@ -127,4 +139,67 @@ test('asked for, everything is compared', async (context) => {
   const driver = await settledTree(context)
   const changes = await driver.changesOf(() => driver.engine.receive({ kind: 'reconcile' }))
   assert.deepEqual(told(driver, changes), ['mark suspect request', 'mark complete request'])
+})
+
+test('what was changed while nobody watched is told as a hole from when all was captured', async (context) => {
+  const driver = await settledTree(context)
+  await driver.changesOf(() => writeFileSync(join(driver.top, 'one'), 'the last that was watched'))
+  const { moment: captured } = decodeCursor(driver.cursor)
+  driver.kill()
+  const left = nowUs()
+  await sleep(50)
+  const changes = await driver.changesOf(() => writeFileSync(join(driver.top, 'directory', 'two'), 'missed'))
+  const [since, ...more] = holesIn(changes)
+  assert.deepEqual(more, [])
+  assert.ok(since !== undefined && since >= captured && since <= left, `${captured} ${since} ${left}`)
+  // The next time there is nothing to tell.
+  driver.kill()
+  assert.deepEqual(told(driver, await driver.changesOf(() => undefined)), nothing)
+})
+
+test('a hole that was found and lost with a kill is told by the next start', async (context) => {
+  const driver = await settledTree(context)
+  driver.kill()
+  const left = nowUs()
+  await sleep(20)
+  writeFileSync(join(driver.top, 'new'), 'missed')
+  const shows = ({ first, last }: { first: number; last: number }): boolean =>
+    told(driver, driver.changes.slice(first - 1, last)).includes('put new')
+  await driver.until(() => driver.batches.some(shows))
+  // Lost is everything after the batch that shows it.
+  driver.killAndLose(driver.batches.length - 1 - driver.batches.findIndex(shows))
+  const holes = holesIn(await driver.changesOf(() => undefined))
+  assert.equal(holes.length, 1)
+  assert.ok((holes[0] as number) <= left)
+})
+
+test('a start that was cut short leaves the gap where it began', async (context) => {
+  const driver = await settledTree(context)
+  driver.kill()
+  const left = nowUs()
+  await sleep(20)
+  // Nothing is compared without a vault, and it is idle.
+  driver.line(false)
+  const until = performance.now() + 1200
+  await driver.until(() => performance.now() > until)
+  driver.kill()
+  driver.line(true)
+  const changes = await driver.changesOf(() => writeFileSync(join(driver.top, 'one'), 'missed'))
+  const [since] = holesIn(changes)
+  assert.ok(since !== undefined && since <= left, `${since} ${left}`)
+})
+
+test('a file that waits for the answer of the vault is not noted as captured', async (context) => {
+  const driver = await settledTree(context)
+  const path = join(driver.top, 'one')
+  driver.isAnswering = false
+  const left = nowUs()
+  writeFileSync(path, randomBytes(300_000))
+  const offers = driver.offers
+  await driver.until(() => driver.offers > offers)
+  const until = performance.now() + 1500
+  await driver.until(() => performance.now() > until)
+  driver.close()
+  using catalog = Catalog.readable(join(driver.stateDirectory, 'catalog.sqlite'))
+  assert.ok(catalog !== undefined && catalog.drained <= left, `${catalog?.drained} ${left}`)
 })
