@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
-import { isCode, TidemarkError } from '../../base/errors.ts'
+import { isCode } from '../../base/errors.ts'
 import { lastOf } from '../../model/batch.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
 import type { Checkpoint, JournalReader } from '../reader.ts'
 import { IndexReader } from './index-reader.ts'
 import { IndexWriter } from './index-writer.ts'
 import { removeIndex } from './schema.ts'
-import { indexFailure, isDamage } from './sqlite-failure.ts'
+import { indexClosed, indexFailure, isDamage } from './sqlite-failure.ts'
 
 export interface IndexerParts {
   /** Path of the index file, or `memoryLocation` (schema.ts). */
@@ -73,6 +73,7 @@ export class Indexer implements AsyncDisposable {
   /** Resolves once the index holds everything up to `at`; rejects when applying it fails, or with the signal's reason. */
   reached(at: Sequence, signal?: AbortSignal): Promise<void> {
     if (this.#indexed >= at) return Promise.resolve()
+    if (this.#stop.signal.aborted) return Promise.reject(this.#stop.signal.reason)
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting = this.#waiting.filter((one) => one !== waiter)
@@ -92,6 +93,7 @@ export class Indexer implements AsyncDisposable {
 
   /** Runs `work` on the index between two commits, alone. */
   exclusively<T>(work: (index: IndexWriter) => T | Promise<T>): Promise<T> {
+    if (this.#stop.signal.aborted) return Promise.reject(this.#stop.signal.reason)
     return new Promise((resolve, reject) => {
       this.#queue.push(async () => {
         try {
@@ -237,14 +239,11 @@ export class Indexer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort(stopped())
+    this.#stop.abort(indexClosed())
     await this.#running
-    for (const { reject } of this.#waiting) reject(stopped())
+    for (const { reject } of this.#waiting) reject(this.#stop.signal.reason)
     this.#waiting = []
     for (const work of this.#queue.splice(0)) await work()
     this.#writer[Symbol.dispose]()
   }
 }
-
-const stopped = (): TidemarkError =>
-  new TidemarkError('interrupted', { message: 'the index is no longer kept', hint: 'ask again once the vault runs' })

@@ -1,4 +1,4 @@
-import { TidemarkError } from '../../base/errors.ts'
+import { systemCode, TidemarkError } from '../../base/errors.ts'
 import { damagedIndex } from './sealing.ts'
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html). */
@@ -18,6 +18,8 @@ export function isDamage(error: unknown): boolean {
 /** What went wrong with an index, for the person who can mend it. */
 export function indexFailure(error: unknown): unknown {
   if (error instanceof TidemarkError) return error
+  // Node.js says so of a database that was closed while someone read it.
+  if (systemCode(error) === 'ERR_INVALID_STATE') return indexClosed(error)
   if (isDamage(error)) return damagedIndex('SQLite cannot read it', error)
   if (primaryCode(error) === full) {
     return new TidemarkError('vault-full', {
@@ -28,3 +30,6 @@ export function indexFailure(error: unknown): unknown {
   }
   return error
 }
+
+export const indexClosed = (cause?: unknown): TidemarkError =>
+  new TidemarkError('interrupted', { message: 'the index was closed', hint: 'ask again once the vault runs', cause })

@@ -11,30 +11,34 @@ import {
   viewOf,
   type World,
 } from '../../../test/oracle/judge.ts'
-import { MemoryChunks } from '../../../test/oracle/memory-journal.ts'
+import { MemoryChunks, MemoryJournal } from '../../../test/oracle/memory-journal.ts'
 import { systemClock } from '../../base/clock.ts'
 import { isCode } from '../../base/errors.ts'
 import { type Moment, moment } from '../../model/moment.ts'
-import { rootPath } from '../../model/path.ts'
+import { rootPath, treePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { Indexer } from '../index/indexer.ts'
 import { memoryLocation } from '../index/schema.ts'
 import { ContentReader } from '../views/content-reader.ts'
+import { manifestOf, tellInline } from '../views/manifest.ts'
 import { listPoints } from '../views/points.ts'
+import { View } from '../views/view.ts'
 import { chunksInUse } from './chunk-filter.ts'
 import { retain, type RetainParts } from './retain.ts'
 
 const seeds = 25
 const chunkKey = createSecretKey(Buffer.alloc(32, 3))
 
-async function indexerOf(world: World): Promise<Indexer> {
+type Kept = Pick<World, 'journal' | 'chunks'>
+
+async function indexerOf(world: Kept): Promise<Indexer> {
   const indexer = new Indexer({ location: memoryLocation, indexKey, journal: world.journal, clock: systemClock })
   indexer.durable(world.journal.last)
   await indexer.reached(world.journal.last)
   return indexer
 }
 
-const partsOf = (world: World, indexer: Indexer): RetainParts => ({
+const partsOf = (world: Kept, indexer: Indexer): RetainParts => ({
   indexer,
   content: new ContentReader(world.journal, new MemoryChunks(world.chunks)),
   chunkKey,
@@ -134,5 +138,72 @@ test('retention that is stopped at any step is finished by the next', async () =
     }
     await using anew = await indexerOf(world)
     await judge(world, anew, start! - 1)
+  }
+})
+
+/** A file of two writes, each in a segment of its own, and a third segment. */
+function shortWorld(): Kept {
+  const journal = new MemoryJournal()
+  for (const [index, text] of ['one', 'two', 'end'].entries()) {
+    const change = { kind: 'write', path: treePath('log'), at: index * 3, data: Buffer.from(text) } as const
+    journal.append([{ moment: moment(1000 + index), change }])
+    journal.seal()
+  }
+  return { journal, chunks: new Map() }
+}
+
+test('a manifest that is told while retention moves what it tells goes on with the same bytes', async () => {
+  const world = shortWorld()
+  await using indexer = await indexerOf(world)
+  const parts = partsOf(world, indexer)
+  const content = new ContentReader(world.journal, new MemoryChunks(world.chunks))
+  const view = new View({ rows: indexer.rows, content, at: world.journal.last })
+  const data: Uint8Array[] = []
+  let kept: Sequence | undefined
+  for await (const change of manifestOf(view, [rootPath], async (...piece) => {
+    kept ??= await retain(parts, moment(1002))
+    return tellInline(...piece)
+  })) {
+    if (change.kind !== 'put' || change.content.type !== 'file') continue
+    for (const extent of change.content.extents) if ('data' in extent) data.push(extent.data)
+  }
+  assert.equal(kept, 2)
+  await assert.rejects(world.journal.batchOf(1 as Sequence), (error) => isCode(error, 'not-found'))
+  assert.equal(Buffer.concat(data).toString(), 'onetwoend')
+})
+
+test('retention of an index that is closed meanwhile is interrupted', async () => {
+  for (const step of ['segmentStarts', 'keep', 'writeCheckpoint', 'dropBefore'] as const) {
+    const world = shortWorld()
+    const indexer = await indexerOf(world)
+    const parts = partsOf(world, indexer)
+    const closing: RetainParts = {
+      ...parts,
+      async *segmentStarts() {
+        if (step === 'segmentStarts') await indexer[Symbol.asyncDispose]()
+        yield* parts.segmentStarts()
+      },
+      keep: async (chunks) => {
+        if (step === 'keep') await indexer[Symbol.asyncDispose]()
+        return parts.keep(chunks)
+      },
+      writeCheckpoint: async (...told) => {
+        if (step === 'writeCheckpoint') await indexer[Symbol.asyncDispose]()
+        return parts.writeCheckpoint(...told)
+      },
+      dropBefore: async (at) => {
+        if (step === 'dropBefore') await indexer[Symbol.asyncDispose]()
+        return parts.dropBefore(at)
+      },
+    }
+    const interrupted = (error: unknown): boolean => isCode(error, 'interrupted')
+    await assert.rejects(retain(closing, moment(1002)), interrupted, step)
+    await assert.rejects(
+      indexer.exclusively(() => undefined),
+      interrupted,
+    )
+    await assert.rejects(indexer.reached(99 as Sequence), interrupted)
+    await using anew = await indexerOf(world)
+    assert.equal((await retain(partsOf(world, anew), moment(1002))) ?? 2, 2)
   }
 })

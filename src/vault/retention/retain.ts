@@ -7,6 +7,7 @@ import { type Sequence, sequence } from '../../model/sequence.ts'
 import { manifestOf } from '../views/manifest.ts'
 import { View } from '../views/view.ts'
 import { momentIn } from '../index/index-reader.ts'
+import { indexFailure } from '../index/sqlite-failure.ts'
 import { pruneBefore } from './pruning.ts'
 import { settlePieces, type SettlingParts } from './settling.ts'
 
@@ -27,6 +28,14 @@ export interface RetainParts extends SettlingParts {
  * rows of the index go. Then nothing names the chunks of the old versions, and a collection of packs frees them.
  */
 export async function retain(parts: RetainParts, before: Moment): Promise<Sequence | undefined> {
+  try {
+    return await forgetBefore(parts, before)
+  } catch (error) {
+    throw indexFailure(error)
+  }
+}
+
+async function forgetBefore(parts: RetainParts, before: Moment): Promise<Sequence | undefined> {
   const { indexer } = parts
   await finishLast(parts)
   const at = await lastBoundary(parts, before)

@@ -9,11 +9,11 @@ import type { Found, View } from './view.ts'
 const dataBytesMax = 1024 * 1024
 
 /** How bytes that are not a whole chunk are told. */
-export type Tell = (view: View, piece: Piece) => Promise<Extent[]>
+export type Tell = (view: View, version: VersionRow, piece: Piece) => Promise<Extent[]>
 
 /** As data that stands in the change. */
-export const tellInline: Tell = async (view, piece) => {
-  const data = await view.readPiece(piece)
+export const tellInline: Tell = async (view, version, piece) => {
+  const data = await view.readPiece(version, piece)
   const extents: Extent[] = []
   for (let start = 0; start < data.length; start += inlineBytesMax) {
     const part = data.subarray(start, start + inlineBytesMax)
@@ -76,7 +76,8 @@ async function* extentsOf(view: View, version: VersionRow, tell: Tell): AsyncGen
   let dataBytes = 0
   for (const piece of view.pieces(version)) {
     const { source, at, bytes } = piece
-    const told = 'chunk' in source && !piece.cut ? [wholeChunk(at, bytes, source.chunk)] : await tell(view, piece)
+    const told =
+      'chunk' in source && !piece.cut ? [wholeChunk(at, bytes, source.chunk)] : await tell(view, version, piece)
     for (const extent of told) {
       if (group.length === changeExtentsMax || dataBytes > dataBytesMax) {
         yield group

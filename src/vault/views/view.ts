@@ -238,7 +238,7 @@ export class View {
       if (piece.at > reached) yield { at: reached, bytes: piece.at - reached }
       reached = Math.max(piece.at, start)
       const pieceEnd = Math.min(piece.at + piece.bytes, stop)
-      const data = (await this.#readPieceOf(version, piece)).subarray(reached - piece.at, pieceEnd - piece.at)
+      const data = (await this.readPiece(version, piece)).subarray(reached - piece.at, pieceEnd - piece.at)
       yield { at: reached, bytes: data.length, data }
       reached = pieceEnd
     }
@@ -247,21 +247,17 @@ export class View {
   }
 
   /** Retention may have given the piece another place since its row was read: with the same bytes, so it is looked up again. */
-  async #readPieceOf({ node }: VersionRow, piece: Piece): Promise<Buffer> {
+  async readPiece({ node }: VersionRow, piece: Piece): Promise<Buffer> {
     try {
-      return await this.readPiece(piece)
+      return await this.#content.read(piece)
     } catch (error) {
       if (!isCode(error, 'point-unreachable') && !isCode(error, 'not-found')) throw error
       const version = this.version(node)
       const [now] = version === undefined ? [] : this.pieces(version, piece.at, piece.at + piece.bytes)
       const isMoved = now?.at === piece.at && now.bytes === piece.bytes && !isSamePlace(now, piece)
       if (!isMoved) throw error
-      return await this.readPiece(now)
+      return await this.#content.read(now)
     }
-  }
-
-  readPiece(piece: Piece): Promise<Buffer> {
-    return this.#content.read(piece)
   }
 
   /** Hands on what was just read, having made sure that retention did not take rows away before it was read. */
