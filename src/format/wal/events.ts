@@ -22,9 +22,11 @@ export interface TransactionEnd {
 
 /** What a record says. */
 export type WalRecord =
-  | ({ readonly kind: 'commit' | 'abort' } & TransactionEnd)
+  | ({ readonly kind: 'commit' } & TransactionEnd)
+  | ({ readonly kind: 'abort' } & TransactionEnd)
   /** The name is told only under wal_level=logical; the xid is always the prepared transaction's. */
-  | ({ readonly kind: 'commit-prepared' | 'abort-prepared'; readonly gid?: string } & TransactionEnd)
+  | ({ readonly kind: 'commit-prepared'; readonly gid?: string } & TransactionEnd)
+  | ({ readonly kind: 'abort-prepared'; readonly gid?: string } & TransactionEnd)
   | ({ readonly kind: 'prepare'; readonly gid: string } & TransactionEnd)
   | { readonly kind: 'restore-point'; readonly name: string; readonly time: Moment }
   | {
