@@ -1,5 +1,5 @@
 import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
-import type { TidemarkError } from '../base/errors.ts'
+import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
 import type { SourceDefinition } from '../model/source.ts'
@@ -35,6 +35,8 @@ export interface SourceFacts {
 
 /** A report older than this says nothing of the present. */
 const freshLagMs = 60_000
+/** Failures that are no damage: they pass by themselves, or once there is room. */
+const passing: readonly ErrorCode[] = ['vault-full', 'interrupted']
 
 export function tellSource(facts: SourceFacts): SourceStatus {
   const { definition, live, agentName, agentConnected } = facts
@@ -79,7 +81,7 @@ function stateOf(
   lagMs: number | undefined,
 ): SourceState {
   const { report } = live.meter
-  if (failure !== undefined && failure.code !== 'vault-full') return 'damaged'
+  if (failure !== undefined && !passing.includes(failure.code)) return 'damaged'
   if (definition.retired !== undefined) return 'retired'
   if (definition.paused) return 'paused'
   if (report === undefined) return agentConnected || !live.isShipping ? 'waiting' : 'offline'
@@ -91,7 +93,8 @@ function stateOf(
     return 'reconciling'
   if (lagMs === undefined) return 'baseline'
   if (lagMs > Math.max(freshLagMs, definition.policy.lagMsMax)) return 'stalled'
-  if (lagMs > definition.policy.lagMsMax) return 'late'
+  // What is not indexed cannot be seen yet.
+  if (lagMs > definition.policy.lagMsMax || failure !== undefined) return 'late'
   return 'protected'
 }
 

@@ -21,7 +21,7 @@ export async function reindexVault(
   await mkdir(derivedFolder(directory), { recursive: true, mode: 0o700 })
   tell('reading the packs')
   await using vault = await Vault.open({ store, key, clock, random, cataloguePath: cataloguePath(directory) })
-  await using derived = await openDerived(vault, directory, clock)
+  await using derived = await openDerived(vault, directory, { clock, tell })
   let changes = 0
   for (const source of vault.registry.sources) {
     signal.throwIfAborted()

@@ -36,8 +36,8 @@ async function forget(derived: Derived, vault: Vault, { clock, tell }: RunParts,
     ({ retired, policy }) => retired !== undefined && retired + policy.windowMs * 1000 < now,
   )
   for (const { id, name } of over) {
-    await derived.indexes.remove(id)
     await vault.removeSource(id)
+    await derived.remove(id)
     tell(`${name} is forgotten: its protection ended longer ago than its window`)
   }
   await vault.endOldAppenders()

@@ -52,7 +52,7 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   vault.failed.catch((error: unknown) => failed.abort(error))
   const stop = AbortSignal.any([signal, failed.signal])
   for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`)
-  await using derived = await openDerived(vault, directory, clock)
+  await using derived = await openDerived(vault, directory, parts)
   const credentials = await openCredentials(
     join(directory, credentialsFolder),
     certificateNames(settings.addresses),

@@ -1,10 +1,11 @@
+import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import type { Chunk } from '../../format/block.ts'
 import type { Moment } from '../../model/moment.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import { ChunkFilter } from '../retention/chunk-filter.ts'
-import { single } from '../threads/calls.ts'
+import { type Calls, single } from '../threads/calls.ts'
 import { Thread } from '../threads/thread.ts'
 import type { IndexAnswers, IndexNews, IndexSetup, VaultAnswers } from './index-worker.ts'
 import type { IndexProgress } from './indexes.ts'
@@ -13,23 +14,47 @@ import type { Vault } from '../vault.ts'
 /** What the thread of indexes needs of the vault. */
 export type IndexedVault = Pick<Vault, 'keep' | 'journal'>
 
+export interface IndexThreadParts {
+  readonly setup: IndexSetup
+  /** Asked while something is forgotten. */
+  readonly vault: IndexedVault
+  readonly clock: Clock
+  /** Told whenever the thread has ended by itself; it is started again after a rest. */
+  readonly lost?: (reason: TidemarkError) => void
+}
+
+/** Rests before a thread that has ended is started again: twice as long each time, unless it has lived for the longest. */
+const restMsMin = 1_000
+const restMsMax = 60_000
+
 interface Kept {
+  readonly journalKey: Uint8Array
   durable: Sequence
   indexed: Sequence
   failure: TidemarkError | undefined
   waiting: { readonly at: Sequence; readonly resolve: () => void; readonly reject: (reason: unknown) => void }[]
 }
 
-/** The indexes of all journals of a vault, kept in a thread of their own. */
+/**
+ * The indexes of all journals of a vault, kept in a thread of their own. A thread that ends by itself is started again;
+ * while it is away that is the `failure` of every source, and what was indexed can still be seen.
+ */
 export class IndexThread implements IndexProgress, AsyncDisposable {
-  readonly #thread: Thread<IndexAnswers>
+  readonly #parts: IndexThreadParts
   readonly #kept = new Map<Id, Kept>()
   readonly #stop = new AbortController()
-  readonly #listening: Promise<void>
+  readonly #keeping: Promise<void>
+  #thread: Thread<IndexAnswers>
 
-  /** `vault` is asked while something is forgotten. */
-  constructor(setup: IndexSetup, vault: IndexedVault) {
-    this.#thread = new Thread<IndexAnswers>({
+  constructor(parts: IndexThreadParts) {
+    this.#parts = parts
+    this.#thread = this.#start()
+    this.#keeping = this.#keep()
+  }
+
+  #start(): Thread<IndexAnswers> {
+    const { setup, vault } = this.#parts
+    return new Thread<IndexAnswers>({
       file: './index-worker',
       beside: import.meta.url,
       setup,
@@ -39,22 +64,21 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
       } satisfies VaultAnswers,
       name: 'indexes',
     })
-    this.#listening = this.#listen()
   }
 
   async add(source: Id, journalKey: Uint8Array, durable: Sequence): Promise<void> {
-    this.#kept.set(source, { durable: beforeFirst, indexed: beforeFirst, failure: undefined, waiting: [] })
     // A copy, because whatever shares its memory would cross with it.
-    await this.#thread.calls.one('add', { source, journalKey: new Uint8Array(journalKey) })
-    this.grown(source, durable)
+    const key = new Uint8Array(journalKey)
+    this.#kept.set(source, { journalKey: key, durable, indexed: beforeFirst, failure: undefined, waiting: [] })
+    await this.#tell((calls) => this.#begin(calls, source))
   }
 
-  /** The index goes with its source. */
+  /** The index goes with its source: at once, or, while the thread is away, at the next opening. */
   async remove(source: Id): Promise<void> {
     const kept = this.#kept.get(source)
     this.#kept.delete(source)
     for (const { reject } of kept?.waiting ?? []) reject(unknown(source))
-    await this.#thread.calls.one('remove', source)
+    await this.#tell((calls) => calls.one('remove', source))
   }
 
   /** Everything of the journal up to `at` is durable. Calls are monotonic. */
@@ -62,8 +86,22 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
     const kept = this.#kept.get(source)
     if (kept === undefined) return
     kept.durable = sequence(Math.max(at, kept.durable))
-    // A thread that is gone says so to everyone who waits.
-    this.#thread.calls.one('grown', { source, durable: kept.durable }).catch(() => undefined)
+    void this.#tell((calls) => calls.one('grown', { source, durable: kept.durable }))
+  }
+
+  async #begin(calls: Calls<IndexAnswers>, source: Id): Promise<void> {
+    const { journalKey, durable } = this.#of(source)
+    await Promise.all([calls.one('add', { source, journalKey }), calls.one('grown', { source, durable })])
+  }
+
+  /** A thread that is away is told everything when it is started again. */
+  async #tell(tell: (calls: Calls<IndexAnswers>) => Promise<void>): Promise<void> {
+    const thread = this.#thread
+    try {
+      await tell(thread.calls)
+    } catch (error) {
+      if (!thread.isLost && !this.#stop.signal.aborted) throw error
+    }
   }
 
   durable(source: Id): Sequence {
@@ -104,8 +142,8 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
    * Forgets what happened to a source before `before`, see retention/retain.ts. Returns the sequence from which on
    * points are kept now; undefined where nothing was to be forgotten.
    */
-  retain(source: Id, journalKey: Uint8Array, before: Moment, signal?: AbortSignal): Promise<Sequence | undefined> {
-    return this.#thread.calls.one('retain', { source, journalKey: new Uint8Array(journalKey), before }, signal)
+  retain(source: Id, before: Moment, signal?: AbortSignal): Promise<Sequence | undefined> {
+    return this.#thread.calls.one('retain', { source, journalKey: this.#of(source).journalKey, before }, signal)
   }
 
   /** All chunks that the kept history of any source refers to, everything that is durable now included. */
@@ -114,12 +152,34 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
     return new ChunkFilter(await this.#thread.calls.one('chunksInUse', undefined as never, signal))
   }
 
-  async #listen(): Promise<void> {
-    try {
-      for await (const news of this.#thread.calls.stream('news', undefined, this.#stop.signal)) this.#take(news)
-    } catch (error) {
-      for (const kept of this.#kept.values()) this.#refuse(kept, error)
+  /** Follows the thread to its end, and starts another, until stopped. */
+  async #keep(): Promise<void> {
+    const { clock, lost } = this.#parts
+    const { signal } = this.#stop
+    for (let restMs = restMsMin; ; restMs = Math.min(restMs * 2, restMsMax)) {
+      const sinceMs = clock.monotonicMs()
+      const reason = await this.#listen()
+      for (const kept of this.#kept.values()) this.#refuse(kept, reason)
+      if (signal.aborted) return
+      lost?.(reason)
+      if (clock.monotonicMs() - sinceMs >= restMsMax) restMs = restMsMin
+      await clock.sleep(restMs, signal).catch(() => undefined)
+      if (signal.aborted) return
+      this.#thread = this.#start()
+      for (const source of this.#kept.keys()) void this.#tell((calls) => this.#begin(calls, source))
     }
+  }
+
+  /** Takes news until there are no more of them; returns why. */
+  async #listen(): Promise<TidemarkError> {
+    const thread = this.#thread
+    try {
+      for await (const news of thread.calls.stream('news', undefined, this.#stop.signal)) this.#take(news)
+    } catch (error) {
+      if (error instanceof TidemarkError && (thread.isLost || this.#stop.signal.aborted)) return error
+      throw error
+    }
+    throw new Error('broken invariant: news of the indexes go on until they are stopped')
   }
 
   #take({ source, indexed, failure }: IndexNews): void {
@@ -136,8 +196,8 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
     this.#refuse(kept, new TidemarkError(code ?? 'damaged', told))
   }
 
-  #refuse(kept: Kept, reason: unknown): void {
-    if (reason instanceof TidemarkError) kept.failure = reason
+  #refuse(kept: Kept, reason: TidemarkError): void {
+    kept.failure = reason
     const waiting = kept.waiting
     kept.waiting = []
     for (const { reject } of waiting) reject(reason)
@@ -151,7 +211,7 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new TidemarkError('interrupted', { message: 'the vault is closing' }))
-    await this.#listening
+    await this.#keeping
     await this.#thread.end(() => this.#thread.calls.one('end', undefined as never))
   }
 }

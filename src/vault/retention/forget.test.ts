@@ -48,7 +48,7 @@ async function withThreads(
   use: (parts: { indexes: IndexThread; views: ReturnType<typeof waitingViews> }) => Promise<void>,
 ): Promise<void> {
   const setup = { directory: join(folder, 'vault'), indexFolder: join(folder, 'indexes'), keys: vault.readerKeys }
-  await using indexes = new IndexThread(setup, vault)
+  await using indexes = new IndexThread({ setup, vault, clock: systemClock })
   await indexes.add(source, vault.registry.journalKey(source), vault.journal(source).durable)
   using _growing = vault.onDurable(({ source: grown, durable }) => indexes.grown(grown, durable))
   const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)

@@ -28,7 +28,7 @@ export async function forgetOldHistory(
     signal.throwIfAborted()
     const before = moment(Math.max(0, now - policy.windowMs * 1000))
     try {
-      const keptFrom = await indexes.retain(source, vault.registry.journalKey(source), before, signal)
+      const keptFrom = await indexes.retain(source, before, signal)
       if (keptFrom !== undefined) sources.push({ source, keptFrom })
     } catch (reason) {
       signal.throwIfAborted()

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { TidemarkError } from '../../base/errors.ts'
+import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { type Answers, Calls } from './calls.ts'
 
 /** A worker thread that answers calls, from its start to its end. */
@@ -9,39 +8,41 @@ export class Thread<Theirs extends Answers> implements AsyncDisposable {
   readonly calls: Calls<Theirs>
   readonly #worker: Worker
   readonly #ended: Promise<unknown>
-  #isLost = false
+  readonly #name: string
+  #loss: TidemarkError | undefined
 
   /** `file` is the URL of the worker's file without its ending, which is that of the file that names it. */
   constructor(told: { file: string; beside: string; setup: unknown; answers?: Answers; name: string }) {
+    this.#name = told.name
     const url = new URL(told.file + extname(new URL(told.beside).pathname), told.beside)
     this.#worker = new Worker(url, { workerData: told.setup, name: told.name })
     this.calls = new Calls<Theirs>(this.#worker, told.answers)
-    this.#worker.on('error', (error) => this.#lose(told.name, error))
-    this.#ended = once(this.#worker, 'exit').then(() => this.#lose(told.name, undefined))
+    // An error comes before the exit that it causes; one of memory or of loading has no other way to be told.
+    this.#worker.on('error', (error) => this.#lose(error))
+    this.#ended = new Promise((resolve) => this.#worker.once('exit', resolve)).then(() => this.#lose(undefined))
   }
 
   /** It has ended, and all calls with it. */
   get isLost(): boolean {
-    return this.#isLost
+    return this.#loss !== undefined
   }
 
-  #lose(name: string, cause: unknown): void {
-    this.#isLost = true
-    this.calls.lost(
-      new TidemarkError('interrupted', {
-        message: `the thread for ${name} has ended`,
-        hint: 'ask again; if it happens again, restart the vault and look at its log',
-        cause,
-      }),
-    )
+  #lose(cause: unknown): void {
+    if (this.#loss !== undefined) return
+    this.#loss = new TidemarkError('interrupted', {
+      message: `the thread for ${this.#name} has ended${cause === undefined ? '' : `: ${messageOf(cause)}`}`,
+      hint: 'it is started again by itself; if it ends again and again, look at the log of the vault',
+      cause,
+    })
+    this.calls.lost(this.#loss)
   }
 
   /** Asks the thread to end by `end`, which closes what it has open, and waits until it has. */
   async end(end: () => Promise<unknown>): Promise<void> {
     try {
-      if (!this.#isLost) await end()
+      if (!this.isLost) await end()
     } catch (error) {
-      if (!this.#isLost) throw error
+      if (!this.isLost) throw error
     }
     await this[Symbol.asyncDispose]()
   }

@@ -49,7 +49,7 @@ async function inWorld(use: (world: World) => Promise<void>): Promise<void> {
     await using vault = await newTestVault({ store, clock: systemClock, random: systemRandom, cataloguePath })
     const { agent, source } = await addAgentWithSource(vault, 'web')
     const setup = { directory, indexFolder: join(folder, 'indexes'), keys: vault.readerKeys }
-    await using indexes = new IndexThread(setup, vault)
+    await using indexes = new IndexThread({ setup, vault, clock: systemClock })
     await indexes.add(source, vault.registry.journalKey(source), vault.journal(source).durable)
     using _growing = vault.onDurable(({ source: grown, durable }) => indexes.grown(grown, durable))
     const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)

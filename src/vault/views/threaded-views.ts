@@ -90,7 +90,13 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
 
   /** Closes what the threads have open of a source that was removed. */
   async forget(source: Id): Promise<void> {
-    for (const { calls } of this.#threads.filter(({ isLost }) => !isLost)) await calls.one('forget', source)
+    for (const thread of this.#threads.filter(({ isLost }) => !isLost)) {
+      try {
+        await thread.calls.one('forget', source)
+      } catch (error) {
+        if (!thread.isLost) throw error
+      }
+    }
   }
 
   async #one<T>(source: Id, ask: (calls: Calls<ViewAnswers>, asked: Asked) => Promise<T>): Promise<T> {
