@@ -1,12 +1,17 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander'
 import { systemClock } from './base/clock.ts'
+import { keepCompiled } from './base/compile-cache.ts'
 import { systemRandom } from './base/random.ts'
 import { tellFailure } from './cli/failure.ts'
 import { type ExitStatus, exitStatus, type Parts, type Terminal } from './cli/parts.ts'
-import { makeProgram } from './cli/program.ts'
 
 /** The only composition root: argv and environment become parts, parts a command, its end an exit status. */
+
+// What is imported above is compiled before this line runs; the rest, nearly everything, is imported below it.
+const compiled = keepCompiled(process.env['XDG_CACHE_HOME'])
+if (compiled !== undefined) process.env['NODE_COMPILE_CACHE'] = compiled
+const { CommanderError } = await import('commander')
+const { makeProgram } = await import('./cli/program.ts')
 
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
