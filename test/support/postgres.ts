@@ -21,6 +21,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/base/clock.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { type Connecting, connect, type Connection } from '../../src/capture/postgres/protocol/connection.ts'
+import { parsePostgresUrl } from '../../src/capture/postgres/protocol/url.ts'
 import { childrenOf, initdb, isRunning, type PostgresMajor, serverOwner, spawnPostgres } from './postgres-program.ts'
 
 /** What is said in postgresql.conf, by parameter; strings are quoted here. */
@@ -106,6 +110,24 @@ export class Cluster {
   /** As user `postgres`, over the socket. */
   get url(): string {
     return `postgres:///postgres?host=${encodeURIComponent(this.folder)}&port=${this.port}&user=postgres`
+  }
+
+  /** As user `postgres`, over the socket, unless `parts` say otherwise. The caller disposes of it. */
+  connect(purpose: Connecting['purpose'], parts: Partial<Connecting> = {}): Promise<Connection> {
+    const target = parsePostgresUrl(this.url, 'postgres')
+    return connect({ target, purpose, clock: systemClock, random: systemRandom, ...parts })
+  }
+
+  /** Rows of the last command of `text`, over a connection of its own. */
+  async sql(text: string): Promise<readonly (readonly (string | null)[])[]> {
+    await using connection = await this.connect('database')
+    return (await connection.query(text)).at(-1)?.rows ?? []
+  }
+
+  /** Makes a standby a primary, on a new timeline. */
+  async promote(): Promise<void> {
+    const [row] = await this.sql('SELECT pg_promote(true, 60)')
+    if (row?.[0] !== 't') throw this.#failure('was not promoted')
   }
 
   /** What the server has written since the cluster was made. */
