@@ -10,8 +10,9 @@ import { ingest } from './rows/ingest.ts'
 import { live } from './rows/live.ts'
 import { reconcile } from './rows/reconcile.ts'
 import { restore } from './rows/restore.ts'
+import { view } from './rows/view.ts'
 
-const rows: readonly Row[] = [baseline, reconcile, restore, live, ingest]
+const rows: readonly Row[] = [baseline, reconcile, restore, live, ingest, view]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named
 

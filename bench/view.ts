@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { batchChangesMax, type Stamped } from '../src/model/batch.ts'
-import type { Attributes, Change, ChunkId } from '../src/model/change.ts'
+import type { Change, ChunkId } from '../src/model/change.ts'
 import { moment } from '../src/model/moment.ts'
 import type { TreePath } from '../src/model/path.ts'
 import { type Sequence, sequence } from '../src/model/sequence.ts'
@@ -16,6 +16,8 @@ import { Sealing } from '../src/vault/index/sealing.ts'
 import { diffViews } from '../src/vault/views/diff.ts'
 import type { ContentReader } from '../src/vault/views/content-reader.ts'
 import { View } from '../src/vault/views/view.ts'
+import { Chance } from './dataset/chance.ts'
+import { largeFile, largeFileBytes, MadeChanges } from './dataset/changes.ts'
 
 /** Measures the index of a synthetic journal: node bench/view.ts --changes 1000000 --files 200000 */
 const { values: options } = parseArgs({
@@ -28,80 +30,16 @@ const { values: options } = parseArgs({
 const changesMax = Number(options.changes)
 const files = Number(options.files)
 const samples = Number(options.samples)
-const perFolder = 100
-const bigBytes = 1024 ** 3
-
 const indexKey = createSecretKey(randomBytes(32))
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-view-'))
 const location = join(folder, 'index.sqlite')
 
-let seed = 1
-const below = (end: number): number => {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-  return Math.floor((seed / 0x1_0000_0000) * end)
-}
-const attributes = (): Attributes => ({
-  mode: 0o644,
-  uid: 1000,
-  gid: 1000,
-  modifiedNs: 1_700_000_000_000_000_000n + BigInt(below(1e9)),
-  xattrs: [],
-})
-const chunk = (): ChunkId => randomBytes(32).toString('latin1') as ChunkId
-const folderOf = (file: number): string => `data/folder-${Math.floor(file / perFolder)}`
-const pathOf = (file: number): TreePath => `${folderOf(file)}/document-${file}.odt` as TreePath
-const put = (file: number): Change => {
-  const bytes = 4000 + below(60_000)
-  return {
-    kind: 'put',
-    path: pathOf(file),
-    attributes: attributes(),
-    content: { type: 'file', bytes, extents: [{ at: 0, bytes, chunk: chunk() }] },
-  }
-}
-
-function* baseline(): Generator<Change> {
-  for (let file = 0; file < files; file++) {
-    if (file % perFolder === 0)
-      yield { kind: 'put', path: folderOf(file) as TreePath, attributes: attributes(), content: { type: 'directory' } }
-    yield put(file)
-  }
-  yield { kind: 'truncate', path: 'database' as TreePath, bytes: bigBytes }
-}
-
-/** Mostly files saved anew; also small ones inline, logs that grow, pages of one large file, attributes, renames. */
-function* live(count: number): Generator<Change> {
-  const page = Buffer.alloc(8192, 1)
-  for (let left = count; left > 0; left--) {
-    const file = below(files)
-    switch (below(20)) {
-      case 0:
-      case 1:
-        yield { kind: 'write', path: 'database' as TreePath, at: below(bigBytes / 8192) * 8192, data: page }
-        break
-      case 2:
-      case 3:
-        yield { kind: 'write', path: `logs/log-${below(50)}` as TreePath, at: left * 100, data: page.subarray(0, 100) }
-        break
-      case 4:
-        yield { kind: 'attributes', path: pathOf(file), attributes: attributes() }
-        break
-      case 5:
-        yield {
-          kind: 'put',
-          path: `${folderOf(file)}/.saving` as TreePath,
-          attributes: attributes(),
-          content: { type: 'file', bytes: 100, extents: [{ at: 0, bytes: 100, data: page.subarray(0, 100) }] },
-        }
-        break
-      case 6:
-        yield { kind: 'rename', path: pathOf(file), from: `${folderOf(file)}/.saving` as TreePath }
-        break
-      default:
-        yield put(file)
-    }
-  }
-}
+const chance = new Chance(1)
+const below = (end: number): number => chance.below(end)
+const made = new MadeChanges(files, chance, () => ({
+  bytes: 4000 + below(60_000),
+  chunk: randomBytes(32).toString('latin1') as ChunkId,
+}))
 
 let last = 0
 /** Last change of the baseline. */
@@ -172,13 +110,13 @@ function latencies(what: string, once: () => void): void {
 try {
   {
     using index = new IndexWriter(location, indexKey)
-    tell('changes applied, baseline', rate(apply(index, baseline(), batchChangesMax)))
+    tell('changes applied, baseline', rate(apply(index, made.baseline(), batchChangesMax)))
     index.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     const baselineBytes = statSync(location).size
     tell('index bytes per file', String(Math.round(baselineBytes / files)))
     baselined = last
     const count = Math.max(0, changesMax - last)
-    tell('changes applied, live, batches of 50', rate(apply(index, live(count), 50)))
+    tell('changes applied, live, batches of 50', rate(apply(index, made.live(count), 50)))
     index.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     tell(
       'index bytes per live change',
@@ -194,20 +132,20 @@ try {
   const content = undefined as unknown as ContentReader
   const view = (at = 1 + below(last)): View => new View({ rows, content, at: at as Sequence })
   const half = view(Math.floor(last / 2))
-  half.lookup(pathOf(below(files)))
+  half.lookup(made.pathOf(below(files)))
   tell('index opened, first path found', `${(performance.now() - began).toFixed(1)} ms`)
   latencies('stat of any path at any point', () => {
     const one = view(baselined + below(last - baselined))
-    const found = one.lookup(pathOf(below(files)))
+    const found = one.lookup(made.pathOf(below(files)))
     if (found) one.entry(found)
   })
-  latencies(`list of ${perFolder} entries at any point`, () => {
-    for (const _page of view(baselined + below(last - baselined)).list(folderOf(below(files)) as TreePath)) void _page
+  latencies(`list of ${made.folderEntries} entries at any point`, () => {
+    for (const _page of view(baselined + below(last - baselined)).list(made.folderOf(below(files)))) void _page
   })
   latencies('1 MiB range of the large file, extents', () => {
     const one = view(baselined + below(last - baselined))
-    const version = one.version(one.find('database' as TreePath).node)!
-    const start = below(bigBytes - 1024 * 1024)
+    const version = one.version(one.find(largeFile).node)!
+    const start = below(largeFileBytes - 1024 * 1024)
     for (const _piece of one.pieces(version, start, start + 1024 * 1024)) void _piece
   })
   const diffBegan = performance.now()
