@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { moment } from '../model/moment.ts'
 import { forgetOldHistory, freeChunks } from '../vault/retention/forget.ts'
@@ -7,10 +8,15 @@ import type { RunParts } from './run.ts'
 
 /** Between looks at what has left its window. */
 const checkMs = 60_000
+/** Chunks may be left over that nothing was forgotten of: sent and never referred to, or of a source that was removed. */
+const collectMs = 3_600_000
+/** So many times as long as a collection took, none follows: in a large vault it reads much. */
+const collectRests = 20
 
 /**
- * Forgets what has left its window, until `signal` aborts: segments, rows and chunks of old history, and whole sources
- * whose protection ended longer ago than their window. A failure is told and tried again at the next look.
+ * Forgets what has left its window, until `signal` aborts: segments and rows of old history, whole sources whose
+ * protection ended longer ago than their window, and the chunks that nothing refers to any more. A failure is told and
+ * tried again at a later look.
  */
 export async function keepRetention(
   derived: Derived,
@@ -18,18 +24,65 @@ export async function keepRetention(
   parts: RunParts,
   signal: AbortSignal,
 ): Promise<void> {
-  while (!signal.aborted) {
-    await parts.clock.sleep(checkMs, signal).catch(() => undefined)
-    if (signal.aborted) return
+  const { clock, tell } = parts
+  const turns = new CollectionTurns(clock)
+  const trying = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
-      await forget(derived, vault, parts, signal)
+      await work()
     } catch (error) {
-      if (!signal.aborted) parts.tell(`old history could not be forgotten, it is tried again: ${messageOf(error)}`)
+      if (!signal.aborted) tell(`${what}, it is tried again: ${messageOf(error)}`)
+    }
+  }
+  while (!signal.aborted) {
+    await clock.sleep(checkMs, signal).catch(() => undefined)
+    if (signal.aborted) return
+    await trying('old history could not be forgotten', async () => {
+      if (await forget(derived, vault, parts, signal)) turns.soon()
+    })
+    if (!signal.aborted && turns.isDue) {
+      await trying('packs could not be collected', () => turns.take(() => collect(derived, vault, parts, signal)))
     }
   }
 }
 
-async function forget(derived: Derived, vault: Vault, { clock, tell }: RunParts, signal: AbortSignal): Promise<void> {
+/** When packs are collected: soon after something was forgotten, and otherwise from time to time. */
+class CollectionTurns {
+  readonly #clock: Clock
+  #dueMs: number
+  #restedMs = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#dueMs = clock.monotonicMs() + collectMs
+  }
+
+  soon(): void {
+    this.#dueMs = 0
+  }
+
+  get isDue(): boolean {
+    return this.#clock.monotonicMs() >= Math.max(this.#dueMs, this.#restedMs)
+  }
+
+  async take(collecting: () => Promise<void>): Promise<void> {
+    const beganMs = this.#clock.monotonicMs()
+    try {
+      await collecting()
+    } finally {
+      const endedMs = this.#clock.monotonicMs()
+      this.#dueMs = endedMs + collectMs
+      this.#restedMs = endedMs + (endedMs - beganMs) * collectRests
+    }
+  }
+}
+
+/** True where something was forgotten. */
+async function forget(
+  derived: Derived,
+  vault: Vault,
+  { clock, tell }: RunParts,
+  signal: AbortSignal,
+): Promise<boolean> {
   const now = moment(clock.now())
   const nameOf = (source: string): string => vault.registry.sources.find(({ id }) => id === source)?.name ?? source
   const over = vault.registry.sources.filter(
@@ -40,14 +93,16 @@ async function forget(derived: Derived, vault: Vault, { clock, tell }: RunParts,
     await derived.remove(id)
     tell(`${name} is forgotten: its protection ended longer ago than its window`)
   }
-  await vault.endOldAppenders()
-  const { sources, failures, collected } = await forgetOldHistory({ vault, indexes: derived.indexes }, now, signal)
+  const { sources, failures } = await forgetOldHistory({ vault, indexes: derived.indexes }, now, signal)
   for (const { source, keptFrom } of sources) tell(`${nameOf(source)}: points are kept from seq:${keptFrom} on`)
   for (const { source, reason } of failures)
     tell(`${nameOf(source)}: its old history could not be forgotten: ${messageOf(reason)}`)
-  const freed =
-    collected ?? (over.length > 0 ? await freeChunks({ vault, indexes: derived.indexes }, signal) : undefined)
-  if (freed === undefined) return
-  tell(`${freed.bytes} bytes of packs were freed`)
-  for (const damage of freed.damage) tell(`DAMAGE: ${damage.message}`)
+  return over.length > 0 || sources.length > 0
+}
+
+async function collect(derived: Derived, vault: Vault, { tell }: RunParts, signal: AbortSignal): Promise<void> {
+  await vault.endOldAppenders()
+  const { bytes, packsRemoved, damage } = await freeChunks({ vault, indexes: derived.indexes }, signal)
+  if (packsRemoved > 0) tell(`${bytes} bytes of packs were freed`)
+  for (const one of damage) tell(`DAMAGE: ${one.message}`)
 }

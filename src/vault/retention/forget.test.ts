@@ -27,7 +27,7 @@ import { IndexThread } from '../index/index-thread.ts'
 import type { Vault } from '../vault.ts'
 import { ThreadedViews } from '../views/threaded-views.ts'
 import { waitingViews } from '../views/waiting-views.ts'
-import { forgetOldHistory } from './forget.ts'
+import { forgetOldHistory, freeChunks } from './forget.ts'
 
 const forever = new AbortController().signal
 const contentBytes = 30_000
@@ -90,6 +90,7 @@ test('what has left the window is gone from the disk, and every point that is ke
         const now = moment(start + 80 + defaultPolicy.windowMs * 1000)
         const forgotten = await forgetOldHistory({ vault, indexes }, now, forever)
         assert.deepEqual(forgotten.failures, [])
+        await freeChunks({ vault, indexes }, forever)
         keptFrom = forgotten.sources[0]!.keptFrom
         assert.ok(keptFrom > 20 && keptFrom < 80, `${keptFrom}`)
         const freed = before - (await storedBytes(parts.store))

@@ -11,17 +11,14 @@ export interface Forgotten {
   readonly sources: readonly { readonly source: Id; readonly keptFrom: Sequence }[]
   /** Sources of which nothing could be forgotten, and why; the others are not held up by them. */
   readonly failures: readonly { readonly source: Id; readonly reason: unknown }[]
-  /** What that freed of the packs; undefined where nothing was forgotten. */
-  readonly collected: Collected | undefined
 }
 
-/** Forgets, of every source, what has left its window at `now`, and frees the chunks that only that referred to. */
+/** Forgets, of every source, what has left its window at `now`; `freeChunks` then frees what only that referred to. */
 export async function forgetOldHistory(
-  parts: { readonly vault: Vault; readonly indexes: IndexThread },
+  { vault, indexes }: { readonly vault: Vault; readonly indexes: IndexThread },
   now: Moment,
   signal: AbortSignal,
 ): Promise<Forgotten> {
-  const { vault, indexes } = parts
   const sources: { source: Id; keptFrom: Sequence }[] = []
   const failures: { source: Id; reason: unknown }[] = []
   for (const { id: source, policy } of vault.registry.sources) {
@@ -35,11 +32,10 @@ export async function forgetOldHistory(
       failures.push({ source, reason })
     }
   }
-  const collected = sources.length === 0 ? undefined : await freeChunks(parts, signal)
-  return { sources, failures, collected }
+  return { sources, failures }
 }
 
-/** Removes the chunks that no kept history refers to, such as those of a source that was removed. */
+/** Removes the chunks that no kept history refers to: of what was forgotten, of sources removed, or never referred to. */
 export function freeChunks(
   { vault, indexes }: { readonly vault: Vault; readonly indexes: IndexThread },
   signal: AbortSignal,

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { addAgentWithSource, batchOf, blockOf, newTestVault, putFile, start } from '../../test/support/vault-world.ts'
+import type { Clock } from '../base/clock.ts'
+import { isCode } from '../base/errors.ts'
+import { systemRandom } from '../base/random.ts'
+import type { Chunk } from '../format/block.ts'
+import { moment } from '../model/moment.ts'
+import { defaultPolicy } from '../model/source.ts'
+import { directoryStore } from '../store/directory.ts'
+import type { Vault } from '../vault/vault.ts'
+import { openDerived } from './derived.ts'
+import { derivedFolder } from './place.ts'
+import { keepRetention } from './retention.ts'
+
+const hourMs = 3_600_000
+
+/** A clock on which every rest takes a moment, and ten minutes longer than was asked for. */
+class HurryingClock implements Clock {
+  ms = 0
+
+  now(): number {
+    return start + this.ms * 1000
+  }
+
+  monotonicMs(): number {
+    return this.ms
+  }
+
+  async sleep(restMs: number, signal?: AbortSignal): Promise<void> {
+    await setTimeout(1, undefined, signal === undefined ? {} : { signal })
+    this.ms += restMs + 10 * 60_000
+  }
+}
+
+const isThere = (vault: Vault, { id }: Chunk): Promise<boolean> =>
+  vault.chunks.read(id).then(
+    () => true,
+    (error: unknown) => {
+      if (isCode(error, 'not-found')) return false
+      throw error
+    },
+  )
+
+test('chunks of a source that was removed, and chunks never referred to, go a day after they were last touched', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark-retention-'))
+  try {
+    await mkdir(derivedFolder(directory))
+    const clock = new HurryingClock()
+    const parts = {
+      store: await directoryStore(directory),
+      clock,
+      random: systemRandom,
+      cataloguePath: join(derivedFolder(directory), 'catalogue'),
+      limits: { packBytes: 20_000 },
+    }
+    await using vault = await newTestVault(parts)
+    const kept = await addAgentWithSource(vault, 'kept')
+    const ended = await addAgentWithSource(vault, 'ended')
+    const send = async (of: typeof kept, isReferred: boolean): Promise<Chunk> => {
+      const { chunks, bytes } = blockOf(vault, systemRandom.bytes(30_000))
+      await using appender = await vault.appender(of.agent, of.source, new AbortController().signal)
+      await appender.block(bytes)
+      if (isReferred) await appender.batch(batchOf(1, [putFile('f', chunks)]))
+      return chunks[0]!
+    }
+    const referred = await send(kept, true)
+    const ofEnded = await send(ended, true)
+    const stray = await send(kept, false)
+    const policy = { ...defaultPolicy, windowMs: hourMs }
+    await vault.registry.changeSource(ended.source, { retired: moment(clock.now()), policy })
+
+    const told: string[] = []
+    const runParts = { clock, random: systemRandom, tell: (line: string) => void told.push(line) }
+    await using derived = await openDerived(vault, directory, runParts)
+    const stop = new AbortController()
+    const keeping = keepRetention(derived, vault, runParts, stop.signal)
+    const until = async (hours: number): Promise<void> => {
+      while (clock.ms < hours * hourMs) await setTimeout(1)
+    }
+    await until(20)
+    assert.deepEqual(
+      vault.registry.sources.map(({ id }) => id),
+      [kept.source],
+    )
+    assert.ok((await readdir(derivedFolder(directory))).every((name) => !name.startsWith(ended.source)))
+    for (const chunk of [referred, ofEnded, stray]) assert.ok(await isThere(vault, chunk))
+    await until(30)
+    stop.abort()
+    await keeping
+    assert.ok(await isThere(vault, referred))
+    for (const chunk of [ofEnded, stray]) assert.ok(!(await isThere(vault, chunk)))
+    assert.ok(
+      told.every((line) => /is forgotten|were freed/.test(line)),
+      told.join('\n'),
+    )
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+})
