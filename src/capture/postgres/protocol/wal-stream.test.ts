@@ -153,23 +153,22 @@ test(
     const committing = cluster.sql('CREATE TABLE t (a int)').then(() => {
       isCommitted = true
     })
-    const items = stream[Symbol.asyncIterator]()
-    for (;;) {
-      const { value } = await items.next()
-      assert.ok(value?.kind === 'wal')
-      await sleep(20)
-      if (value.bytes.length > 500) {
-        assert.equal(isCommitted, false)
-        const end = lsn(value.start + value.bytes.length)
-        // While the next item is being waited for.
-        const next = items.next()
-        stream.sendStatus({ written: end, flushed: end })
-        if (await Promise.race([committing.then(() => true), sleep(300).then(() => false)])) break
-        await next
-      }
-    }
+    const reading = itemsOf(stream)
+    await sleep(500)
+    assert.ok(stream.received > flushed)
+    stream.sendStatus({ written: stream.received, flushed })
+    await sleep(200)
+    assert.equal(isCommitted, false)
+    // An item is being waited for meanwhile.
+    stream.sendStatus({ written: stream.received, flushed: stream.received })
+    await committing
     await stream[Symbol.asyncDispose]()
-})
+    assert.deepEqual(new Set((await reading).map(({ kind }) => kind)), new Set(['wal']))
+  },
+)
+
+test('a server that shuts down waits until its WAL is durable here, and then says so', onNewest, async (t) => {
+  const cluster = await Cluster.create(t, { major: newest })
   await using connection = await cluster.connect('replication')
   const { flushed, timeline } = await identifySystem(connection)
   await using stream = await startPhysical(connection, { start: flushed, timeline })
