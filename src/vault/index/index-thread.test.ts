@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Worker } from 'node:worker_threads'
-import { addAgentWithSource, batchOf, newTestVault, write } from '../../../test/support/vault-world.ts'
+import { addAgentWithSource, batchOf, newTestVault, start as began, write } from '../../../test/support/vault-world.ts'
 import { systemClock } from '../../base/clock.ts'
 import { isCode, type TidemarkError } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
+import { type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import { directoryStore } from '../../store/directory.ts'
+import { checkpointName } from '../names.ts'
 import { ThreadedViews } from '../views/threaded-views.ts'
 import { waitingViews } from '../views/waiting-views.ts'
 import { IndexThread } from './index-thread.ts'
@@ -46,7 +48,8 @@ async function world(folder: string) {
   const directory = join(folder, 'vault')
   const store = await directoryStore(directory)
   const cataloguePath = join(folder, 'catalogue')
-  const vault = await newTestVault({ store, clock: systemClock, random: systemRandom, cataloguePath })
+  const limits = { segmentBytes: 200 }
+  const vault = await newTestVault({ store, clock: systemClock, random: systemRandom, cataloguePath, limits })
   const first = await addAgentWithSource(vault, 'web')
   const setup = { directory, indexFolder: join(folder, 'indexes'), keys: vault.readerKeys }
   const lost: TidemarkError[] = []
@@ -115,4 +118,28 @@ test('a thread of indexes that fails whenever it is started is tried again until
     await until(() => indexes.failure(source) === undefined)
     await indexes.reached(source, vault.journal(source).durable)
     assert.equal(indexes.indexed(source), at)
+  }))
+
+test('what needs a damaged checkpoint is refused with the name of its file', (context) =>
+  inVault(context, async ({ vault, agent, source, setup, start, add, append }) => {
+    const journal = vault.journal(source)
+    const at = await append({ agent, source }, 'one')
+    await append({ agent, source }, 'two')
+    await journal.writeCheckpoint(at, moment(began), [write('log', 0, Buffer.from('one'))])
+    await journal.dropBefore(at)
+    const name = checkpointName(source, at)
+    const file = join(setup.directory, name)
+    const bytes = await readFile(file)
+    bytes[140]! ^= 1
+    await writeFile(file, bytes)
+
+    await using indexes = start()
+    await add(indexes, source)
+    const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)
+    await using threads = new ThreadedViews({ setup, journalKey, progress: indexes, threads: 1 })
+    const views = waitingViews(threads, indexes, systemClock)
+    const named = (error: unknown): boolean => isCode(error, 'damaged') && error.message.includes(name)
+    await assert.rejects(views.stat(source, journal.durable, log), named)
+    await assert.rejects(views.resolve(source, 'latest', systemClock.now() as Moment), named)
+    assert.ok(named(indexes.failure(source)))
   }))

@@ -148,7 +148,6 @@ export class IndexThread implements IndexProgress, AsyncDisposable {
 
   /** All chunks that the kept history of any source refers to, everything that is durable now included. */
   async chunksInUse(signal: AbortSignal): Promise<ChunkFilter> {
-    for (const [source, { durable }] of this.#kept) await this.reached(source, durable, signal)
     return new ChunkFilter(await this.#thread.calls.one('chunksInUse', undefined as never, signal))
   }
 

@@ -79,13 +79,22 @@ const answers = {
   remove: (source: Id) => single(indexes.remove(source)),
   news: (_: undefined, signal: AbortSignal) => news.stream(signal),
   retain: (request: RetainRequest) => single(retainSource(request)),
-  chunksInUse: (): AsyncGenerator<Uint8Array> =>
-    single(chunksInUse(indexes.sources.map((source) => indexes.indexer(source))).then(({ bits }) => bits)),
+  chunksInUse: (): AsyncGenerator<Uint8Array> => single(inUse()),
   end: () => single(indexes[Symbol.asyncDispose]()),
 }
 
 assert(parentPort !== null, 'this file is run as a worker thread')
 const vault = new Calls<VaultAnswers>(parentPort, answers)
+
+/** Of everything that is durable now. An index may be behind what was last told of it: it may have been made anew. */
+async function inUse(): Promise<Uint8Array> {
+  const wanted = indexes.sources.map((source) => [source, indexes.durable(source)] as const)
+  while (wanted.some(([source, durable]) => indexes.indexed(source) < durable)) {
+    for (const [source, durable] of wanted) await indexes.reached(source, durable)
+  }
+  const { bits } = await chunksInUse(wanted.map(([source]) => indexes.indexer(source)))
+  return bits
+}
 
 async function retainSource({ source, journalKey, before }: RetainRequest): Promise<Sequence | undefined> {
   await indexes.reached(source, indexes.durable(source))

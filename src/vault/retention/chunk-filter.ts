@@ -1,5 +1,6 @@
+import { TidemarkError } from '../../base/errors.ts'
 import type { ChunkId } from '../../model/change.ts'
-import type { ChunkCursor, ChunkPage } from '../index/index-reader.ts'
+import type { ChunkCursor, ChunkPage, IndexReader } from '../index/index-reader.ts'
 import type { Indexer } from '../index/indexer.ts'
 
 /**
@@ -47,16 +48,27 @@ const bytesFor = (count: number): number => Math.min(Math.max(Math.ceil((count *
 
 const rowsAtOnce = 10_000
 
-/** All chunks that the kept history of some journals refers to, as far as they are indexed when they are looked at. */
+/**
+ * All chunks that the kept history of some journals refers to, as far as they are indexed now. Fails where an index is
+ * made anew meanwhile: it would not tell what the one before did.
+ */
 export async function chunksInUse(indexers: readonly Indexer[]): Promise<ChunkFilter> {
+  const present = new Map(indexers.map((indexer) => [indexer, indexer.rows]))
+  const rowsOf = (indexer: Indexer): IndexReader => {
+    if (present.get(indexer) === indexer.rows) return indexer.rows
+    throw new TidemarkError('interrupted', {
+      message: 'an index was made anew while it was asked for the chunks in use',
+      hint: 'the collection is tried again by itself',
+    })
+  }
   let count = 0
-  for (const indexer of indexers) count += await indexer.exclusively(() => indexer.rows.chunkCountMax())
+  for (const indexer of indexers) count += await indexer.exclusively(() => rowsOf(indexer).chunkCountMax())
   const filter = new ChunkFilter(count)
   for (const indexer of indexers) {
     let after: ChunkCursor | undefined = { version: 0 }
     while (after !== undefined) {
       const from: ChunkCursor = after
-      const page: ChunkPage = await indexer.exclusively(() => indexer.rows.chunks(from, rowsAtOnce))
+      const page: ChunkPage = await indexer.exclusively(() => rowsOf(indexer).chunks(from, rowsAtOnce))
       for (const id of page.ids) filter.add(id)
       after = page.next
     }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import { TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Moment } from '../../model/moment.ts'
 import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
 import type { Sequence } from '../../model/sequence.ts'
@@ -48,7 +48,10 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
     async resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
       const { kind } = parsePoint(point, now)
       const lack = await lacking(source, progress.durable(source))
-      const resolved = await views.resolve(source, point, now)
+      const resolved = await views.resolve(source, point, now).catch((error: unknown) => {
+        // A point that nobody knows of may be among what could not be indexed.
+        throw lack !== undefined && isCode(error, 'point-unreachable') ? lack : error
+      })
       // A moment that the index has not come to might mean a later change.
       if (lack !== undefined && kind === 'moment' && resolved.sequence >= progress.indexed(source)) throw lack
       return resolved
