@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   appendFileSync,
@@ -23,6 +23,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
+import { baseBackup } from '../../src/capture/postgres/protocol/base-backup.ts'
 import { type Connecting, connect, type Connection } from '../../src/capture/postgres/protocol/connection.ts'
 import { parsePostgresUrl } from '../../src/capture/postgres/protocol/url.ts'
 import { childrenOf, initdb, isRunning, type PostgresMajor, serverOwner, spawnPostgres } from './postgres-program.ts'
@@ -221,6 +222,32 @@ export class Cluster {
     )
     standby.follow(this, settings)
     return standby
+  }
+
+  /** A standby that follows this running cluster over the socket, made by our own base backup; it is not started. */
+  async standby(t: TestContext, settings: Settings = {}): Promise<Cluster> {
+    const standby = await Cluster.from(t, this.major, (data) => this.backUpTo(data))
+    standby.follow(this, settings)
+    return standby
+  }
+
+  /** A base backup into an empty folder, as `pg_basebackup` would leave it. For clusters without other tablespaces. */
+  async backUpTo(data: string): Promise<void> {
+    await using connection = await this.connect('replication')
+    const tar = spawn('tar', ['-x', '-f', '-', '-C', data], { stdio: ['pipe', 'ignore', 'inherit'] })
+    const unpacked = once(tar, 'exit')
+    const manifest: Buffer[] = []
+    let isManifest = false
+    for await (const event of baseBackup(connection, { label: 'test' })) {
+      if (event.kind === 'manifest') isManifest = true
+      if (event.kind === 'data' && isManifest) manifest.push(Buffer.from(event.bytes))
+      // Written at once: the bytes hold only until the next event.
+      else if (event.kind === 'data') await new Promise((written) => tar.stdin.write(event.bytes, written))
+    }
+    tar.stdin.end(Buffer.alloc(1024))
+    const [status] = await unpacked
+    if (status !== 0) throw new Error(`tar ended with ${status}`)
+    if (isManifest) writeFileSync(join(data, 'backup_manifest'), Buffer.concat(manifest))
   }
 
   /** Makes it a standby of `primary` from its next start on. */
