@@ -73,3 +73,15 @@ test('the time a report was under way counts as lag', () => {
   meter.reported(report(2_000_000, 1), moment(2_000_000), moment(7_000_000))
   assert.equal(meter.lagMs(moment(7_000_000)), 5000)
 })
+
+test('a line that has become slow is not taken for a quick one because many reports came over it', () => {
+  const meter = new SourceMeter(sequence(1))
+  meter.reported(report(1_000_000, 1), moment(1_000_000), moment(1_000_000))
+  // Ten reports a second for five seconds, each two seconds under way.
+  let sent = 1_000_000
+  for (let count = 0; count < 50; count++) {
+    sent += 100_000
+    meter.reported(report(sent, 1), moment(sent), moment(sent + 2_000_000))
+  }
+  assert.equal(meter.lagMs(moment(sent + 2_000_000)), 2000)
+})

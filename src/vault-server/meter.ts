@@ -4,8 +4,9 @@ import type { Sequence } from '../model/sequence.ts'
 
 /** Claims of coverage that wait for durability; newer ones replace the newest when there are more. */
 const claimsMax = 64
-/** Reports that the quickest is taken from. */
+/** The quickest report is taken from those of so many steps, however many come in one: an active source reports more often. */
 const offsetsMax = 16
+const offsetStepUs = 1_000_000
 const rateWindowMs = 10_000
 /** Arrivals closer together than this are one. */
 const rateStepMs = 100
@@ -27,7 +28,8 @@ interface Claim {
  */
 export class SourceMeter {
   #claims: Claim[] = []
-  #offsets: number[] = []
+  /** Of each step, by our clock, the quickest report. */
+  #offsets: { readonly since: Moment; quickest: number }[] = []
   #settled: Claim | undefined
   #durable: Sequence
   #rates: { atMs: number; changes: number; bytes: number }[] = []
@@ -50,7 +52,7 @@ export class SourceMeter {
     // Nothing was ever covered.
     if (covered === 0) return
     if (this.#claims.length === claimsMax) this.#claims.pop()
-    const underWay = this.#delay(now - agentNow)
+    const underWay = this.#delay(now - agentNow, now)
     this.#claims.push({ covered, upTo, coveredHere: now - underWay - Math.max(0, agentNow - covered) })
     this.#settle()
   }
@@ -67,10 +69,12 @@ export class SourceMeter {
   }
 
   /** `offset`: our clock's reading at arrival less the agent's when the report left. */
-  #delay(offset: number): number {
-    this.#offsets.push(offset)
+  #delay(offset: number, now: Moment): number {
+    const newest = this.#offsets.at(-1)
+    if (newest && Math.abs(now - newest.since) < offsetStepUs) newest.quickest = Math.min(newest.quickest, offset)
+    else this.#offsets.push({ since: now, quickest: offset })
     if (this.#offsets.length > offsetsMax) this.#offsets.shift()
-    return offset - Math.min(...this.#offsets)
+    return offset - Math.min(...this.#offsets.map(({ quickest }) => quickest))
   }
 
   #count(changes: number, bytes: number, nowMs: number): void {

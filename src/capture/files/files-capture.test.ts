@@ -2,15 +2,15 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { decodeBatch } from '../../format/batch.ts'
 import { fromAbsolute } from '../../model/path.ts'
-import { beforeFirst } from '../../model/sequence.ts'
+import { advance, beforeFirst } from '../../model/sequence.ts'
 import { defaultPolicy, type Id } from '../../model/source.ts'
-import type { CaptureOutput } from '../capture.ts'
+import type { Capture, CaptureOutput } from '../capture.ts'
 import { openFilesCapture } from './files-capture.ts'
 
-test('a capture works in its own thread, hears its consumer, and ends when it is disposed', async (context) => {
+async function openCapture(context: TestContext): Promise<{ capture: Capture; top: string }> {
   const scratch = mkdtempSync(join(tmpdir(), 'tidemark-thread-'))
   context.after(() => rmSync(scratch, { recursive: true }))
   const top = join(scratch, 'source')
@@ -33,9 +33,15 @@ test('a capture works in its own thread, hears its consumer, and ends when it is
     cursor: Buffer.alloc(0),
     chunkKey: Buffer.alloc(32),
   })
+  context.after(() => capture[Symbol.asyncDispose]())
+  capture.line(true)
+  return { capture, top }
+}
+
+test('a capture works in its own thread, hears its consumer, and ends when it is disposed', async (context) => {
+  const { capture, top } = await openCapture(context)
   const outputs = capture.outputs[Symbol.asyncIterator]()
   const path = fromAbsolute(join(top, 'after'))
-  capture.line(true)
   let isMarked = false
   for (;;) {
     const { value, done } = await outputs.next()
@@ -60,4 +66,28 @@ test('a capture works in its own thread, hears its consumer, and ends when it is
   assert.ok(isMarked)
   await capture[Symbol.asyncDispose]()
   for (;;) if ((await outputs.next()).done === true) break
+})
+
+test('what goes out is covered by a report at once, not by the next beat', async (context) => {
+  const { capture, top } = await openCapture(context)
+  let upTo = beforeFirst
+  let batches = 0
+  let beganMs = 0
+  for await (const output of capture.outputs) {
+    if (output.kind === 'offer')
+      capture.answer(
+        output.tag,
+        output.ids.map(() => true),
+      )
+    if (output.kind === 'batch') upTo = output.last
+    if (output.kind !== 'report' || output.report.state !== 'live' || output.report.upTo < upTo) continue
+    if (output.report.dirty > 0) continue
+    // The next change is made when the one before is covered.
+    if (batches === 0) beganMs = performance.now()
+    if (++batches > 5) break
+    writeFileSync(join(top, 'after'), `change ${batches}`)
+    upTo = advance(upTo, 1)
+  }
+  const tookMs = performance.now() - beganMs
+  assert.ok(tookMs < 3000, `five changes took ${tookMs} ms`)
 })

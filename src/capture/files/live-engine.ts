@@ -33,6 +33,8 @@ const sliceMs = { live: 50, large: 20, bulk: 20 }
 const openDelayMs = 150
 /** Between looks at what no event tells of: mounts, protected paths that are gone. */
 const lookEveryMs = 1000
+/** While batches go out, reports are at least so far apart. */
+const reportMsMin = 100
 /** While nothing changes, how often it is noted that everything is captured. */
 const noteEveryMs = 1000
 const gapReason = 'the agent was not watching'
@@ -97,7 +99,8 @@ export class LiveEngine implements Disposable, Noticed {
   #nextNoteMs = 0
   /** Where the catalog was when it was last noted up to when all is captured. */
   #noted: Sequence | undefined
-  #nextReportMs = 0
+  #reportedMs = -Infinity
+  #reportedUpTo: Sequence | undefined
   /** When a comparison by schedule was last begun. */
   #scheduledMs: number
   /** What changed before has been found, by comparing where nobody tells of changes. */
@@ -635,8 +638,10 @@ export class LiveEngine implements Disposable, Noticed {
   #report(): void {
     const nowMs = this.#parts.clock.monotonicMs()
     const state = this.#state()
-    if (nowMs < this.#nextReportMs && state === this.#lastState && !this.#parts.problems.takeChanged()) return
-    this.#nextReportMs = nowMs + this.#parts.reportEveryMs
+    const isOther = state !== this.#lastState || this.#parts.problems.takeChanged()
+    if (nowMs < this.#reportDueMs && !isOther) return
+    this.#reportedMs = nowMs
+    this.#reportedUpTo = this.#catalog.sequence
     this.#lastState = state
     const captured = this.#capturedUpTo()
     if (captured !== undefined && (captured > this.#covered || this.#covered > this.#heard)) this.#covered = captured
@@ -665,6 +670,13 @@ export class LiveEngine implements Disposable, Noticed {
     })
   }
 
+  /** What went out since the last report counts at the vault once a report says what it covers. */
+  get #reportDueMs(): number {
+    const { reportEveryMs } = this.#parts
+    const hasNews = this.#reportedUpTo !== this.#catalog.sequence
+    return this.#reportedMs + (hasNews ? Math.min(reportMsMin, reportEveryMs) : reportEveryMs)
+  }
+
   #state(): CaptureState {
     if (this.#anchors.vanished.length > 0) return 'vanished'
     const why = this.#scan?.request.reason ?? this.#scans[0]?.reason
@@ -675,7 +687,7 @@ export class LiveEngine implements Disposable, Noticed {
   #restMs(): number {
     const { clock, hasRoom, isLineUp } = this.#parts
     const nowMs = clock.monotonicMs()
-    const due = Math.max(0, Math.min(this.#nextReportMs, this.#nextLookMs) - nowMs)
+    const due = Math.max(0, Math.min(this.#reportDueMs, this.#nextLookMs) - nowMs)
     const dirty = hasRoom('live') && this.#offers.hasRoom('live') ? this.#dirty.dueInMs(nowMs) : Infinity
     const canScan = isLineUp() && (this.#scan !== undefined || this.#scans.length > 0)
     const canBulk = canScan && hasRoom('bulk') && this.#offers.hasRoom('bulk') && !this.#scanWasFinished
