@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
+import { scratchFolder } from '../../test/support/memory-vault.ts'
 import {
   addAgentWithSource,
   batchOf,
@@ -36,18 +35,14 @@ interface Story {
   readonly contents: Buffer[]
 }
 
-test('whenever the vault ends, what was acknowledged is there, in order and once, and nothing that was not sent', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-crash-'))
-  try {
-    for (let seed = 0; seed < seeds; seed++) {
-      try {
-        await runSeed(seed, seed % 3 === 0 ? join(folder, `${seed}`) : ':memory:')
-      } catch (error) {
-        throw new Error(`seed ${seed}`, { cause: error })
-      }
+test('whenever the vault ends, what was acknowledged is there, in order and once, and nothing that was not sent', async (context) => {
+  const folder = await scratchFolder(context)
+  for (let seed = 0; seed < seeds; seed++) {
+    try {
+      await runSeed(seed, seed % 3 === 0 ? join(folder, `${seed}`) : ':memory:')
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error })
     }
-  } finally {
-    await rm(folder, { recursive: true })
   }
 })
 

@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict'
 import { createSecretKey } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
+import { appendFile, memoryVault, scratchCatalogue } from '../../test/support/memory-vault.ts'
 import {
   addAgentWithSource,
   batchOf,
   blockOf,
   collect,
-  newTestVault,
   openTestVault,
   putFile,
   start,
@@ -34,22 +31,18 @@ const limits = { segmentBytes: 2000, packBytes: 9000 }
 async function filled(cataloguePath = ':memory:') {
   const random = new Seeded(1)
   const disk = new MemoryDisk({ random })
-  const parts = () => ({ store: disk.store(), clock: systemClock, random: systemRandom, limits, cataloguePath })
-  const vault = await newTestVault(parts())
-  const { agent, source } = await addAgentWithSource(vault, 'a')
+  const { parts, vault, agent, source } = await memoryVault(disk, { random: systemRandom, limits, cataloguePath })
   await vault.registry.setSecret('ca', Buffer.from('secret'))
   await using appender = await vault.appender(agent, source, forever)
-  const put = async (at: number): Promise<void> => {
-    const { chunks, bytes } = blockOf(vault, random.bytes(700), Buffer.alloc(900, at))
-    await appender.block(bytes)
-    await appender.batch(batchOf(at, [putFile(`f${at}`, chunks), write('log', at, random.bytes(300))]))
+  for (let at = 1; at < 30; at += 2) {
+    const contents = [random.bytes(700), Buffer.alloc(900, at)]
+    await appendFile({ vault, appender }, at, `f${at}`, contents, write('log', at, random.bytes(300)))
   }
-  for (let at = 1; at < 30; at += 2) await put(at)
   const { chunks } = blockOf(vault, Buffer.alloc(900, 1))
   const at = sequence(14)
   await vault.journal(source).writeCheckpoint(at, moment(start + 13), [putFile('f', chunks)])
   await vault.journal(source).dropBefore(at)
-  return { disk, parts, vault, agent, source, put }
+  return { disk, parts, vault, agent, source }
 }
 
 /** Everything that a vault gives out, or the errors it gives instead. */
@@ -128,31 +121,26 @@ function offsets(length: number, random: Seeded): number[] {
   return [...new Set(all)].filter((at) => at >= 0 && at < length)
 }
 
-test('a file cut short, emptied or gone is named', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-damage-'))
-  try {
-    const { disk, parts, vault, source } = await filled(join(folder, 'catalogue'))
-    await vault[Symbol.asyncDispose]()
-    const open = () => openTestVault(parts())
-    const sound = await everything(open, source)
-    let named = 0
-    for (const name of disk.names) {
-      // Records of agents, sources and tokens that are gone leave no trace: who can remove files can revoke.
-      if (name.startsWith('registry/') && name !== 'registry/vault.record') continue
-      const bytes = disk.contents(name)
-      for (const length of [bytes.length - 1, bytes.length - 104, 200, 128, 64, 0, undefined]) {
-        if (length === undefined) disk.delete(name)
-        else disk.overwrite(name, bytes.subarray(0, Math.max(0, length)))
-        const { told, errors } = await everything(open, source)
-        if (errors.length === 0) assert.deepEqual(told, sound.told, `${name} of ${length} bytes is not noticed`)
-        else named++
-        restore(disk, name, bytes)
-      }
+test('a file cut short, emptied or gone is named', async (context) => {
+  const { disk, parts, vault, source } = await filled(await scratchCatalogue(context))
+  await vault[Symbol.asyncDispose]()
+  const open = () => openTestVault(parts())
+  const sound = await everything(open, source)
+  let named = 0
+  for (const name of disk.names) {
+    // Records of agents, sources and tokens that are gone leave no trace: who can remove files can revoke.
+    if (name.startsWith('registry/') && name !== 'registry/vault.record') continue
+    const bytes = disk.contents(name)
+    for (const length of [bytes.length - 1, bytes.length - 104, 200, 128, 64, 0, undefined]) {
+      if (length === undefined) disk.delete(name)
+      else disk.overwrite(name, bytes.subarray(0, Math.max(0, length)))
+      const { told, errors } = await everything(open, source)
+      if (errors.length === 0) assert.deepEqual(told, sound.told, `${name} of ${length} bytes is not noticed`)
+      else named++
+      restore(disk, name, bytes)
     }
-    assert.ok(named > 50)
-  } finally {
-    await rm(folder, { recursive: true })
   }
+  assert.ok(named > 50)
 })
 
 test('damage in one journal stops that one only', async () => {
@@ -257,21 +245,16 @@ test('a torn tail is cut at any byte, and a flipped bit before what was durable 
   }
 })
 
-test('bytes at the end that were noted as durable are damaged, not torn', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-damage-'))
-  try {
-    const { disk, parts, source } = await filled(join(folder, 'catalogue'))
-    await systemClock.sleep(1200)
-    disk.kill()
-    const segment = disk.names.findLast((name) => name.endsWith('.segment'))!
-    const bytes = disk.contents(segment)
-    bytes[bytes.length - 1]! ^= 1
-    disk.overwrite(segment, bytes)
-    await using again = await openTestVault(parts())
-    assert.ok(isCode(again.journal(source).damage, 'damaged'))
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+test('bytes at the end that were noted as durable are damaged, not torn', async (context) => {
+  const { disk, parts, source } = await filled(await scratchCatalogue(context))
+  await systemClock.sleep(1200)
+  disk.kill()
+  const segment = disk.names.findLast((name) => name.endsWith('.segment'))!
+  const bytes = disk.contents(segment)
+  bytes[bytes.length - 1]! ^= 1
+  disk.overwrite(segment, bytes)
+  await using again = await openTestVault(parts())
+  assert.ok(isCode(again.journal(source).damage, 'damaged'))
 })
 
 test('history before a checkpoint can be dropped, and what is after it stays', async () => {

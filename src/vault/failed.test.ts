@@ -1,19 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
-import {
-  addAgentWithSource,
-  batchOf,
-  blockOf,
-  newTestVault,
-  openTestVault,
-  putFile,
-  write,
-} from '../../test/support/vault-world.ts'
+import { appendFile, memoryVault, scratchCatalogue } from '../../test/support/memory-vault.ts'
+import { batchOf, openTestVault, write } from '../../test/support/vault-world.ts'
 import { systemClock } from '../base/clock.ts'
 import { MemoryDisk } from '../store/memory.ts'
 import type { GrowingFile, Store } from '../store/store.ts'
@@ -51,22 +41,14 @@ class BreakingDisk {
 }
 
 async function world(context: TestContext, folder: string) {
-  const scratch = await mkdtemp(join(tmpdir(), 'tidemark-failed-'))
-  context.after(() => rm(scratch, { recursive: true }))
   const random = new Seeded(1)
-  const disk = new MemoryDisk({ random })
   const breaking = new BreakingDisk(folder)
-  const cataloguePath = join(scratch, 'catalogue')
-  const limits = { packBytes: 1000, segmentBytes: 200 }
-  const parts = () => ({ store: breaking.over(disk.store()), clock: systemClock, random, limits, cataloguePath })
-  const vault = await newTestVault(parts())
-  const { agent, source } = await addAgentWithSource(vault, 'a')
+  const cataloguePath = await scratchCatalogue(context)
+  const told = { random, limits: { packBytes: 1000, segmentBytes: 200 }, cataloguePath }
+  const made = await memoryVault(new MemoryDisk({ random }), told, (disk) => breaking.over(disk.store()))
+  const { parts, vault, agent, source } = made
   const appender = await vault.appender(agent, source, forever)
-  const append = async (at: number): Promise<void> => {
-    const block = blockOf(vault, random.bytes(1500))
-    await appender.block(block.bytes)
-    await appender.batch(batchOf(at, [putFile('f', block.chunks)]))
-  }
+  const append = (at: number): Promise<void> => appendFile({ vault, appender }, at, 'f', [random.bytes(1500)])
   return { vault, breaking, parts, agent, source, appender, append, cataloguePath }
 }
 

@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
-import {
-  addAgentWithSource,
-  batchOf,
-  blockOf,
-  collect,
-  newTestVault,
-  openTestVault,
-  putFile,
-  start,
-  write,
-} from '../../test/support/vault-world.ts'
+import { memoryVault } from '../../test/support/memory-vault.ts'
+import { batchOf, blockOf, collect, openTestVault, putFile, start, write } from '../../test/support/vault-world.ts'
 import type { Clock } from '../base/clock.ts'
 import { isCode } from '../base/errors.ts'
 import { beforeFirst } from '../model/sequence.ts'
@@ -45,9 +36,8 @@ for (const reserveBytes of [0, 3000]) {
       const disk = new MemoryDisk({ random: random.fork('disk'), capacityBytes: 1_000_000 })
       disk.overwrite('ballast', Buffer.alloc(400_000))
       const limits = { segmentBytes: 4000, packBytes: 15_000, reserveBytes, waitingBytesMax: 60_000 }
-      const parts = { clock: quickClock(context), random: random.fork('vault'), limits }
-      const vault = await newTestVault({ ...parts, store: disk.store() })
-      const { agent, source } = await addAgentWithSource(vault, 'a')
+      const told = { clock: quickClock(context), random: random.fork('vault'), limits }
+      const { parts, vault, agent, source } = await memoryVault(disk, told)
       const appender = await vault.appender(agent, source, forever)
       disk.capacityBytes = disk.usedBytes + random.integer(0, 30_000) + reserveBytes
       const acknowledged: number[] = []
@@ -86,7 +76,7 @@ for (const reserveBytes of [0, 3000]) {
       )
       disk.powerCut()
 
-      await using again = await openTestVault({ ...parts, store: disk.store() })
+      await using again = await openTestVault(parts())
       assert.deepEqual(again.damage, [], `seed ${seed}`)
       const firsts = (await collect(again.journal(source).batches(beforeFirst))).map(({ batch }) => batch.first)
       assert.deepEqual(firsts, acknowledged)
@@ -101,9 +91,8 @@ for (const reserveBytes of [0, 3000]) {
 test('a session that is replaced while there is no room gives up what waits, and the next one sends it again', async (context) => {
   const random = new Seeded(5)
   const disk = new MemoryDisk({ random, capacityBytes: 100_000 })
-  const parts = { clock: quickClock(context), random: random.fork('vault'), limits: { reserveBytes: 0 } }
-  const vault = await newTestVault({ ...parts, store: disk.store() })
-  const { agent, source } = await addAgentWithSource(vault, 'a')
+  const told = { clock: quickClock(context), random: random.fork('vault'), limits: { reserveBytes: 0 } }
+  const { vault, agent, source } = await memoryVault(disk, told)
   const first = await vault.appender(agent, source, forever)
   await first.batch(batchOf(1, [write('f', 0, Buffer.from('one'))]))
   disk.capacityBytes = disk.usedBytes

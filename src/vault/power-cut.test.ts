@@ -1,21 +1,9 @@
 import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, rmSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Seeded } from '../../test/sim/random.ts'
-import {
-  addAgentWithSource,
-  batchOf,
-  blockOf,
-  collect,
-  newTestVault,
-  openTestVault,
-  putFile,
-  start,
-  write,
-} from '../../test/support/vault-world.ts'
+import { appendFile, memoryVault, scratchCatalogue } from '../../test/support/memory-vault.ts'
+import { batchOf, blockOf, collect, openTestVault, start, write } from '../../test/support/vault-world.ts'
 import { systemClock } from '../base/clock.ts'
 import { isCode } from '../base/errors.ts'
 import { moment } from '../model/moment.ts'
@@ -31,23 +19,16 @@ const limits = { segmentBytes: 2000, packBytes: 9000, touchedKeptMs: 0 }
  * A vault whose catalogue a power cut may take back: it is not synced, while what is removed from the store is gone.
  */
 async function world(context: TestContext) {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-power-'))
-  context.after(() => rm(folder, { recursive: true }))
   const random = new Seeded(1)
+  const cataloguePath = await scratchCatalogue(context)
   const disk = new MemoryDisk({ random })
-  const cataloguePath = join(folder, 'catalogue')
-  const parts = () => ({ store: disk.store(), clock: systemClock, random, limits, cataloguePath })
-  const vault = await newTestVault(parts())
-  const { agent, source } = await addAgentWithSource(vault, 'a')
+  const { parts, vault, agent, source } = await memoryVault(disk, { random, limits, cataloguePath })
   const contents = Array.from({ length: 15 }, (_, index) => Buffer.concat([random.bytes(1200), Buffer.of(index)]))
   {
     await using appender = await vault.appender(agent, source, forever)
     for (const [index, content] of contents.entries()) {
-      const { chunks, bytes } = blockOf(vault, content)
-      await appender.block(bytes)
-      await appender.batch(
-        batchOf(1 + 2 * index, [putFile(`f${index}`, chunks), write('log', index, random.bytes(300))]),
-      )
+      const others = write('log', index, random.bytes(300))
+      await appendFile({ vault, appender }, 1 + 2 * index, `f${index}`, [content], others)
     }
   }
   const suffixes = ['', '-wal']
