@@ -46,23 +46,22 @@ export class Authentication {
     return this.#stage === 'done'
   }
 
-  /** What to answer to an Authentication message; undefined for nothing. */
-  async answer(body: Buffer): Promise<Buffer | undefined> {
+  /**
+   * What to answer to an Authentication message; undefined for nothing. Only the proof of the password takes its time,
+   * and the server waits for it; what the server says after that may come in one go.
+   */
+  answer(body: Buffer): Buffer | undefined | Promise<Buffer> {
     const reader = new ByteReader(body)
     const kind = reader.u32()
     const rest = reader.raw(reader.remaining)
     try {
-      return await this.#answer(kind, rest)
+      return this.#answer(kind, rest)
     } catch (error) {
-      if (!(error instanceof ScramRefused)) throw error
-      throw new TidemarkError('tls-refused', {
-        message: `${this.#parts.target} is not who it says it is, or there is somebody in between: ${error.message}`,
-        hint: 'check the address, and use sslmode=verify-full',
-      })
+      throw this.#told(error)
     }
   }
 
-  async #answer(kind: number, rest: Buffer): Promise<Buffer | undefined> {
+  #answer(kind: number, rest: Buffer): Buffer | undefined | Promise<Buffer> {
     if (kind === request.ok && (this.#stage === 'start' || this.#stage === 'answered')) return this.#finish()
     if (this.#stage === 'start') {
       this.#stage = kind === request.sasl ? 'challenged' : 'answered'
@@ -76,7 +75,9 @@ export class Authentication {
     }
     if (this.#stage === 'challenged' && kind === request.saslContinue) {
       this.#stage = 'proved'
-      return saslResponse(await this.#begun().final(rest.toString('utf8')))
+      return this.#begun()
+        .final(rest.toString('utf8'))
+        .then(saslResponse, (error: unknown) => Promise.reject(this.#told(error)))
     }
     if (this.#stage === 'proved' && kind === request.saslFinal) {
       this.#stage = 'answered'
@@ -85,6 +86,14 @@ export class Authentication {
     }
     throw new TidemarkError('protocol-violation', {
       message: `${this.#parts.target} sent authentication message ${kind} out of turn`,
+    })
+  }
+
+  #told(error: unknown): unknown {
+    if (!(error instanceof ScramRefused)) return error
+    return new TidemarkError('tls-refused', {
+      message: `${this.#parts.target} is not who it says it is, or there is somebody in between: ${error.message}`,
+      hint: 'check the address, and use sslmode=verify-full',
     })
   }
 

@@ -388,12 +388,14 @@ export class Connection implements AsyncDisposable {
   #entering(type: number, body: Buffer): void {
     if (type !== heard.authentication || this.#isAnswering)
       throw new Malformed(`a message of type ${type} on the way in`)
-    this.#isAnswering = true
     // A copy, because the answer may take a moment.
-    this.#authentication?.answer(Buffer.from(body)).then(
-      (answer) => {
+    const answer = this.#authentication?.answer(Buffer.from(body))
+    if (!(answer instanceof Promise)) return answer && this.write(answer)
+    this.#isAnswering = true
+    answer.then(
+      (bytes) => {
         this.#isAnswering = false
-        if (answer) this.write(answer)
+        this.write(bytes)
       },
       (error: unknown) => this.#fail(error),
     )
