@@ -46,12 +46,13 @@ async function startVault(test: TestContext) {
     const tell = (status: number, answer: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     if (request.url === '/v1/enrol' || request.url === '/v1/renew') {
-      const { secret, csr, replaces } = JSON.parse(body) as { secret?: string; csr: string; replaces?: string }
+      const { secret, name, csr, replaces } = JSON.parse(body) as Partial<Record<string, string>> & { csr: string }
       if (secret !== undefined) replaced.push(replaces)
       if (secret !== undefined && !secrets.delete(secret))
         return tell(403, { error: { code: 'token-refused', message: 'used', hint: 'make a new one' } })
       const certificate = await issueFromCsr(credentials.authority, csr, agentInMemory, now(), systemRandom)
-      return tell(200, { agent: agentInMemory, vault: journal.id, certificate, ca: credentials.authority.certificate })
+      const ca = credentials.authority.certificate
+      return tell(200, { agent: agentInMemory, name: name ?? 'web-1', vault: journal.id, certificate, ca })
     }
     if (request.url === '/v1/echo') return response.end(body)
     return tell(404, { error: { code: 'not-found', message: `no ${request.url}` } })

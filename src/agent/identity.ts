@@ -9,11 +9,11 @@ import type { Random } from '../base/random.ts'
 import { type Id, isId, namePattern, type SourceDefinition } from '../model/source.ts'
 import { lockDirectory } from '../store/lock.ts'
 import { leftMs, readCredential, writeCredential, writeSecret } from '../wire/authority.ts'
-import { parseToken } from '../wire/enrolment.ts'
+import { parseToken, proofText } from '../wire/enrolment.ts'
 import { apiClient, vaultDoor } from '../wire/http-client.ts'
 import { sourceDefinitionSchema } from '../wire/messages.ts'
 import { bandwidthSchema } from '../wire/pace.ts'
-import { agentCertificateMs, createCsr, type Credential, publicKeyFingerprint } from '../wire/pki.ts'
+import { agentCertificateMs, createCsr, type Credential, publicKeyFingerprint, signText } from '../wire/pki.ts'
 import { fetchAuthority } from '../wire/tls.ts'
 
 /**
@@ -74,12 +74,15 @@ const spoolKeyBytes = 32
 /**
  * Enrols this server with a vault. The token is shown to nobody but a server that holds the pinned authority's key. In
  * the directory of an agent of that vault it stays who it is, with all it remembers: only its certificate is another.
+ * That it is that agent it proves by the key it has, or by a token that was made for it; with such a token an empty
+ * directory becomes that agent's.
  */
 export async function joinVault(
   { directory, host, port, token, name }: JoinRequest,
   { random, signal }: { readonly random: Random; readonly signal: AbortSignal },
 ): Promise<Identity> {
-  const { authority: fingerprint, secret } = parseToken(token)
+  const { authority: fingerprint, secret: secretBytes, replaces } = parseToken(token)
+  const secret = secretBytes.toString('base64url')
   const present = await readIdentity(directory)
   if (present && !publicKeyFingerprint(present.authority).equals(fingerprint)) {
     throw new TidemarkError('already-exists', {
@@ -87,15 +90,24 @@ export async function joinVault(
       hint: 'name another directory, or remove this one if that agent is no longer wanted',
     })
   }
+  if (present && replaces !== undefined && replaces !== present.agent) {
+    throw new TidemarkError('already-exists', {
+      message: `${directory} is that of the agent "${present.name}", and the token is for another one`,
+      hint: 'name another directory',
+    })
+  }
   using _lock = present && lockDirectory(directory)
   const authority = await fetchAuthority({ host, port, fingerprint }, publicKeyFingerprint, signal)
   const { csr, key } = await createCsr()
   using door = vaultDoor({ host, port, authority })
+  const agent = present?.agent ?? replaces
+  const credential = present && (await readCredential(join(directory, 'credential.pem')))
   const answer = await apiClient(door).json('POST', '/v1/enrol', enrolAnswer, {
-    secret: secret.toString('base64url'),
+    secret,
     name: present?.name ?? name,
     csr,
-    replaces: present?.agent,
+    replaces: agent,
+    proof: agent && credential && proofOf(credential, proofText({ agent, secret, csr })),
   })
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeCredential(join(directory, 'credential.pem'), { certificate: answer.certificate, key })
@@ -104,7 +116,7 @@ export async function joinVault(
   }
   const identity = {
     agent: answer.agent as Id,
-    name: present?.name ?? name,
+    name: answer.name,
     vault: answer.vault as Id,
     host,
     port,
@@ -113,6 +125,11 @@ export async function joinVault(
   await writeSecret(join(directory, 'identity.json'), JSON.stringify({ version: 1, ...identity }, undefined, 2))
   return identity
 }
+
+const proofOf = (credential: Credential, text: string): { certificate: string; signature: string } => ({
+  certificate: credential.certificate,
+  signature: signText(credential, text),
+})
 
 async function readIdentity(directory: string): Promise<Identity | undefined> {
   const file = join(directory, 'identity.json')

@@ -127,6 +127,7 @@ export const tokenRequest = z.object({
     .min(60_000)
     .max(30 * 86_400_000)
     .default(3_600_000),
+  replaces: z.string().optional().describe('id or name of the agent whose place the server takes: its machine is lost'),
 })
 export const tokenAnswer = z.object({ token: z.string(), expires: isoMoment })
 
@@ -135,8 +136,18 @@ export const enrolRequest = z.object({
   name,
   csr: z.string(),
   replaces: identifier.optional().describe('the agent that this server was until now, and stays; its name is kept'),
+  proof: z
+    .object({ certificate: z.string(), signature: z.string() })
+    .optional()
+    .describe('of holding the key of that agent: not needed with a token that was made to replace it'),
 })
-export const enrolAnswer = z.object({ agent: identifier, vault: identifier, certificate: z.string(), ca: z.string() })
+export const enrolAnswer = z.object({
+  agent: identifier,
+  name,
+  vault: identifier,
+  certificate: z.string(),
+  ca: z.string(),
+})
 export const renewRequest = z.object({ csr: z.string() })
 
 export const resolvedPoint = z.object({

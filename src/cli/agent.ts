@@ -23,7 +23,13 @@ export function agentCommands(program: Command, parts: Parts): void {
     .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
     .addHelpText(
       'after',
-      `\nExample:\n  TIDEMARK_TOKEN=AbC… tidemark agent join vault.county.example:7433\n${exitStatusHelp}`,
+      `
+An agent whose certificate has expired joins again in its own directory, and stays who it is: it proves itself by its
+key. Where that, or the whole machine, is lost, make a token with "tidemark vault token --replaces AGENT".
+
+Example:
+  TIDEMARK_TOKEN=AbC… tidemark agent join vault.county.example:7433
+${exitStatusHelp}`,
     )
     .action(async (address: string, options: { tokenFile?: string; name?: string; dir?: string }) => {
       const name = options.name ?? hostname()

@@ -72,11 +72,23 @@ export function vaultCommands(program: Command, parts: Parts): void {
     .command('token')
     .description('a one-time token with which one server may join')
     .option('--valid <duration>', 'how long it may be used', '1h')
+    .option('--replaces <agent>', 'good only to take the place of this agent, whose machine or key is lost')
     .option('--json', 'one JSON object')
-    .addHelpText('after', `\nExample:\n  tidemark vault token --valid 30m\n${exitStatusHelp}`)
-    .action(async (options: { valid: string; json?: boolean }, command: Command) => {
+    .addHelpText(
+      'after',
+      `
+With --replaces, what the lost agent protected goes on from where its journals end. An agent that still has its key
+needs no such token.
+
+Examples:
+  tidemark vault token --valid 30m
+  tidemark vault token --replaces registry-server
+${exitStatusHelp}`,
+    )
+    .action(async (options: { valid: string; replaces?: string; json?: boolean }, command: Command) => {
       const answer = await connect(command, parts).json('POST', '/v1/tokens', tokenAnswer, {
         validMs: duration('--valid', options.valid),
+        replaces: options.replaces,
       })
       parts.out.write(
         options.json

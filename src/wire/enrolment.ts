@@ -1,30 +1,40 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Moment, moment } from '../model/moment.ts'
+import type { Id } from '../model/source.ts'
 
 /**
  * What a person carries from the vault to a server that is to be protected. As text: base64url of
- *    0   1  version, 1
+ *    0   1  version: 1 for a new agent, 2 for one that is enrolled already and whose place a server takes
  *    1  32  SHA-256 of the public key of the vault's authority
  *   33  16  secret, good once and for a while
- *   49   …  UTF-8: host:port of the vault, may be empty
+ *   49  16  version 2: the id of that agent
+ *    …   …  UTF-8: host:port of the vault, may be empty
  */
 export interface EnrolmentToken {
   readonly authority: Buffer
   readonly secret: Buffer
   readonly address: string
+  /** The agent it is for, where it is not for a new one. */
+  readonly replaces?: Id | undefined
 }
 
-const version = 1
-const headBytes = 49
+const versions = { new: 1, replacing: 2 }
 const secretBytes = 16
+const idBytes = 16
+const headBytes = 33 + secretBytes
 
-export const formatToken = ({ authority, secret, address }: EnrolmentToken): string =>
-  Buffer.concat([Buffer.from([version]), authority, secret, Buffer.from(address, 'utf8')]).toString('base64url')
+export function formatToken({ authority, secret, address, replaces }: EnrolmentToken): string {
+  const version = Buffer.from([replaces === undefined ? versions.new : versions.replacing])
+  const agent = Buffer.from(replaces ?? '', 'hex')
+  return Buffer.concat([version, authority, secret, agent, Buffer.from(address, 'utf8')]).toString('base64url')
+}
 
 export function parseToken(text: string): EnrolmentToken {
   const bytes = /^[A-Za-z0-9_-]+$/.test(text.trim()) ? Buffer.from(text.trim(), 'base64url') : Buffer.alloc(0)
-  if (bytes.length < headBytes || bytes[0] !== version) {
+  const isReplacing = bytes[0] === versions.replacing
+  const addressAt = headBytes + (isReplacing ? idBytes : 0)
+  if (bytes.length < addressAt || !(isReplacing || bytes[0] === versions.new)) {
     throw new TidemarkError('token-refused', {
       message: 'this is not an enrolment token',
       hint: 'copy the whole line that "tidemark vault token" printed at the vault, by a release as new as this one',
@@ -33,9 +43,17 @@ export function parseToken(text: string): EnrolmentToken {
   return {
     authority: bytes.subarray(1, 33),
     secret: bytes.subarray(33, headBytes),
-    address: bytes.toString('utf8', headBytes),
+    address: bytes.toString('utf8', addressAt),
+    ...(isReplacing ? { replaces: bytes.toString('hex', headBytes, addressAt) as Id } : {}),
   }
 }
+
+/** What the vault keeps of a token for one agent: good for that agent, and for nothing without its id. */
+export const replacingSecret = (secret: string, agent: Id): string => `${secret}:${agent}`
+
+/** What an agent that enrols again signs with the key it had: it is good with this token and this request only. */
+export const proofText = ({ agent, secret, csr }: { agent: Id; secret: string; csr: string }): string =>
+  `tidemark enrol ${agent} ${secret}\n${csr}`
 
 export function newEnrolment(
   now: Moment,

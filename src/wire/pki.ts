@@ -1,5 +1,5 @@
 import './reflection.ts'
-import { createHash, type webcrypto, X509Certificate } from 'node:crypto'
+import { createHash, sign, verify, type webcrypto, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import * as x509 from '@peculiar/x509'
 import { TidemarkError } from '../base/errors.ts'
@@ -166,6 +166,27 @@ export const expiresAt = (certificate: string | X509Certificate): Moment =>
 export function agentOf(certificate: X509Certificate): Id | undefined {
   const name = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
   return isId(name) && certificate.keyUsage?.includes(clientAuth) ? name : undefined
+}
+
+/** Base64url of an ECDSA signature (DER) over SHA-256 of the text. */
+export const signText = ({ key }: Credential, text: string): string =>
+  sign('sha256', Buffer.from(text, 'utf8'), key).toString('base64url')
+
+/** The serial number of the certificate of this authority, good or expired, with whose key the text has been signed. */
+export function signerOf(
+  authority: string,
+  agent: Id,
+  { certificate, signature }: { readonly certificate: string; readonly signature: string },
+  text: string,
+): string | undefined {
+  try {
+    const read = new X509Certificate(certificate)
+    const isOurs = read.verify(new X509Certificate(authority).publicKey) && agentOf(read) === agent
+    const bytes = Buffer.from(signature, 'base64url')
+    return isOurs && verify('sha256', Buffer.from(text, 'utf8'), read.publicKey, bytes) ? read.serialNumber : undefined
+  } catch (error) {
+    throw new TidemarkError('bad-request', { message: 'the proof is not a certificate and a signature', cause: error })
+  }
 }
 
 /** Whether a server certificate is for all these host names and addresses. */

@@ -1,12 +1,12 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { agentRecord, enrolAnswer, enrolRequest, renewRequest, tokenAnswer, tokenRequest } from '../../api/schemas.ts'
-import { TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
-import { formatToken, newEnrolment } from '../../wire/enrolment.ts'
-import { issueFromCsr, publicKeyFingerprint } from '../../wire/pki.ts'
+import { formatToken, newEnrolment, proofText, replacingSecret } from '../../wire/enrolment.ts'
+import { issueFromCsr, publicKeyFingerprint, signerOf } from '../../wire/pki.ts'
 import { demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../http.ts'
@@ -26,9 +26,14 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
     { schema: { summary: 'A one-time enrolment token', body: tokenRequest, response: { 200: tokenAnswer } } },
     async (request) => {
       demandOperator(request.caller)
-      const { secret, open } = newEnrolment(now(), request.body.validMs, random)
-      await registry.addToken({ secret: secret.toString('base64url'), created: now(), expires: open.expires })
-      const token = formatToken({ authority: publicKeyFingerprint(credentials.authority.certificate), secret, address })
+      const { validMs, replaces: wanted } = request.body
+      const replaces = wanted === undefined ? undefined : notRevoked(agentNamed(wanted)).id
+      const { secret, open } = newEnrolment(now(), validMs, random)
+      const text = secret.toString('base64url')
+      const kept = replaces === undefined ? text : replacingSecret(text, replaces)
+      await registry.addToken({ secret: kept, created: now(), expires: open.expires })
+      const authority = publicKeyFingerprint(credentials.authority.certificate)
+      const token = formatToken({ authority, secret, address, replaces })
       return { token, expires: isoMoment(open.expires) }
     },
   )
@@ -38,7 +43,7 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
     { schema: { summary: 'Enrol a server with a token', body: enrolRequest, response: { 200: enrolAnswer } } },
     async (request) => {
       const { secret, name, csr, replaces } = request.body
-      if (replaces !== undefined) return enrolAgain(registry.agent(replaces as Id), secret, csr)
+      if (replaces !== undefined) return enrolAgain(notRevoked(registry.agent(replaces as Id)), request.body)
       if (registry.agents.some((agent) => agent.name === name && !agent.revoked)) {
         throw new TidemarkError('already-exists', {
           message: `an agent named "${name}" is enrolled already`,
@@ -50,21 +55,47 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
       // Spent before the agent is let in: a token is good once.
       await registry.useToken(secret, agent, now())
       await registry.addAgent({ id: agent, name, certificates: [serialOf(certificate)], enrolled: now() })
-      return { agent, vault: vault.id, certificate, ca: credentials.authority.certificate }
+      return { agent, name, vault: vault.id, certificate, ca: credentials.authority.certificate }
     },
   )
 
-  /** An agent whose certificate has expired or was lost: the token is what lets it in. */
-  const enrolAgain = async ({ id, name, revoked }: Agent, secret: string, csr: string) => {
-    if (revoked)
-      throw new TidemarkError('not-allowed', {
-        message: `the agent "${name}" has been revoked`,
-        hint: 'enrol this server as a new agent, with another directory; the token is still good',
-      })
+  /**
+   * An agent whose certificate has expired proves that it is that agent by the key it had. One that has lost its key,
+   * or its machine, is let in by a token that was made for it; then its earlier keys prove nothing more.
+   */
+  const enrolAgain = async ({ id, name, certificates }: Agent, request: z.infer<typeof enrolRequest>) => {
+    const { secret, csr } = request
     const certificate = await issueFromCsr(credentials.authority, csr, id, now(), random)
-    await registry.useToken(secret, id, now())
-    await registry.changeAgent(id, { certificates: [serialOf(certificate)] })
-    return { agent: id, vault: vault.id, certificate, ca: credentials.authority.certificate }
+    const isReplacing = await usedToReplace(id, secret)
+    if (!isReplacing) {
+      const signer =
+        request.proof &&
+        signerOf(credentials.authority.certificate, id, request.proof, proofText({ agent: id, secret, csr }))
+      if (signer === undefined || !certificates.includes(signer)) throw unproven(name)
+      await registry.useToken(secret, id, now())
+    }
+    const kept = isReplacing ? [] : certificates.slice(1 - certificatesKeptMax)
+    await registry.changeAgent(id, { certificates: [...kept, serialOf(certificate)] })
+    return { agent: id, name, vault: vault.id, certificate, ca: credentials.authority.certificate }
+  }
+
+  const usedToReplace = async (agent: Id, secret: string): Promise<boolean> => {
+    try {
+      await registry.useToken(replacingSecret(secret, agent), agent, now())
+      return true
+    } catch (error) {
+      if (isCode(error, 'token-refused')) return false
+      throw error
+    }
+  }
+
+  const agentNamed = (nameOrId: string): Agent => {
+    const agent = registry.agents.find(({ id, name }) => id === nameOrId || name === nameOrId)
+    if (agent) return agent
+    throw new TidemarkError('not-found', {
+      message: `there is no agent "${nameOrId}"`,
+      hint: '"tidemark agents" lists them',
+    })
   }
 
   http.post(
@@ -77,11 +108,11 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
       if (caller.kind !== 'agent')
         throw new TidemarkError('not-allowed', { message: 'only an agent renews its certificate' })
       const certificate = await issueFromCsr(credentials.authority, request.body.csr, caller.agent, now(), random)
-      const { certificates } = registry.agent(caller.agent)
+      const { certificates, name } = registry.agent(caller.agent)
       await registry.changeAgent(caller.agent, {
         certificates: [...certificates.slice(1 - certificatesKeptMax), serialOf(certificate)],
       })
-      return { agent: caller.agent, vault: vault.id, certificate, ca: credentials.authority.certificate }
+      return { agent: caller.agent, name, vault: vault.id, certificate, ca: credentials.authority.certificate }
     },
   )
 
@@ -105,14 +136,22 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
     { schema: { summary: 'Admit an agent no more', params: z.object({ agent: z.string() }) } },
     async (request) => {
       demandOperator(request.caller)
-      const agent = registry.agents.find((one) => one.id === request.params.agent || one.name === request.params.agent)
-      if (!agent)
-        throw new TidemarkError('not-found', {
-          message: `there is no agent "${request.params.agent}"`,
-          hint: '"tidemark agents" lists them',
-        })
-      await registry.changeAgent(agent.id, { revoked: true })
+      await registry.changeAgent(agentNamed(request.params.agent).id, { revoked: true })
       return {}
     },
   )
 }
+
+function notRevoked(agent: Agent): Agent {
+  if (!agent.revoked) return agent
+  throw new TidemarkError('not-allowed', {
+    message: `the agent "${agent.name}" has been revoked`,
+    hint: 'enrol this server as a new agent, with another directory; the token is still good',
+  })
+}
+
+const unproven = (name: string): TidemarkError =>
+  new TidemarkError('not-allowed', {
+    message: `that this server is the agent "${name}" is not proven: its directory holds no key of that agent`,
+    hint: `make a token for it with "tidemark vault token --replaces ${name}" at the vault; this one is still good for another server`,
+  })
