@@ -147,6 +147,7 @@ function command({ serverMajor }: Connection, request: BackupRequest): string {
  */
 class BackupAnswer implements AnswerSink {
   readonly #arrivals: Arrivals<BackupEvent>
+  readonly #where: string
   readonly #hasOneStream: boolean
   readonly #sets: (string | null)[][][] = []
   #tablespaces: Tablespace[] = []
@@ -155,19 +156,22 @@ class BackupAnswer implements AnswerSink {
   #note: Buffer[] = []
   #noteBytes = 0
   #hasTarget = false
+  #end: { readonly lsn: Lsn; readonly timeline: Timeline } | undefined
 
   constructor(connection: Connection, arrivals: Arrivals<BackupEvent>) {
+    this.#where = connection.where
     this.#arrivals = arrivals
     this.#hasOneStream = connection.serverMajor >= firstWithOneStream
   }
 
   /** Whether everything has come, whatever the server says after it. */
   get isComplete(): boolean {
-    return this.#sets[2]?.[0] !== undefined
+    return this.#end !== undefined
   }
 
   end(error?: DatabaseError): BackupEvent {
-    return { kind: 'end', ...position(this.#sets[2]), damage: error?.report.message }
+    if (this.#end) return { kind: 'end', ...this.#end, damage: error?.report.message }
+    throw new TidemarkError('protocol-violation', { message: `${this.#where} ended a base backup without its end` })
   }
 
   columns(): void {
@@ -180,6 +184,7 @@ class BackupAnswer implements AnswerSink {
   }
 
   complete(): void {
+    if (this.#sets.length === 3) this.#end ??= position(this.#sets[2])
     if (this.#sets.length !== 2 || this.#copies > 0) return
     this.#tablespaces = (this.#sets[1] ?? []).map(([oid, location, kib]) => ({
       oid: oid ? tablespaceOid(oid) : undefined,

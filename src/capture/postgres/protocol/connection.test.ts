@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { systemClock } from '../../../base/clock.ts'
 import { isCode, TidemarkError } from '../../../base/errors.ts'
 import { systemRandom } from '../../../base/random.ts'
 import { Cluster } from '../../../../test/support/postgres.ts'
+import { listen } from '../../../../test/support/postgres-peer.ts'
 import { availableMajors, lackingPostgres } from '../../../../test/support/postgres-program.ts'
 import { connect } from './connection.ts'
 import { hasSqlState } from './database-error.ts'
@@ -135,22 +134,3 @@ test('a peer that says nothing is given up, and one that is not asked any more i
 })
 
 const version = Buffer.from('S\0\0\0\x18server_version\x0018.0\0', 'latin1')
-
-async function listen(serve: (socket: Socket) => void): Promise<AsyncDisposable & { readonly port: number }> {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    serve(socket)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
-}

@@ -64,7 +64,7 @@ export async function readSlot(connection: Connection, slot: string): Promise<Sl
   }
   const [type, restart] = await oneRow(connection, `READ_REPLICATION_SLOT ${quotedSlot(slot)}`)
   if (type === null) return undefined
-  return { restart: restart === null || restart === undefined ? undefined : parseLsn(restart) }
+  return read(connection, 'READ_REPLICATION_SLOT', () => ({ restart: restart ? parseLsn(restart) : undefined }))
 }
 
 async function readSlotBySql(connection: Connection, slot: string): Promise<SlotState | undefined> {
@@ -78,7 +78,7 @@ async function readSlotBySql(connection: Connection, slot: string): Promise<Slot
       hint: 'choose another name for the slot',
     })
   }
-  return { restart: restart ? parseLsn(restart) : undefined }
+  return read(connection, 'pg_replication_slots', () => ({ restart: restart ? parseLsn(restart) : undefined }))
 }
 
 /** One that is not there is `not-found`. With `wait`, the end of the receiver that uses it is waited for. */

@@ -69,7 +69,7 @@ function readUserInfo(text: string): Parameters {
 
 function readAuthority(text: string): Parameters {
   if (text.includes(',')) throw refused('names several hosts; give one, and a source for each member of a cluster')
-  const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/s.exec(text)
+  const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([^:]*))?$/s.exec(text)
   if (!parts) throw refused('has a host that is none; put an IPv6 address into [ ]')
   const host = decode('host', parts[1] ?? parts[2] ?? '')
   return { ...(host === '' ? {} : { host }), ...(parts[3] ? { port: decode('port', parts[3]) } : {}) }

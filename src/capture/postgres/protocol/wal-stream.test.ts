@@ -3,10 +3,17 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isCode } from '../../../base/errors.ts'
-import { lsn, type Lsn, parseLsn, walSegmentName, walSegmentStart } from '../../../model/lsn.ts'
+import fc from 'fast-check'
+import { systemClock } from '../../../base/clock.ts'
+import { isCode, TidemarkError } from '../../../base/errors.ts'
+import { lsn, type Lsn, noLsn, parseLsn, walSegmentName, walSegmentStart } from '../../../model/lsn.ts'
+import { systemRandom } from '../../../base/random.ts'
+import { listen } from '../../../../test/support/postgres-peer.ts'
 import { Cluster } from '../../../../test/support/postgres.ts'
+import { useTls } from '../../../../test/support/postgres-certificates.ts'
 import { availableMajors, lackingPostgres } from '../../../../test/support/postgres-program.ts'
+import { baseBackup } from './base-backup.ts'
+import { connect } from './connection.ts'
 import {
   createPhysicalSlot,
   dropSlot,
@@ -16,6 +23,7 @@ import {
   timelineHistory,
   walSegmentBytes,
 } from './replication.ts'
+import { parsePostgresUrl } from './url.ts'
 import { startPhysical, type WalStream } from './wal-stream.ts'
 
 const newest = 18
@@ -116,26 +124,83 @@ for (const major of availableMajors()) {
 
 const onNewest = { skip: lackingPostgres(newest) }
 
-test(
-  'a consumer may take long: reading pauses within the blocks, and the server goes on trusting us',
-  onNewest,
-  async (t) => {
-    const cluster = await Cluster.create(t, { major: newest, ...small, settings: { wal_sender_timeout: '1s' } })
-    await using connection = await cluster.connect('replication')
-    await createPhysicalSlot(connection, 'cdp')
-    const { flushed, timeline } = await identifySystem(connection)
-    await cluster.sql('CREATE TABLE t AS SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 20000) n')
-    const end = await currentLsn(cluster)
-    const start = walSegmentStart(flushed, segment)
-    await using stream = await startPhysical(connection, { slot: 'cdp', start, timeline, blockBytes: 512 * 1024 })
-    assert.ok(end - start > 10 * segment)
-    await sleep(3000)
-    assert.ok(stream.received < start + 1024 * 1024, 'no more than the two blocks')
-    assert.equal((await cluster.sql('SELECT count(*) FROM pg_stat_replication'))[0]?.[0], '1')
-    assertAsOnDisk(cluster, start, await readUpTo(stream, end))
-    assert.doesNotMatch(cluster.log, /terminating walsender/)
-  },
-)
+for (const over of ['socket', 'tls'] as const) {
+  test(
+    `a consumer may take long (${over}): reading pauses within the blocks, and the server stays`,
+    onNewest,
+    async (t) => {
+      const cluster = await Cluster.create(t, { major: newest, ...small, settings: { wal_sender_timeout: '1s' } })
+      await useTls(cluster, { names: [{ type: 'dns', value: 'localhost' }] })
+      await cluster.restart()
+      const tls = parsePostgresUrl(`postgres://postgres@127.0.0.1:${cluster.port}/?sslmode=require`, '')
+      await using connection = await cluster.connect('replication', over === 'tls' ? { target: tls } : {})
+      assert.equal(connection.over, over)
+      await createPhysicalSlot(connection, 'cdp')
+      const { flushed, timeline } = await identifySystem(connection)
+      await cluster.sql('CREATE TABLE t AS SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 20000) n')
+      const end = await currentLsn(cluster)
+      const start = walSegmentStart(flushed, segment)
+      await using stream = await startPhysical(connection, { slot: 'cdp', start, timeline, blockBytes: 512 * 1024 })
+      assert.ok(end - start > 10 * segment)
+      await sleep(3000)
+      assert.ok(stream.received <= start + 1024 * 1024, 'no more than the two blocks')
+      assert.equal((await cluster.sql('SELECT count(*) FROM pg_stat_replication'))[0]?.[0], '1')
+      assertAsOnDisk(cluster, start, await readUpTo(stream, end))
+      assert.doesNotMatch(cluster.log, /terminating walsender/)
+    },
+  )
+}
+
+test('any bytes in place of a stream of WAL or a base backup end in an error that is told', async () => {
+  const piece = fc.record({
+    kind: fc.constantFrom(0x77, 0x6b, 0x6e, 0x6d, 0x64, 0x70, 0),
+    rest: fc.oneof(fc.uint8Array({ maxLength: 60 }), fc.constant(Buffer.alloc(24)), fc.constant(Buffer.alloc(17))),
+  })
+  const pieces = fc
+    .array(piece, { maxLength: 6 })
+    .map((list) => Buffer.concat(list.map(({ kind, rest }) => typed('d', Buffer.concat([Buffer.from([kind]), rest])))))
+  await fc.assert(
+    fc.asyncProperty(pieces, fc.constantFrom('W', 'H', 'Z', 'c', 'd'), fc.boolean(), async (bytes, begin, isBackup) => {
+      await using peer = await listen((socket) => {
+        socket.once('data', () => socket.write(welcome))
+        let asked = 0
+        socket.on('data', (sent) => {
+          if (sent[0] !== 0x51) return
+          if (!isBackup && asked++ === 0) return socket.write(Buffer.concat([shown, ready]))
+          return socket.end(Buffer.concat([typed(begin, Buffer.alloc(3)), bytes]))
+        })
+      })
+      const target = parsePostgresUrl(`postgres://u@127.0.0.1:${peer.port}/d?sslmode=disable`, '')
+      const talk = async (): Promise<void> => {
+        await using connection = await connect({
+          target,
+          purpose: 'replication',
+          clock: systemClock,
+          random: systemRandom,
+        })
+        if (isBackup)
+          for await (const event of baseBackup(connection, { label: 'x' })) assert.notEqual(event.kind, 'end')
+        else await itemsOf(await startPhysical(connection, { start: noLsn, timeline: 1 as never }))
+      }
+      await assert.rejects(talk(), (error) => error instanceof TidemarkError)
+    }),
+    { numRuns: 150 },
+  )
+})
+
+function typed(type: string, body: Buffer): Buffer {
+  const header = Buffer.from(`${type}0000`)
+  header.writeUInt32BE(body.length + 4, 1)
+  return Buffer.concat([header, body])
+}
+
+const ready = typed('Z', Buffer.from('I'))
+const welcome = Buffer.concat([typed('R', Buffer.alloc(4)), typed('S', Buffer.from('server_version\x0018.0\0')), ready])
+const shown = Buffer.concat([
+  typed('T', Buffer.concat([Buffer.from([0, 1]), Buffer.from('x\0'), Buffer.alloc(18)])),
+  typed('D', Buffer.concat([Buffer.from([0, 1, 0, 0, 0, 2]), Buffer.from('1s')])),
+  typed('C', Buffer.from('SHOW\0')),
+])
 
 test(
   'a synchronous commit waits for the status that says its WAL is durable, and for nothing else',

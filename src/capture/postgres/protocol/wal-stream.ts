@@ -122,7 +122,7 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
   #isStopping = false
   #saidDone = false
   #isDoneByServer = false
-  #result: (string | undefined)[] | undefined
+  #switched: Extract<WalItem, { kind: 'timeline-end' }> | undefined
 
   /** Use `startPhysical`. */
   constructor(connection: Connection, { slot, start, timeline, ...limits }: WalRequest, statusMs: number) {
@@ -193,8 +193,8 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
           this.#sayDone()
         }
       }
-      const switched = this.#timelineEnd()
-      if (switched) yield switched
+      if (this.#switched) yield this.#switched
+      else if (!this.#isStopping) throw this.#endedEarly()
     } finally {
       await this[Symbol.asyncDispose]()
     }
@@ -225,7 +225,8 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
     return {
       columns: () => {},
       row: (body) => {
-        this.#result = readRow(body).map((value) => value?.toString('latin1'))
+        const [next, switchAt] = readRow(body).map((value) => value?.toString('latin1') ?? '')
+        this.#switched = { kind: 'timeline-end', next: parseTimeline(next ?? ''), switchAt: parseLsn(switchAt ?? '') }
       },
       copyStart: (kind) => {
         if (kind !== 'both') throw new Malformed('a stream of WAL that is not one')
@@ -351,10 +352,10 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
     this.#arrivals.end(error === undefined ? {} : { error: asLogGap(error) })
   }
 
-  #timelineEnd(): WalItem | undefined {
-    if (this.#result === undefined) return undefined
-    const [next, switchAt] = this.#result
-    return { kind: 'timeline-end', next: parseTimeline(next ?? ''), switchAt: parseLsn(switchAt ?? '') }
+  #endedEarly(): TidemarkError {
+    return new TidemarkError('protocol-violation', {
+      message: `${this.#connection.where} ended its stream of WAL without saying where its history goes on`,
+    })
   }
 }
 
