@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, globSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, existsSync, globSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parseWalSegmentName } from '../src/model/lsn.ts'
@@ -37,13 +37,15 @@ else compare()
 function scan(): void {
   const scanner = new WalScanner({ start: start.start, segmentBytes, checksums: options.checksums })
   let commits = 0
+  const buffer = Buffer.allocUnsafe(131_072)
   for (const file of files) {
-    const bytes = readFileSync(join(folder as string, file))
-    for (let at = 0; at < bytes.length && scanner.ended === undefined; at += 131_072) {
-      for (const { kind } of scanner.push(bytes.subarray(at, at + 131_072), scanner.position)) {
+    const fd = openSync(join(folder as string, file), 'r')
+    for (let count = readSync(fd, buffer); count > 0 && scanner.ended === undefined; count = readSync(fd, buffer)) {
+      for (const { kind } of scanner.push(buffer.subarray(0, count), scanner.position)) {
         if (kind === 'commit' || kind === 'commit-prepared') commits++
       }
     }
+    closeSync(fd)
   }
   console.log(JSON.stringify({ commits, end: scanner.ending().end - start.start }))
 }
