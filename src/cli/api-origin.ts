@@ -1,5 +1,8 @@
 import { type ApiClient, apiPath } from '../api/client.ts'
 import { chunkKeyAnswer, resolvedPoint } from '../api/schemas.ts'
+import { Malformed } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { decodeContent } from '../format/content.ts'
 import { toBuffer, type TreePath } from '../model/path.ts'
 import { sequence } from '../model/sequence.ts'
 import type { ReadRequest, RestoreOrigin } from '../recover/origin.ts'
@@ -29,12 +32,14 @@ export async function apiOrigin(
         ),
       ),
     read: (requests) =>
-      streamed(() =>
-        client.stream(
-          'POST',
-          apiPath(`${base}/read`, { at: still }),
-          { requests: requests.map(encodeRequest) },
-          signal,
+      decoded(
+        streamed(() =>
+          client.stream(
+            'POST',
+            apiPath(`${base}/read-resting`, { at: still }),
+            { requests: requests.map(encodeRequest) },
+            signal,
+          ),
         ),
       ),
   }
@@ -49,4 +54,17 @@ const encodeRequest = ({ path, at, bytes }: ReadRequest): { path: string; at: nu
 
 async function* streamed(open: () => Promise<AsyncIterable<Uint8Array>>): AsyncGenerator<Uint8Array> {
   yield* await open()
+}
+
+async function* decoded(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* decodeContent(pieces)
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error
+    throw new TidemarkError('protocol-violation', {
+      message: `the vault sent content that is not of its form: ${error.message}`,
+      hint: 'run the restore again with --resume; if this happens again, the versions of agent and vault do not fit',
+      cause: error,
+    })
+  }
 }

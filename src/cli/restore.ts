@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import type { ApiClient } from '../api/client.ts'
 import { type SourceStatus, vaultStatus } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { collectLessOften } from '../base/heap.ts'
 import { formatMoment } from '../model/moment.ts'
 import { fromAbsolute } from '../model/path.ts'
 import { type Rehearsal, rehearseRestore, restore, type RestoreRequest } from '../recover/restore.ts'
@@ -49,6 +50,7 @@ Examples:
 ${exitStatusHelp}`,
     )
     .action(async (source: string | undefined, options: RestoreOptions, command: Command) => {
+      collectLessOften()
       const client = connect(command, parts)
       for (const one of await chosen(client, source, options)) await restoreOne(client, one, options, parts)
     })

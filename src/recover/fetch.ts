@@ -4,9 +4,10 @@ import { displayName, type TreePath } from '../model/path.ts'
 import type { Entry } from './groups.ts'
 import { readPathBytesMax, type ReadRequest, readRequestsMax, type RestoreOrigin } from './origin.ts'
 
-/** Bytes of one group, in the order of `runsOf`: what the vault could not give is zeros, and will not verify. */
+/** Content of one group, in the order of `runsOf`: what the vault could not give is zeros, and will not verify. */
 export interface Fetched {
-  readonly bytes: Uint8Array<ArrayBuffer>
+  /** The bytes, in pieces of any size. */
+  readonly pieces: readonly Uint8Array[]
   /** What the vault said of the damage, if there was some. */
   readonly damage: readonly string[]
 }
@@ -24,15 +25,10 @@ export async function fetchContent(origin: RestoreOrigin, entries: readonly Entr
     if (entry.kind === 'node') continue
     for (const { at, bytes } of runsOf(entry.extents)) requests.push({ path: entry.path, at, bytes })
   }
-  const bytes = new Uint8Array(totalBytes(requests))
+  const pieces: Uint8Array[] = []
   const damage: string[] = []
-  let filled = 0
-  for (const some of slices(requests)) {
-    const end = filled + totalBytes(some)
-    await fill(origin, some, bytes.subarray(filled, end), damage)
-    filled = end
-  }
-  return { bytes, damage }
+  for (const some of slices(requests)) await fetchSome(origin, some, pieces, damage)
+  return { pieces, damage }
 }
 
 /** As many requests at a time as an origin takes. */
@@ -66,20 +62,26 @@ export function runsOf(extents: readonly Extent[]): Run[] {
 }
 
 /** Where the vault finds damage, asks for halves, until what is damaged stands alone. */
-async function fill(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array, damage: string[]): Promise<void> {
+async function fetchSome(
+  origin: RestoreOrigin,
+  requests: ReadRequest[],
+  into: Uint8Array[],
+  damage: string[],
+): Promise<void> {
+  const before = into.length
   try {
-    return await fillAtOnce(origin, requests, into)
+    return await fetchAtOnce(origin, requests, into)
   } catch (error) {
     if (!isCode(error, 'damaged')) throw error
+    into.length = before
     const [first, second] = halves(requests)
     if (second.length === 0) {
-      into.fill(0)
+      into.push(new Uint8Array(totalBytes(first)))
       damage.push(error.message)
       return
     }
-    const middle = totalBytes(first)
-    await fill(origin, first, into.subarray(0, middle), damage)
-    await fill(origin, second, into.subarray(middle), damage)
+    await fetchSome(origin, first, into, damage)
+    await fetchSome(origin, second, into, damage)
   }
 }
 
@@ -95,14 +97,15 @@ function halves(requests: ReadRequest[]): [ReadRequest[], ReadRequest[]] {
   return [[{ path, at, bytes: head }], [{ path, at: at + head, bytes: bytes - head }]]
 }
 
-async function fillAtOnce(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array): Promise<void> {
-  let filled = 0
+async function fetchAtOnce(origin: RestoreOrigin, requests: ReadRequest[], into: Uint8Array[]): Promise<void> {
+  const wanted = totalBytes(requests)
+  let got = 0
   for await (const piece of origin.read(requests)) {
-    if (filled + piece.length > into.length) throw wrongLength(requests, filled + piece.length, into.length)
-    into.set(piece, filled)
-    filled += piece.length
+    got += piece.length
+    if (got > wanted) throw wrongLength(requests, got, wanted)
+    into.push(piece)
   }
-  if (filled !== into.length) throw wrongLength(requests, filled, into.length)
+  if (got !== wanted) throw wrongLength(requests, got, wanted)
 }
 
 const wrongLength = (requests: ReadRequest[], got: number, wanted: number): TidemarkError =>

@@ -67,7 +67,7 @@ function missingFrom(group: Group, { state, folders, tally, progress }: ContentP
 
 async function writeMissing(group: Group, entries: readonly Entry[], parts: ContentParts, largeFiles: LargeFiles) {
   const { origin, writers, tally, progress, log } = parts
-  const { bytes: content, damage } = await fetchContent(origin, entries)
+  const { pieces: content, damage } = await fetchContent(origin, entries)
   const written = await writers.run({ kind: 'group', entries, content })
   tally.add(written)
   tally.addDamage(damage)

@@ -1,11 +1,11 @@
 import { createHmac, type KeyObject } from 'node:crypto'
 import { closeSync, constants, ftruncateSync, openSync, renameSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { assert } from '../base/assert.ts'
 import { isSystemError, messageOf, systemCode } from '../base/errors.ts'
 import { makeNode } from '../base/syscalls/nodes.ts'
 import type { Attributes, Extent } from '../model/change.ts'
 import type { BinaryString, TreePath } from '../model/path.ts'
 import { applyAttributes } from './attributes.ts'
-import { runsOf } from './fetch.ts'
 import type { Folders } from './folders.ts'
 import type { Entry } from './groups.ts'
 import { Notes, type Noted } from './notes.ts'
@@ -45,11 +45,11 @@ export interface Failure {
  * until then it is a file in a staging folder. A failure of one entry leaves the others alone; a target without room
  * fails the whole.
  */
-export function writeGroup(target: Target, entries: readonly Entry[], content: Uint8Array): Written {
+export function writeGroup(target: Target, entries: readonly Entry[], pieces: readonly Uint8Array[]): Written {
   const notes = new Notes()
   const failures: Failure[] = []
   const written = { files: 0, nodes: 0, bytes: 0, chunks: 0 }
-  let at = 0
+  const content = new Content(pieces)
   for (const entry of entries) {
     const { path } = entry
     try {
@@ -57,19 +57,17 @@ export function writeGroup(target: Target, entries: readonly Entry[], content: U
         if (writeNode(target, entry.path, entry.attributes, entry.content, notes)) written.nodes++
         continue
       }
-      const start = at
-      for (const run of runsOf(entry.extents)) at += run.bytes
-      const pieces = lay(entry.extents, content.subarray(start, at))
-      const wrong = pieces.filter(({ id, data }) => id !== undefined && chunkIdOf(target.chunkKey, data) !== id)
+      const laid = lay(entry.extents, content)
+      const wrong = laid.filter(({ id, data }) => id !== undefined && chunkIdOf(target.chunkKey, data) !== id)
       if (wrong.length > 0) {
         for (const piece of wrong) failures.push({ path, at: piece.at, bytes: piece.data.length, reason: mismatch })
         continue
       }
-      if (entry.kind === 'piece') writePiece(target, entry.file, pieces)
-      else writeFile(target, entry, pieces, notes)
+      if (entry.kind === 'piece') writePiece(target, entry.file, laid)
+      else writeFile(target, entry, laid, notes)
       if (entry.kind === 'file') written.files++
-      written.bytes += pieces.reduce((sum, { data }) => sum + data.length, 0)
-      written.chunks += pieces.filter(({ id }) => id !== undefined).length
+      written.bytes += laid.reduce((sum, { data }) => sum + data.length, 0)
+      written.chunks += laid.filter(({ id }) => id !== undefined).length
     } catch (error) {
       if (systemCode(error) === undefined || isSystemError(error, ...noRoomCodes)) throw error
       failures.push({ path, reason: messageOf(error) })
@@ -115,15 +113,49 @@ interface Laid {
   readonly id: string | undefined
 }
 
-/** `content` holds the bytes of the extents that are chunks, one after the other. */
-function lay(extents: readonly Extent[], content: Uint8Array): Laid[] {
-  let taken = 0
-  return extents.map((extent) => {
-    if ('data' in extent) return { at: extent.at, data: extent.data, id: undefined }
-    const data = content.subarray(taken, taken + extent.bytes)
-    taken += extent.bytes
-    return { at: extent.at, data, id: extent.chunk }
-  })
+/** `content` holds next the bytes of the extents that are chunks, one after the other. */
+const lay = (extents: readonly Extent[], content: Content): Laid[] =>
+  extents.map((extent) =>
+    'data' in extent
+      ? { at: extent.at, data: extent.data, id: undefined }
+      : { at: extent.at, data: content.take(extent.bytes), id: extent.chunk },
+  )
+
+/** Content that came in pieces, taken from its beginning on; joined only where a chunk lies in several of them. */
+class Content {
+  readonly #pieces: readonly Uint8Array[]
+  #next = 0
+  /** How much of the next piece is taken. */
+  #taken = 0
+
+  constructor(pieces: readonly Uint8Array[]) {
+    this.#pieces = pieces
+  }
+
+  take(bytes: number): Uint8Array {
+    const whole = this.#some(bytes)
+    if (whole.length === bytes) return whole
+    const joined = new Uint8Array(bytes)
+    joined.set(whole)
+    for (let filled = whole.length; filled < bytes;) {
+      const some = this.#some(bytes - filled)
+      joined.set(some, filled)
+      filled += some.length
+    }
+    return joined
+  }
+
+  #some(bytesMax: number): Uint8Array {
+    let piece = this.#pieces[this.#next]
+    while (piece !== undefined && this.#taken === piece.length) {
+      this.#taken = 0
+      piece = this.#pieces[++this.#next]
+    }
+    assert(piece !== undefined, 'as much content is fetched as the entries have')
+    const some = piece.subarray(this.#taken, this.#taken + bytesMax)
+    this.#taken += some.length
+    return some
+  }
 }
 
 const chunkIdOf = (key: KeyObject, data: Uint8Array): string => createHmac('sha256', key).update(data).digest('latin1')

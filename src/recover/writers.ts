@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { isMarkedAsUntransferable, Worker } from 'node:worker_threads'
 import type { Attributes } from '../model/change.ts'
 import type { TreePath } from '../model/path.ts'
 import type { Entry } from './groups.ts'
@@ -9,7 +9,7 @@ import type { Written } from './write-group.ts'
 
 /** What a writer is told to do; it answers each with what was written, in order. */
 export type WriterJob =
-  | { readonly kind: 'group'; readonly entries: readonly Entry[]; readonly content: Uint8Array<ArrayBuffer> }
+  | { readonly kind: 'group'; readonly entries: readonly Entry[]; readonly content: readonly Uint8Array[] }
   | {
       readonly kind: 'large-file'
       readonly path: TreePath
@@ -75,6 +75,15 @@ export class Writers implements AsyncDisposable {
   }
 }
 
+/** Memory that crosses as it is. The rest is copied: small pieces lie in memory that others have a part of. */
+function movable(pieces: readonly Uint8Array[]): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>()
+  for (const { buffer } of pieces) {
+    if (buffer instanceof ArrayBuffer && !isMarkedAsUntransferable(buffer)) buffers.add(buffer)
+  }
+  return [...buffers]
+}
+
 class WriterThread {
   readonly #worker: Worker
   readonly #asked: { resolve(written: Written): void; reject(error: Error): void }[] = []
@@ -101,7 +110,7 @@ class WriterThread {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended)
       this.#asked.push({ resolve, reject })
-      this.#worker.postMessage(job, job.kind === 'group' ? [job.content.buffer] : [])
+      this.#worker.postMessage(job, job.kind === 'group' ? movable(job.content) : [])
     })
   }
 

@@ -1,6 +1,6 @@
 /** Keeps what was used last, up to a total weight. */
 export class Cache<K, V> {
-  readonly #entries = new Map<K, { value: V; weight: number }>()
+  readonly #entries = new Map<K, { readonly value: V; weight: number }>()
   readonly #weightMax: number
   #weight = 0
 
@@ -20,6 +20,19 @@ export class Cache<K, V> {
     this.delete(key)
     this.#entries.set(key, { value, weight })
     this.#weight += weight
+    this.#trim()
+  }
+
+  /** What is kept under the key has come to weigh more, or less. */
+  reweigh(key: K, weight: number): void {
+    const entry = this.#entries.get(key)
+    if (!entry) return
+    this.#weight += weight - entry.weight
+    entry.weight = weight
+    this.#trim()
+  }
+
+  #trim(): void {
     for (const oldest of this.#entries.keys()) {
       if (this.#weight <= this.#weightMax) return
       this.delete(oldest)

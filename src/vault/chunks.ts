@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { isCode, TidemarkError } from '../base/errors.ts'
-import { decodeBlock } from '../format/block.ts'
+import { type BlockEntry, decodeBlock, readBlockDirectory } from '../format/block.ts'
 import { chunkIdOf } from '../format/keys.ts'
 import { readBlockPayload } from '../format/pack.ts'
 import type { ChunkId } from '../model/change.ts'
@@ -10,7 +10,7 @@ import type { Store } from '../store/store.ts'
 import { Cache } from './cache.ts'
 import type { ChunkPlace } from './catalogue.ts'
 import { packName } from './names.ts'
-import type { ChunkReader } from './reader.ts'
+import type { ChunkReader, RestingBlock } from './reader.ts'
 
 export interface ChunkParts {
   readonly store: Store
@@ -20,7 +20,14 @@ export interface ChunkParts {
   readonly cacheBytes: number
 }
 
-type Block = ReturnType<typeof decodeBlock>
+/** A block as it was read, decompressed once that is asked for. */
+interface Block {
+  readonly pack: SealedReader
+  readonly frameAt: number
+  readonly bytes: Buffer
+  readonly entries: readonly BlockEntry[]
+  body: Buffer | undefined
+}
 
 const openPacksMax = 256
 
@@ -35,14 +42,25 @@ export class PackedChunks implements ChunkReader {
     this.#blocks = new Cache(parts.cacheBytes)
   }
 
-  async read(id: ChunkId): Promise<Buffer> {
+  read(id: ChunkId): Promise<Buffer> {
+    return this.#found(id, (place) => this.#readAt(id, place))
+  }
+
+  block(id: ChunkId): Promise<RestingBlock> {
+    return this.#found(id, async ({ pack, frameAt, frameBytes }) => {
+      const { entries, bytes } = await this.#block(pack, frameAt, frameBytes)
+      return { place: keyOf(pack, frameAt), entries, bytes }
+    })
+  }
+
+  async #found<T>(id: ChunkId, read: (place: ChunkPlace) => Promise<T>): Promise<T> {
     const place = this.#place(id)
     try {
-      return await this.#readAt(id, place)
+      return await read(place)
     } catch (error) {
       // A collection may have moved the chunk in between.
       const now = this.#place(id)
-      if (isCode(error, 'not-found') && now.pack !== place.pack) return this.#readAt(id, now)
+      if (isCode(error, 'not-found') && now.pack !== place.pack) return read(now)
       throw error
     }
   }
@@ -58,32 +76,39 @@ export class PackedChunks implements ChunkReader {
   }
 
   async #readAt(id: ChunkId, { pack, frameAt, frameBytes, at, bytes }: ChunkPlace): Promise<Buffer> {
-    const { entries, body } = await this.#block(pack, frameAt, frameBytes)
-    const entry = entries.find((one) => one.at === at)
-    const data = body.subarray(at, at + bytes)
+    const block = await this.#block(pack, frameAt, frameBytes)
+    const entry = block.entries.find((one) => one.at === at)
+    const data = this.#body(block).subarray(at, at + bytes)
     const sound = entry?.id === id && entry.bytes === bytes && chunkIdOf(this.#parts.chunkKey, data) === id
     if (!sound) throw damaged(packName(pack), frameAt, 'a chunk is not what its name says')
     return data
   }
 
+  #body(block: Block): Buffer {
+    if (block.body !== undefined) return block.body
+    const { pack, frameAt, bytes } = block
+    block.body = readStored(pack.name, frameAt, () => decodeBlock(bytes).body)
+    this.#blocks.reweigh(keyOf(pack.header.number, frameAt), bytes.length + block.body.length)
+    return block.body
+  }
+
   #block(pack: number, frameAt: number, frameBytes: number): Promise<Block> {
-    const key = `${pack}:${frameAt}`
+    const key = keyOf(pack, frameAt)
     const kept = this.#blocks.get(key)
     if (kept) return kept
     const block = this.#readBlock(pack, frameAt, frameBytes)
-    // Weighed by what is stored until it is known what it decodes to.
     this.#blocks.set(key, block, frameBytes)
-    block.then(
-      ({ body }) => this.#blocks.get(key) === block && this.#blocks.set(key, block, body.length),
-      () => this.#blocks.get(key) === block && this.#blocks.delete(key),
-    )
+    block.catch(() => this.#blocks.get(key) === block && this.#blocks.delete(key))
     return block
   }
 
-  async #readBlock(pack: number, frameAt: number, frameBytes: number): Promise<Block> {
-    const file = await this.#pack(pack)
-    const { payload } = await file.frame(frameAt, frameBytes)
-    return readStored(file.name, frameAt, () => decodeBlock(readBlockPayload(payload).block))
+  async #readBlock(number: number, frameAt: number, frameBytes: number): Promise<Block> {
+    const pack = await this.#pack(number)
+    const { payload } = await pack.frame(frameAt, frameBytes)
+    return readStored(pack.name, frameAt, () => {
+      const { block: bytes } = readBlockPayload(payload)
+      return { pack, frameAt, bytes, entries: readBlockDirectory(bytes).entries, body: undefined }
+    })
   }
 
   #pack(number: number): Promise<SealedReader> {
@@ -95,3 +120,5 @@ export class PackedChunks implements ChunkReader {
     return file
   }
 }
+
+const keyOf = (pack: number, frameAt: number): string => `${pack}:${frameAt}`

@@ -1,3 +1,4 @@
+import type { BlockEntry } from '../format/block.ts'
 import type { Batch } from '../model/batch.ts'
 import type { Change, ChunkId } from '../model/change.ts'
 import type { Moment } from '../model/moment.ts'
@@ -32,4 +33,14 @@ export interface Checkpoint {
 export interface ChunkReader {
   /** The bytes of a chunk, checked against its name. `damaged` names the pack and place; `not-found` where unknown. */
   read(id: ChunkId): Promise<Buffer>
+  /** The block that the chunk rests in; absent where chunks do not rest in blocks. */
+  block?(id: ChunkId): Promise<RestingBlock>
+}
+
+/** A block as it rests in a pack (format/block.ts): authenticated, its chunks not yet checked against their names. */
+export interface RestingBlock {
+  /** The same for all chunks of the block, as long as it rests there. */
+  readonly place: string
+  readonly entries: readonly BlockEntry[]
+  readonly bytes: Buffer
 }

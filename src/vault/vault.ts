@@ -407,5 +407,9 @@ export function openChunkReader(
     place: (id) => catalogue.place(id),
     cacheBytes,
   })
-  return { read: (id) => chunks.read(id), [Symbol.dispose]: () => catalogue[Symbol.dispose]() }
+  return {
+    read: (id) => chunks.read(id),
+    block: (id) => chunks.block(id),
+    [Symbol.dispose]: () => catalogue[Symbol.dispose](),
+  }
 }

@@ -14,6 +14,7 @@ import {
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import type { Id } from '../../model/source.ts'
 import type { PointRow } from '../../vault/views/points.ts'
+import type { ReadRequest } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { demandKnown, sourceFor } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
@@ -196,26 +197,34 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
     },
   )
 
+  const ranges = { params: named, querystring: z.object({ at }), body: readRequest }
+  const wantedIn = (body: z.infer<typeof readRequest>): ReadRequest[] =>
+    body.requests.map((one) => ({ path: exactPath(one.path), at: one.at, bytes: one.bytes }))
   http.post(
     '/v1/sources/:source/read',
     {
       bodyLimit: readBodyBytesMax,
-      schema: {
-        summary: 'Ranges of files at a point, one after the other',
-        params: named,
-        querystring: z.object({ at }),
-        body: readRequest,
-      },
+      schema: { summary: 'Ranges of files at a point, one after the other', ...ranges },
     },
     async (request, reply) => {
       const source = find(request.caller, request.params.source)
       const point = await resolve(source, request.query.at)
-      const wanted = request.body.requests.map((one) => ({ path: exactPath(one.path), at: one.at, bytes: one.bytes }))
-      return sendStream(
-        reply,
-        'application/octet-stream',
-        views.read(source, point.sequence, wanted, gone(request, reply)),
-      )
+      const read = views.read(source, point.sequence, wantedIn(request.body), gone(request, reply))
+      return sendStream(reply, 'application/octet-stream', read)
+    },
+  )
+
+  http.post(
+    '/v1/sources/:source/read-resting',
+    {
+      bodyLimit: readBodyBytesMax,
+      schema: { summary: 'The same, compressed as it rests (docs/formats/vault.md, content)', ...ranges },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const read = views.readResting(source, point.sequence, wantedIn(request.body), gone(request, reply))
+      return sendStream(reply, 'application/octet-stream', read)
     },
   )
 

@@ -1,9 +1,9 @@
 import { TidemarkError } from '../../base/errors.ts'
-import type { Change, Extent } from '../../model/change.ts'
+import type { Change, ChunkId, Extent } from '../../model/change.ts'
 import { formatSequence, type Sequence } from '../../model/sequence.ts'
 import type { Piece } from '../index/index-reader.ts'
 import { Recent } from '../index/recent.ts'
-import type { ChunkReader, JournalReader, StoredBatch } from '../reader.ts'
+import type { ChunkReader, JournalReader, RestingBlock, StoredBatch } from '../reader.ts'
 
 /** Batches kept for the inline data that stands in them; each may be 4 MiB. */
 const batchesMax = 8
@@ -30,6 +30,17 @@ export class ContentReader {
       message: `${describe(piece)} has ${whole.length} bytes where ${piece.skip + piece.bytes} are needed`,
       hint: 'the index does not fit the journal: stop the vault, run "tidemark vault reindex", then verify again',
     })
+  }
+
+  /** The block that a chunk rests in, undefined where it does not rest in one that can be had. */
+  async block(id: ChunkId): Promise<RestingBlock | undefined> {
+    try {
+      return await this.#chunks.block?.(id)
+    } catch (error) {
+      // Reading the chunk itself tells the reason, or finds where the same bytes stand now.
+      if (error instanceof TidemarkError) return undefined
+      throw error
+    }
   }
 
   /** The whole data of the extent or write that began at `origin` in the change of that sequence. */

@@ -1,12 +1,11 @@
 import type { Clock } from '../../base/clock.ts'
-import { TidemarkError } from '../../base/errors.ts'
 import { encodeManifest } from '../../format/manifest.ts'
 import { type Moment, moment } from '../../model/moment.ts'
-import { type BinaryString, displayName, rootPath, type TreePath } from '../../model/path.ts'
+import { type BinaryString, rootPath, type TreePath } from '../../model/path.ts'
 import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
-import type { IndexReader, VersionRow } from '../index/index-reader.ts'
+import type { IndexReader } from '../index/index-reader.ts'
 import { indexFailure } from '../index/sqlite-failure.ts'
 import type { ContentReader } from './content-reader.ts'
 import { type DiffRow, diffViews } from './diff.ts'
@@ -14,8 +13,9 @@ import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
 import { listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
 import type { ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import { fileVersion, readRequests, restingContent } from './resting-content.ts'
 import { verifyView } from './verify.ts'
-import { type Entry, filled, type Found, View } from './view.ts'
+import { type Entry, filled, View } from './view.ts'
 
 /** What views of one source are made of. */
 export interface ViewSource {
@@ -78,7 +78,11 @@ export class LocalViews implements ViewService {
   }
 
   read(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
-    return stream(() => readAll(this.#view(source, at), requests), signal)
+    return stream(() => readRequests(this.#view(source, at), requests), signal)
+  }
+
+  readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    return stream(() => restingContent(this.#view(source, at), requests), signal)
   }
 
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {
@@ -92,32 +96,6 @@ export class LocalViews implements ViewService {
   #view(source: Id, at: Sequence): View {
     return new View({ ...this.#find(source), at })
   }
-}
-
-async function* readAll(view: View, requests: readonly ReadRequest[]): AsyncGenerator<Buffer> {
-  for (const { path, at, bytes } of requests) {
-    const found = view.find(path)
-    const version = fileVersion(view, found)
-    const size = version.bytes
-    if (at + bytes > size) {
-      throw new TidemarkError('bad-request', {
-        message: `${JSON.stringify(displayName(path))} has ${size} bytes at this point; ${bytes} from ${at} were asked for`,
-        hint: 'ask for the manifest of the same point',
-      })
-    }
-    yield* filled(view.read(version, at, at + bytes))
-  }
-}
-
-function fileVersion(view: View, { path, node, type }: Found): VersionRow {
-  const version = view.version(node)
-  if (type !== 'file' || version === undefined) {
-    throw new TidemarkError('bad-request', {
-      message: `${JSON.stringify(displayName(path))} is a ${type}, it has no bytes`,
-      hint: 'name a file',
-    })
-  }
-  return version
 }
 
 function statisticsOf(rows: IndexReader): Statistics {

@@ -40,6 +40,11 @@ export interface ViewService {
    * its file is `bad-request`.
    */
   read(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer>
+  /**
+   * The same as `read`, encoded as in format/content.ts: what was compressed stays so, and chunks are checked against
+   * their names by whoever decodes it. Damage that shows underway is told in the content.
+   */
+  readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer>
   /** Reads back and checks every byte of every file. The last event is `done` and tells all that is wrong. */
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent>
   statistics(source: Id): Promise<Statistics>

@@ -15,6 +15,8 @@ import {
 import { systemClock } from '../../base/clock.ts'
 import { isCode } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
+import type { Chunk } from '../../format/block.ts'
+import { decodeContent } from '../../format/content.ts'
 import { decodeManifest } from '../../format/manifest.ts'
 import type { Change } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
@@ -72,6 +74,10 @@ async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
   return found
 }
 
+async function* piecesOf(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes
+}
+
 const now = (): Moment => systemClock.now() as Moment
 const path = (text: string): TreePath => text as TreePath
 
@@ -111,6 +117,34 @@ test('what is durable is seen at once through the threads of a vault, at every p
     )
   }))
 
+test('what is read as it rests is the same, and brings no byte that was not asked for', () =>
+  inWorld(async ({ vault, source, views, append }) => {
+    const contents = [1, 2, 3, 4].map((fill) => Buffer.alloc(30_000, `content ${fill} `))
+    const [a, b, c, secret] = contents.map((data) => blockOf(vault, data).chunks) as [
+      Chunk[],
+      Chunk[],
+      Chunk[],
+      Chunk[],
+    ]
+    await append([putFile('whole', [...a, ...b]), write('hole', 100_000, Buffer.from('x'))], contents.slice(0, 2))
+    await append([putFile('part', [...c, ...a]), putFile('secret', secret)], contents.slice(2))
+    const { sequence: at } = await views.resolve(source, latest, now())
+    const ask = async (...requests: { path: TreePath; at: number; bytes: number }[]) => {
+      const resting = Buffer.concat(await all(views.readResting(source, at, requests)))
+      const decoded = Buffer.concat(await all(decodeContent(piecesOf(resting))))
+      assert.deepEqual(decoded, Buffer.concat(await all(views.read(source, at, requests))))
+      return resting
+    }
+    const whole = { path: path('whole'), at: 0, bytes: 60_000 }
+    const part = { path: path('part'), at: 0, bytes: 60_000 }
+    assert.ok((await ask(whole)).length < 2_000, 'a block that is wanted whole stays compressed')
+    const resting = await ask(part, whole, { path: path('hole'), at: 99_000, bytes: 1_001 })
+    assert.ok(resting.length > 30_000, 'of a block that is wanted in part, the wanted chunks are told one by one')
+    assert.equal(resting.includes('content 4'), false)
+    await ask({ path: path('whole'), at: 29_000, bytes: 2_000 }, { path: path('secret'), at: 5, bytes: 1 })
+    await assert.rejects(ask({ ...whole, bytes: 60_001 }), (error) => isCode(error, 'bad-request'))
+  }))
+
 test('errors and leaving early cross the threads', () =>
   inWorld(async ({ source, views, append }) => {
     await assert.rejects(views.resolve(source, latest, now()), (error) => isCode(error, 'point-unreachable'))
@@ -148,4 +182,13 @@ test('verification names what is damaged and goes on', () =>
     )
     assert.match(last.failures[0]!.message, /packs\//)
     assert.equal(last.files, 2)
+    const wanted = ['f0', 'f1'].map((file) => ({ path: path(file), at: 0, bytes: 50_000 }))
+    const read: Uint8Array[] = []
+    await assert.rejects(
+      async () => {
+        for await (const piece of decodeContent(views.readResting(source, at, wanted))) read.push(piece)
+      },
+      (error) => isCode(error, 'damaged') && /packs\//.test(error.message),
+    )
+    assert.deepEqual(Buffer.concat(read), contents[0], 'what comes before the damage was told')
   }))

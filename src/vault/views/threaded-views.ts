@@ -84,6 +84,11 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
     return buffers(this.#stream(source, (calls, asked) => calls.stream('read', { ...asked, at, requests }, signal)))
   }
 
+  readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
+    const wanted = { at, requests }
+    return buffers(this.#stream(source, (calls, asked) => calls.stream('readResting', { ...asked, ...wanted }, signal)))
+  }
+
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {
     return this.#stream(source, (calls, asked) => calls.stream('verify', { ...asked, at }, signal))
   }

@@ -1,6 +1,6 @@
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import { chunkBytesMax } from '../../model/batch.ts'
-import type { Attributes } from '../../model/change.ts'
+import type { Attributes, ChunkId } from '../../model/change.ts'
 import { formatMoment, moment } from '../../model/moment.ts'
 import {
   type BinaryString,
@@ -18,6 +18,7 @@ import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } 
 import { type NodeType, unpackAttributes } from '../index/packing.ts'
 import { Recent } from '../index/recent.ts'
 import { rootNode } from '../index/schema.ts'
+import type { RestingBlock } from '../reader.ts'
 import type { ContentReader } from './content-reader.ts'
 
 /** What stands at a path at the sequence of a view. */
@@ -258,6 +259,21 @@ export class View {
       if (!isMoved) throw error
       return await this.#content.read(now)
     }
+  }
+
+  /** The block that a chunk rests in, undefined where it has to be read by itself. */
+  block(id: ChunkId): Promise<RestingBlock | undefined> {
+    return this.#content.block(id)
+  }
+
+  /** Answers many questions at the cost of fewer: the index is locked once for all of them. */
+  atOnce<T>(ask: () => T): T {
+    return this.rows.atOnce(ask)
+  }
+
+  /** For whoever has read last what retention might have taken away before. */
+  assertKept(): void {
+    this.#stillKept()
   }
 
   /** Hands on what was just read, having made sure that retention did not take rows away before it was read. */

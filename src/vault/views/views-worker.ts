@@ -68,6 +68,8 @@ const answers = {
     owned(open(asked).content(asked.source, asked.at, asked.path, asked.offset, asked.bytes)),
   read: (asked: Asked & { at: Sequence; requests: readonly ReadRequest[] }) =>
     owned(open(asked).read(asked.source, asked.at, asked.requests)),
+  readResting: (asked: Asked & { at: Sequence; requests: readonly ReadRequest[] }) =>
+    owned(open(asked).readResting(asked.source, asked.at, asked.requests)),
   verify: (asked: Asked & { at: Sequence }) => open(asked).verify(asked.source, asked.at),
   statistics: (asked: Asked) => single(open(asked).statistics(asked.source)),
   forget: (source: Id) => {

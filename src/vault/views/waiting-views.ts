@@ -73,6 +73,7 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
     manifest: (source, at, ...rest) => after(source, at, () => views.manifest(source, at, ...rest)),
     content: (source, at, ...rest) => after(source, at, () => views.content(source, at, ...rest)),
     read: (source, at, ...rest) => after(source, at, () => views.read(source, at, ...rest)),
+    readResting: (source, at, ...rest) => after(source, at, () => views.readResting(source, at, ...rest)),
     verify: (source, at, ...rest) => after(source, at, () => views.verify(source, at, ...rest)),
     statistics: (source) => views.statistics(source),
   }
