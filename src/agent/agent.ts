@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -23,11 +23,14 @@ import { Wake } from '../wire/wake.ts'
 import { Backoff } from './backoff.ts'
 import { AgentHome } from './identity.ts'
 import { serveLocally } from './local-api.ts'
+import { Releases, type ReleaseSource } from './releases.ts'
 import { type OpenCapture, Protection, type ProtectionStatus } from './protect.ts'
 
 export interface AgentParts {
   readonly directory: string
-  readonly captures: Readonly<Record<SourceKind, OpenCapture>>
+  readonly captures: Readonly<Partial<Record<SourceKind, OpenCapture>>>
+  /** Takes back what a kind of capture has set at its source, once that is no longer protected; tried again until it is done. */
+  readonly releases?: Readonly<Partial<Record<SourceKind, ReleaseSource>>>
   readonly clock: Clock
   readonly random: Random
   /** Told, in a line each, of what the operator would want to find in a log. */
@@ -59,6 +62,7 @@ export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<
   await together(signal, [
     (inside) => agent.protect(inside),
     (inside) => agent.follow(inside),
+    (inside) => agent.releases.run(inside),
     (inside) => renewing(home, clock, tell, inside),
   ]).catch((error: unknown) => {
     if (!signal.aborted) throw error
@@ -95,6 +99,7 @@ class Agent {
   readonly #home: AgentHome
   readonly #parts: AgentParts
   readonly #pace: Pace
+  readonly releases: Releases
   readonly #running = new Map<Id, Running>()
   readonly #told = new Wake()
   readonly #reached = new Wake()
@@ -110,6 +115,8 @@ class Agent {
     this.#home = home
     this.#parts = parts
     this.#pace = new Pace(home.settings.bandwidth, parts.clock)
+    const { releases: kinds = {}, clock, random, tell } = parts
+    this.releases = new Releases({ directory: join(home.directory, 'sources'), kinds, clock, random, tell })
   }
 
   status(): AgentStatus {
@@ -209,9 +216,13 @@ class Agent {
       await this.#stop(id)
       if (next) continue
       this.#parts.tell(`${definition.name} is no longer protected`)
-      await rm(this.#directoryOf(definition), { recursive: true, force: true })
+      await this.releases.add(definition)
     }
-    for (const definition of definitions) if (!this.#running.has(definition.id)) this.#start(definition)
+    for (const definition of definitions) {
+      if (this.#running.has(definition.id)) continue
+      await this.releases.takeBack(definition)
+      this.#start(definition)
+    }
   }
 
   #start(definition: SourceDefinition): void {
@@ -223,7 +234,7 @@ class Agent {
       software,
       spoolKey: home.spoolKey,
       spoolBytesMax: home.settings.spoolBytesMax,
-      openCapture: captures[definition.kind],
+      openCapture: captures[definition.kind] ?? unknownKind,
       dial: (signal) => this.#dial(signal),
       fetchManifest: (source, at, into, signal) => fetchManifest(this.vault(), source, at, into, signal),
       chunkKey: {
@@ -274,6 +285,14 @@ class Agent {
     return dialLink({ ...this.#home.identity, credential: this.#home.credential }, signal)
   }
 }
+
+const unknownKind: OpenCapture = ({ source }) =>
+  Promise.reject(
+    new TidemarkError('version-refused', {
+      message: `this agent cannot protect "${source.name}", which is of kind ${source.kind}`,
+      hint: 'install the version of the vault on this server',
+    }),
+  )
 
 /** Names, and what only the vault keeps to, do not touch a capture. */
 const isCapturedAlike = (one: SourceDefinition, other: SourceDefinition): boolean => captured(one) === captured(other)

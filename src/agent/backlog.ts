@@ -269,6 +269,17 @@ export class Backlog implements AsyncDisposable {
     }
   }
 
+  /** What is held, from the batch that begins at `first` on. */
+  async *heldFrom(first: Sequence): AsyncGenerator<ShippedBatch> {
+    for (let next = first; next <= this.end;) {
+      const inMemory = this.#memory.find((batch) => batch.first === next)
+      if (!inMemory && (this.#spool.isEmpty || next < this.#spool.start || next > this.#spool.end)) return
+      const batch = inMemory ?? (await this.#spool.read(next))
+      yield batch
+      next = advance(batch.last, 1)
+    }
+  }
+
   #toShip(batch: SpooledBatch): SpooledBatch {
     this.#shipped.push({ last: batch.last, moment: batch.moment, bytes: batch.bytes })
     return batch

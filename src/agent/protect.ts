@@ -16,11 +16,13 @@ import type { Link } from '../wire/link.ts'
 import type { Pace } from '../wire/pace.ts'
 import type { AppenderRequest } from '../wire/ports.ts'
 import { type Cargo, type JournalWelcome, JournalSession, type ShippedBatch } from '../wire/ship.ts'
+import { offerIdsMax } from '../wire/messages.ts'
 import { together, unlessAborted } from '../wire/together.ts'
 import { Wake } from '../wire/wake.ts'
 import { Backlog, bulkBytesLimit, bulkBytesMin } from './backlog.ts'
 import { Backoff } from './backoff.ts'
 import { Holes } from './holes.ts'
+import { bringBack, chunksNotBrought } from './lost-chunks.ts'
 
 export type OpenCapture = (request: CaptureRequest) => Promise<Capture>
 
@@ -57,6 +59,8 @@ export interface ChunkKeyMemory {
 /** How long a start waits for the vault's word before it goes on from its own. */
 export const startWithoutLineMs = 5000
 const saveMs = 5000
+/** Tags of offers for batches that are held; those of a capture are lower. */
+const heldTagsFrom = 2 ** 52
 /** A session that lived this long was no failure. */
 const sessionMsGood = 10_000
 
@@ -104,6 +108,10 @@ export class Protection {
   #mayStart = false
   /** Why the backlog must not be shipped again, though sequence and cursor fit. */
   #distrust: string | undefined
+  /** The vault lacked a chunk: what is held up to there is shipped with all that the vault lacks by now. */
+  #completeUpTo: Sequence | undefined
+  readonly #heldOffers = new Map<number, (missing: readonly boolean[]) => void>()
+  #heldTag = heldTagsFrom
   #reopen = new AbortController()
   readonly #changed = new Wake()
   readonly #offers = new Map<number, readonly ChunkId[]>()
@@ -299,7 +307,8 @@ export class Protection {
       } catch (error) {
         signal.throwIfAborted()
         this.failed(error)
-        if (isCode(error, 'chunk-missing') || isCode(error, 'sequence-refused') || isCode(error, 'damaged')) {
+        if (isCode(error, 'chunk-missing') && this.#completeUpTo === undefined) this.#completeUpTo = backlog.end
+        else if (isCode(error, 'chunk-missing') || isCode(error, 'sequence-refused') || isCode(error, 'damaged')) {
           this.#distrust = error.message
         }
       } finally {
@@ -331,6 +340,7 @@ export class Protection {
       if (!isBehind) await holes.add({ since, reason })
       await backlog.restart(durable, cursor)
       this.#distrust = undefined
+      this.#completeUpTo = undefined
     }
     this.#start()
   }
@@ -370,15 +380,22 @@ export class Protection {
     this.#capture?.line(false)
     for (const [tag, ids] of this.#offers) this.#capture?.answer(tag, allMissing(ids))
     this.#offers.clear()
+    this.#heldOffers.clear()
   }
 
   #cargo({ backlog, holes }: Kept, session: JournalSession): Cargo {
     return {
-      next: (first, signal): Promise<ShippedBatch> => backlog.next(first, signal),
+      next: async (first, signal): Promise<ShippedBatch> => {
+        const batch = await backlog.next(first, signal)
+        const isInDoubt = this.#completeUpTo !== undefined && batch.last <= this.#completeUpTo
+        return isInDoubt ? this.#complete(batch, backlog, session, signal) : batch
+      },
       unanswered: () => Array.from(this.#offers, ([tag, ids]) => ({ tag, ids })),
       acknowledged: (durable) => {
         backlog.acknowledged(durable)
         holes.acknowledged(durable)
+        if (this.#completeUpTo !== undefined && durable >= this.#completeUpTo) this.#completeUpTo = undefined
+        this.#capture?.acknowledged?.(durable)
         backlog.bulkBytesMax = Math.min(bulkBytesLimit, Math.max(bulkBytesMin, 2 * session.bulkBytesMax))
         const done = this.#marks.filter((mark) => mark.sequence <= durable)
         this.#marks = this.#marks.filter((mark) => mark.sequence > durable)
@@ -387,6 +404,7 @@ export class Protection {
         this.#changed.wake()
       },
       answered: (tag, missing) => {
+        this.#heldOffers.get(tag)?.(missing)
         if (this.#offers.get(tag)?.length !== missing.length) return
         this.#offers.delete(tag)
         this.#capture?.answer(tag, missing)
@@ -399,6 +417,39 @@ export class Protection {
         this.#isStalled = isStalled
       },
     }
+  }
+
+  /** The batch with all chunks that the vault lacks; `chunk-missing` where one is nowhere on this machine any more. */
+  async #complete(
+    batch: ShippedBatch,
+    backlog: Backlog,
+    session: JournalSession,
+    signal: AbortSignal,
+  ): Promise<ShippedBatch> {
+    const lacking = await this.#lacking(chunksNotBrought(batch), session, signal)
+    const { known } = this.#parts.chunkKey
+    if (lacking.length === 0 || known === undefined) return batch
+    const { blocks, missing } = await bringBack(lacking, backlog.heldFrom(batch.first), known)
+    if (missing.size > 0) {
+      throw new TidemarkError('chunk-missing', {
+        message: `the vault lacks ${missing.size} chunks of changes ${batch.first} to ${batch.last}, which are not on this machine any more`,
+      })
+    }
+    return { ...batch, blocks: [...batch.blocks, ...blocks] }
+  }
+
+  async #lacking(ids: readonly ChunkId[], session: JournalSession, signal: AbortSignal): Promise<ChunkId[]> {
+    const lacking: ChunkId[] = []
+    for (let at = 0; at < ids.length; at += offerIdsMax) {
+      const some = ids.slice(at, at + offerIdsMax)
+      const tag = this.#heldTag++
+      const answer = new Promise<readonly boolean[]>((resolve) => this.#heldOffers.set(tag, resolve))
+      await unlessAborted(session.offer(tag, some), signal)
+      const missing = await unlessAborted(answer, signal)
+      this.#heldOffers.delete(tag)
+      lacking.push(...some.filter((_, index) => missing[index] !== false))
+    }
+    return lacking
   }
 
   #lagMs(): number | undefined {

@@ -30,13 +30,34 @@ export const policy = z.object({
   lagMsMax: z.int().min(1_000).describe('lag above which the source counts as late'),
 })
 
+export const postgresSettings = z.object({
+  url: z.string().min(1).max(4096).describe('postgres://user@host:port/database, without a password'),
+  baselineMs: z.int().min(60_000).describe('time between baselines'),
+  baselineBytesPerSecond: z
+    .int()
+    .min(32 * 1024)
+    .optional()
+    .describe('most bytes per second of a baseline'),
+  walKeptBytesMax: z
+    .int()
+    .min(64 * 1024 * 1024)
+    .describe('WAL kept on the server while the vault is away'),
+  zeroLoss: z
+    .object({
+      degradeMs: z.int().min(1_000).optional().describe('commits go on without the vault after so long; absent: never'),
+    })
+    .optional()
+    .describe('a commit waits for the vault'),
+})
+
 export const sourceRequest = z.object({
   name,
   kind: z.enum(sourceKinds),
   agent: z.string().optional().describe('name or id of the agent; an agent asking for itself leaves it out'),
   system: name.optional(),
-  paths: z.array(z.string().startsWith('/')).min(1).max(256),
+  paths: z.array(z.string().startsWith('/')).max(256).default([]).describe('kind files: at least one'),
   exclude: z.array(z.string().min(1)).max(1024).default([]),
+  postgres: postgresSettings.partial().extend({ url: postgresSettings.shape.url }).optional(),
   policy: policy.partial().default({}),
 })
 export type SourceRequest = z.input<typeof sourceRequest>
@@ -71,6 +92,7 @@ export const sourceStatus = z.object({
   agent: z.object({ id: identifier, name: z.string(), connected: z.boolean() }),
   paths: z.array(z.string()),
   exclude: z.array(z.string()),
+  postgres: postgresSettings.optional(),
   policy,
   state: sourceState,
   lagMs: z

@@ -23,6 +23,11 @@ export interface Capture extends AsyncDisposable {
   readonly resumedMoment?: Moment | undefined
   /** Everything up to `sequence` is durable at the vault. Calls are monotonic. */
   durable(sequence: Sequence): void
+  /**
+   * The vault has acknowledged everything up to `sequence`: told at once, before the agent has noted it for a start
+   * without a line. For sources that keep their own log until then, and for those whose commits wait for it.
+   */
+  acknowledged?(sequence: Sequence): void
   /** Answers an `offer`: true where the chunk has to be sent. */
   answer(tag: number, missing: readonly boolean[]): void
   /** Answers `manifest-wanted`: a local file with the tree as the vault holds it at `at` (format/manifest.ts). */

@@ -8,7 +8,7 @@ export const isId = (text: string): text is Id => /^[0-9a-f]{32}$/.test(text)
 /** What users call a source, an agent or a system: 1 to 63 letters, digits, '-', '_', '.', from any script. */
 export const namePattern = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,62}$/u
 
-export const sourceKinds = ['files'] as const
+export const sourceKinds = ['files', 'postgres'] as const
 export type SourceKind = (typeof sourceKinds)[number]
 
 /** One protected thing, as the vault keeps it and tells it to the agent. */
@@ -24,10 +24,35 @@ export interface SourceDefinition {
   readonly paths: readonly string[]
   /** Patterns in gitignore's syntax, relative to each protected path (kind `files`). */
   readonly exclude: readonly string[]
+  /** Of kind `postgres`, and only of it. */
+  readonly postgres?: PostgresSettings | undefined
   readonly policy: Policy
   readonly paused: boolean
   /** When its protection ended. It is no longer captured, and forgotten once its history has left the window. */
   readonly retired?: Moment | undefined
+}
+
+export interface PostgresSettings {
+  /** `postgres://user@host:port/database?sslmode=…`, several hosts for a pair; never with a password. */
+  readonly url: string
+  /** Time between baselines. */
+  readonly baselineMs: number
+  /** Most bytes per second of a baseline; absent: no limit. */
+  readonly baselineBytesPerSecond?: number | undefined
+  /** WAL kept on the server for a vault that cannot be reached; beyond it the slot is given up and the hole recorded. */
+  readonly walKeptBytesMax: number
+  /** A commit waits for the vault. Absent: it does not. */
+  readonly zeroLoss?: ZeroLoss | undefined
+}
+
+export interface ZeroLoss {
+  /** Commits go on without the vault after so long, and the span is recorded; absent: they wait for ever. */
+  readonly degradeMs?: number | undefined
+}
+
+export const defaultPostgres: Omit<PostgresSettings, 'url'> = {
+  baselineMs: 86_400_000,
+  walKeptBytesMax: 10 * 1024 ** 3,
 }
 
 export interface Policy {

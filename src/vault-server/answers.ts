@@ -53,6 +53,7 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     agent: { id: definition.agent, name: agentName, connected: agentConnected },
     paths: [...definition.paths],
     exclude: [...definition.exclude],
+    ...(definition.postgres === undefined ? {} : { postgres: definition.postgres }),
     policy: definition.policy,
     state,
     lagMs: lagMs ?? null,

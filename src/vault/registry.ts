@@ -43,6 +43,15 @@ const sourceRecord = z.object({
     system: name.optional(),
     paths: z.array(z.string()),
     exclude: z.array(z.string()),
+    postgres: z
+      .object({
+        url: z.string(),
+        baselineMs: z.number(),
+        baselineBytesPerSecond: z.number().optional(),
+        walKeptBytesMax: z.number(),
+        zeroLoss: z.object({ degradeMs: z.number().optional() }).optional(),
+      })
+      .optional(),
     policy: z.object({ windowMs: z.number(), reconcileMs: z.number(), lagMsMax: z.number() }),
     paused: z.boolean(),
     retired: moment.optional(),

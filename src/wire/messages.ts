@@ -154,6 +154,15 @@ export const sourceDefinitionSchema = z.object({
   system: z.string().regex(namePattern).optional(),
   paths: z.array(z.string().max(textCharactersMax)).max(pathsMax),
   exclude: z.array(z.string().max(textCharactersMax)).max(pathsMax),
+  postgres: z
+    .object({
+      url: z.string().max(textCharactersMax),
+      baselineMs: count,
+      baselineBytesPerSecond: count.optional(),
+      walKeptBytesMax: count,
+      zeroLoss: z.object({ degradeMs: count.optional() }).optional(),
+    })
+    .optional(),
   policy: z.object({ windowMs: count, reconcileMs: count, lagMsMax: count }),
   paused: z.boolean(),
 })

@@ -1,7 +1,17 @@
 import { z } from 'zod'
-import { markAnswer, markRequest, name, policy, sourceRequest, sourceStatus, vaultStatus } from '../../api/schemas.ts'
+import {
+  markAnswer,
+  markRequest,
+  name,
+  policy,
+  postgresSettings,
+  sourceRequest,
+  sourceStatus,
+  vaultStatus,
+} from '../../api/schemas.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
-import { defaultPolicy, type SourceDefinition } from '../../model/source.ts'
+import { defaultPolicy, defaultPostgres, type SourceDefinition } from '../../model/source.ts'
 import { softwareVersion } from '../../wire/software.ts'
 import { agentFor, demandKnown, sourceFor, visibleSources } from '../access.ts'
 import { tellSource } from '../answers.ts'
@@ -49,7 +59,8 @@ export function sourceRoutes(http: Http, context: Context): void {
     '/v1/sources',
     { schema: { summary: 'Protect something', body: sourceRequest, response: { 200: sourceStatus } } },
     async (request) => {
-      const { name: called, kind, agent, system, paths, exclude, policy: wanted } = request.body
+      const { name: called, kind, agent, system, paths, exclude, postgres, policy: wanted } = request.body
+      checkKind(request.body)
       const definition = await vault.addSource({
         name: called,
         kind,
@@ -57,6 +68,9 @@ export function sourceRoutes(http: Http, context: Context): void {
         ...(system === undefined ? {} : { system }),
         paths,
         exclude,
+        ...(postgres === undefined
+          ? {}
+          : { postgres: { ...defaultPostgres, ...withoutUndefined(postgres), url: postgres.url } }),
         policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
         paused: false,
       })
@@ -68,6 +82,7 @@ export function sourceRoutes(http: Http, context: Context): void {
   const change = z.object({
     system: name.optional(),
     exclude: z.array(z.string()).optional(),
+    postgres: postgresSettings.partial().optional(),
     policy: policy.partial().optional(),
   })
   http.patch(
@@ -75,10 +90,11 @@ export function sourceRoutes(http: Http, context: Context): void {
     { schema: { summary: 'Change how it is protected', params: named, body: change, response: { 200: sourceStatus } } },
     async (request) => {
       const source = sourceFor(registry, request.caller, request.params.source)
-      const { system, exclude, policy: wanted } = request.body
+      const { system, exclude, postgres, policy: wanted } = request.body
       const changed = await registry.changeSource(source.id, {
         ...(system === undefined ? {} : { system }),
         ...(exclude === undefined ? {} : { exclude }),
+        ...(postgres && source.postgres ? { postgres: { ...source.postgres, ...withoutUndefined(postgres) } } : {}),
         ...(wanted === undefined ? {} : { policy: { ...source.policy, ...withoutUndefined(wanted) } }),
       })
       return statusOf(context, changed)
@@ -150,6 +166,17 @@ async function statusOf({ vault, live, derived, clock }: Context, definition: So
     stalled: vault.stalled || failure?.code === 'vault-full',
     now: clock.now() as Moment,
     nowMs: clock.monotonicMs(),
+  })
+}
+
+/** Each kind is told by what belongs to it, and by nothing else. */
+function checkKind({ kind, paths, exclude, postgres }: z.output<typeof sourceRequest>): void {
+  const isFiles = kind === 'files'
+  const fits = isFiles ? paths.length > 0 && !postgres : postgres && paths.length === 0 && exclude.length === 0
+  if (fits) return
+  throw new TidemarkError('bad-request', {
+    message: `this is no source of kind ${kind}`,
+    hint: isFiles ? 'give at least one path' : 'give "postgres" with a "url", and neither paths nor patterns',
   })
 }
 
