@@ -17,7 +17,10 @@ export interface Import {
 
 /** All TypeScript that is ours. */
 export function readSources(root: string): Source[] {
-  return globSync('{src,test,bench,demo,scripts}/**/*.ts', { cwd: root })
+  return globSync('{src,test,bench,demo,scripts}/**/*.ts', {
+    cwd: root,
+    exclude: (path) => path.endsWith('node_modules'),
+  })
     .toSorted()
     .map((path) => readSource(root, path))
 }
