@@ -17,11 +17,18 @@ import { advance, beforeFirst, type Sequence } from '../model/sequence.ts'
 import { defaultPolicy, type Id, type SourceDefinition } from '../model/source.ts'
 import { linkPair } from '../wire/link-pair.ts'
 import { Pace } from '../wire/pace.ts'
-import type { Appender, VaultPort } from '../wire/ports.ts'
+import type { Appender, AppenderRequest, VaultPort } from '../wire/ports.ts'
 import { serveConnection } from '../wire/serve.ts'
 import { Protection } from './protect.ts'
 
 const agent = 'a'.repeat(32) as Id
+
+/** Nothing, until the session ends. */
+async function* asked(signal: AbortSignal): AsyncGenerator<AppenderRequest> {
+  const requests: AppenderRequest[] = []
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  yield* requests
+}
 
 /** A vault that may say it has chunks which, when a batch comes, it has no more. */
 class ForgetfulVault implements VaultPort {
@@ -39,49 +46,50 @@ class ForgetfulVault implements VaultPort {
   async *definitions(): AsyncGenerator<readonly SourceDefinition[]> {}
 
   async append(_agent: Id, _source: Id, signal: AbortSignal): Promise<Appender> {
-    const vault = this
-    return {
-      get durable() {
-        return vault.durable
-      },
-      get cursor() {
-        return vault.cursor
-      },
-      stalled: false,
-      missing: (ids) => ids.map((id) => !vault.claimsAll && !vault.chunks.has(id)),
-      block: async (bytes) => {
-        for (const { id } of readBlockDirectory(bytes).entries) vault.chunks.add(id)
-      },
-      batch: async (bytes) => {
-        const batch = decodeBatch(bytes)
-        if (lastOf(batch) <= vault.durable) return
-        assert.equal(batch.first, advance(vault.durable, 1))
-        for (const { change } of batch.changes) {
-          const extents =
-            change.kind === 'patch'
-              ? change.extents
-              : change.kind === 'put' && change.content.type === 'file'
-                ? change.content.extents
-                : []
-          for (const extent of extents) {
-            if (!('chunk' in extent) || vault.chunks.has(extent.chunk)) continue
-            vault.refused++
-            vault.claimsAll = false
-            vault.onRefused?.()
-            throw new TidemarkError('chunk-missing', { message: 'a chunk is not there' })
-          }
+    return appenderOf(this, signal)
+  }
+}
+
+function appenderOf(vault: ForgetfulVault, signal: AbortSignal): Appender {
+  return {
+    get durable() {
+      return vault.durable
+    },
+    get cursor() {
+      return vault.cursor
+    },
+    stalled: false,
+    missing: (ids) => ids.map((id) => !vault.claimsAll && !vault.chunks.has(id)),
+    block: async (bytes) => {
+      for (const { id } of readBlockDirectory(bytes).entries) vault.chunks.add(id)
+    },
+    batch: async (bytes) => {
+      const batch = decodeBatch(bytes)
+      if (lastOf(batch) <= vault.durable) return
+      assert.equal(batch.first, advance(vault.durable, 1))
+      for (const { change } of batch.changes) {
+        const extents =
+          change.kind === 'patch'
+            ? change.extents
+            : change.kind === 'put' && change.content.type === 'file'
+              ? change.content.extents
+              : []
+        for (const extent of extents) {
+          if (!('chunk' in extent) || vault.chunks.has(extent.chunk)) continue
+          vault.refused++
+          vault.claimsAll = false
+          vault.onRefused?.()
+          throw new TidemarkError('chunk-missing', { message: 'a chunk is not there' })
         }
-        vault.changes.push(...batch.changes.map(({ change }) => change))
-        vault.durable = lastOf(batch)
-        vault.cursor = Buffer.from(batch.cursor)
-      },
-      report: () => undefined,
-      marked: () => undefined,
-      requests: (async function* () {
-        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-      })(),
-      [Symbol.asyncDispose]: async () => undefined,
-    }
+      }
+      vault.changes.push(...batch.changes.map(({ change }) => change))
+      vault.durable = lastOf(batch)
+      vault.cursor = Buffer.from(batch.cursor)
+    },
+    report: () => undefined,
+    marked: () => undefined,
+    requests: asked(signal),
+    [Symbol.asyncDispose]: async () => undefined,
   }
 }
 
