@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import * as fc from 'fast-check'
 import { decodeFanotify, fanotifyMask } from './fanotify-events.ts'
 import type { HandleKey } from './handle.ts'
 import { Malformed } from '../bytes.ts'
+import { holdsForAnyBytes } from '../../../test/support/any-bytes.ts'
 
 // Recorded on Linux 6.18, ext4, in the order the events came.
 const recorded = {
@@ -82,28 +82,5 @@ test('every cut of an event is an error', () => {
 })
 
 test('any bytes are events or a clear error, and nothing outside them is read', () => {
-  const whole = bytes(...Object.values(recorded))
-  const damaged = fc
-    .array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 })
-    .map((changes) => {
-      const copy = Buffer.from(whole)
-      for (const [at, value] of changes) copy[at] = value
-      return copy
-    })
-  const any = fc.uint8Array({ maxLength: 300 }).map((some) => Buffer.from(some))
-  fc.assert(
-    fc.property(fc.oneof(damaged, any), fc.uint8Array({ minLength: 64, maxLength: 64 }), (given, beyond) => {
-      assert.deepEqual(outcome(given), outcome(Buffer.concat([given, beyond]).subarray(0, given.length)))
-    }),
-    { numRuns: 3000 },
-  )
+  holdsForAnyBytes(decodeFanotify, bytes(...Object.values(recorded)))
 })
-
-function outcome(given: Buffer): unknown {
-  try {
-    return decodeFanotify(given)
-  } catch (error) {
-    assert.ok(error instanceof Malformed, String(error))
-    return error.message
-  }
-}

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import * as fc from 'fast-check'
 import { decodeInotify, inotifyMask } from './inotify-events.ts'
-import { Malformed } from '../bytes.ts'
+import { holdsForAnyBytes } from '../../../test/support/any-bytes.ts'
 
 // Recorded on Linux 6.18: a written, renamed away; the directory's mode changed; a name that is not UTF-8 made. Then an overflow and a removal by hand.
 const recorded = [
@@ -28,27 +27,5 @@ test('a recorded read decodes into what was done', () => {
 })
 
 test('any bytes are events or a clear error, and nothing outside them is read', () => {
-  const damaged = fc
-    .array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 })
-    .map((changes) => {
-      const copy = Buffer.from(bytes)
-      for (const [at, value] of changes) copy[at] = value
-      return copy
-    })
-  const any = fc.uint8Array({ maxLength: 200 }).map((some) => Buffer.from(some))
-  fc.assert(
-    fc.property(fc.oneof(damaged, any), fc.uint8Array({ minLength: 64, maxLength: 64 }), (given, beyond) => {
-      assert.deepEqual(outcome(given), outcome(Buffer.concat([given, beyond]).subarray(0, given.length)))
-    }),
-    { numRuns: 3000 },
-  )
+  holdsForAnyBytes(decodeInotify, bytes)
 })
-
-function outcome(given: Buffer): unknown {
-  try {
-    return decodeInotify(given)
-  } catch (error) {
-    assert.ok(error instanceof Malformed, String(error))
-    return error.message
-  }
-}
