@@ -27,6 +27,8 @@ export interface IndexerParts {
  */
 const commitMs = 1_000
 const commitChanges = 65_536
+/** SQLite's log of an index is emptied so long after a commit that filled it. */
+const shrinkMs = 10_000
 /** Between tries after a failure. */
 const retryMs = 10_000
 /** An index that is found damaged again and again is told as a failure. */
@@ -47,6 +49,7 @@ export class Indexer implements AsyncDisposable {
   #durable: Sequence | undefined
   #indexed: Sequence = beforeFirst
   #running: Promise<void> | undefined
+  #shrinking: Promise<void> | undefined
   #waiting: { readonly at: Sequence; readonly resolve: () => void; readonly reject: (failure: unknown) => void }[] = []
 
   constructor(parts: IndexerParts) {
@@ -191,10 +194,24 @@ export class Indexer implements AsyncDisposable {
   #commit(): void {
     this.#writer.commit()
     this.#indexed = this.#writer.indexed
+    this.#shrinking ??= this.#shrink()
     this.#parts.indexed?.(this.#indexed)
     const reached = this.#waiting.filter(({ at }) => at <= this.#indexed)
     this.#waiting = this.#waiting.filter(({ at }) => at > this.#indexed)
     for (const { resolve } of reached) resolve()
+  }
+
+  /** What is written once more is also kept twice until then. */
+  async #shrink(): Promise<void> {
+    try {
+      await this.#parts.clock.sleep(shrinkMs, this.#stop.signal)
+      await this.exclusively((index) => index.shrink())
+    } catch (error) {
+      // A full disk, or the end: SQLite goes on with the log that it has.
+      if (!this.#stop.signal.aborted) this.#parts.failed?.(indexFailure(error))
+    } finally {
+      this.#shrinking = undefined
+    }
   }
 
   /** Drops what was not committed, tells everyone, and rests. */
@@ -244,6 +261,7 @@ export class Indexer implements AsyncDisposable {
     for (const { reject } of this.#waiting) reject(this.#stop.signal.reason)
     this.#waiting = []
     for (const work of this.#queue.splice(0)) await work()
+    await this.#shrinking
     this.#writer[Symbol.dispose]()
   }
 }
