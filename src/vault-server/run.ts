@@ -17,6 +17,7 @@ import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaul
 import { vaultPort } from './port.ts'
 import { keepRetention } from './retention.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
+import { followRoutes } from './routes/follow.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { viewRoutes } from './routes/views.ts'
 import { Space } from './space.ts'
@@ -85,6 +86,7 @@ async function serveHttp(context: Context, socketPath: string) {
   enrolmentRoutes(http, context)
   sourceRoutes(http, context)
   viewRoutes(http, context)
+  followRoutes(http, context)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
   await http.listen({ path: socketPath })
