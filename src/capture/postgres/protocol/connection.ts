@@ -4,9 +4,9 @@ import { Malformed } from '../../../base/bytes.ts'
 import type { Clock } from '../../../base/clock.ts'
 import { messageOf, TidemarkError } from '../../../base/errors.ts'
 import type { Random } from '../../../base/random.ts'
+import { MessageDecoder, type MessageSink } from '../../../format/postgres-wire/framing.ts'
 import { Authentication } from './authentication.ts'
 import { databaseError } from './database-error.ts'
-import { MessageDecoder, type MessageSink } from './framing.ts'
 import {
   type BackendKey,
   cancelRequest,

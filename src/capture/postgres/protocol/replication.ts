@@ -1,9 +1,9 @@
 import { Malformed } from '../../../base/bytes.ts'
 import { TidemarkError } from '../../../base/errors.ts'
+import { parseTimelineHistory, type TimelineFork } from '../../../format/postgres-wire/timeline-history.ts'
 import { type Lsn, parseLsn, parseTimeline, type Timeline } from '../../../model/lsn.ts'
 import type { AnswerSink, Connection, ResultSet } from './connection.ts'
 import { readRow } from './messages.ts'
-import { parseTimelineHistory, type TimelineFork } from './timeline-history.ts'
 
 /** The commands of a replication connection that are answered in one go. WAL is in wal-stream.ts, base backups in base-backup.ts. */
 export interface SystemIdentity {

@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter, Malformed } from '../../../base/bytes.ts'
 import { isCode, TidemarkError } from '../../../base/errors.ts'
+import { copyDataType } from '../../../format/postgres-wire/framing.ts'
 import {
   advanceLsn,
   formatLsn,
@@ -14,7 +15,6 @@ import { type Moment, moment } from '../../../model/moment.ts'
 import { Arrivals } from './arrivals.ts'
 import type { AnswerSink, Connection } from './connection.ts'
 import { DatabaseError, hasSqlState } from './database-error.ts'
-import { copyDataType } from './framing.ts'
 import { copyDone, readRow } from './messages.ts'
 import { quotedSlot, show } from './replication.ts'
 

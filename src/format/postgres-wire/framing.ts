@@ -1,7 +1,7 @@
-import { Malformed } from '../../../base/bytes.ts'
+import { Malformed } from '../../base/bytes.ts'
 
 /**
- * Cuts the bytes that a PostgreSQL server sends into messages. Each is
+ * Cuts the bytes that one side of a PostgreSQL connection sends into messages. Each is
  *    0  1  type    an ASCII letter
  *    1  4  length  of what follows the type, these four bytes included, big-endian
  *    5  …  body

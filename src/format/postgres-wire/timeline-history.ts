@@ -1,4 +1,4 @@
-import { type Lsn, parseLsn, parseTimeline, type Timeline } from '../../../model/lsn.ts'
+import { type Lsn, parseLsn, parseTimeline, type Timeline } from '../../model/lsn.ts'
 
 /** A line of a `.history` file: the timeline that was left, and where. */
 export interface TimelineFork {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Malformed } from '../../../base/bytes.ts'
+import { Malformed } from '../../base/bytes.ts'
 import { copyDataType, MessageDecoder, messageBytesMax, messageBytesMaxAtStart } from './framing.ts'
 
 interface Message {
