@@ -1,9 +1,9 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { benchDirectory, fullSize, makeDataset, quickSize } from './dataset.ts'
 import { describeMachine, machineLines, watchersOfFileSystems } from './machine.ts'
-import { markdown, Record } from './record.ts'
+import { Record, table } from './record.ts'
 import type { Row } from './row.ts'
 import { baseline } from './rows/baseline.ts'
 import { ingest } from './rows/ingest.ts'
@@ -19,7 +19,7 @@ const help = `npm run bench -- [row…] [options]     measures against peers tha
 Rows: ${rows.map(({ name }) => name).join(' ')}
       clean            delete the data that is kept between runs
 Options:
-  --quick              a tenth of the data; not written to bench/results.md
+  --quick              a tenth of the data; not written to bench/results.md, where all else goes
   --runs COUNT         of each, in turn (3)
   --json FILE          every figure, as JSON
   --cpu-prof FOLDER    leave CPU profiles of the vault and the agent there
@@ -57,27 +57,49 @@ async function measureAll(): Promise<void> {
     tell(`${row.name}: ${row.title}`)
     await row.measure({ record, dataset, runs, isQuick: options.quick, profileDirectory: options['cpu-prof'], tell })
   }
-  const report = describe(record, runs, machineLines(machine))
-  process.stdout.write(report)
+  const sections = new Map(chosen.map((row) => [row.name, describe(row, record, runs, machineLines(machine))]))
+  process.stdout.write([...sections.values()].join('\n'))
   if (options.json !== undefined)
     writeFileSync(
       options.json,
       `${JSON.stringify({ machine, size: dataset.size, runs, figures: record.figures }, undefined, 2)}\n`,
     )
-  const isWhole = !options.quick && chosen.length === rows.length
-  if (isWhole) writeFileSync(join(import.meta.dirname, 'results.md'), report)
+  if (!options.quick) keep(sections)
 }
 
-function describe(record: Record, runs: number, machine: string): string {
-  const titles = Object.fromEntries(rows.map(({ name, title }) => [name, title]))
-  return `# Measured
+function describe({ name, title }: Row, record: Record, runs: number, machine: string): string {
+  const day = new Date().toISOString().slice(0, 10)
+  const figures = record.figures.filter(({ row }) => row === name)
+  return `## ${title}
 
 ${machine}
-Medians of ${runs} runs${runs > 1 ? ' (least–greatest)' : ''}, contestants in turn on the same data, warm page cache; × is how many times ours a figure is.
-Source and target share one disk and the processors, so both ends' work is in every figure.${options.quick ? '\n**A tenth of the data** (`--quick`).' : ''}
+Measured ${day} by \`npm run bench -- ${name} --runs ${runs}\`.${options.quick ? ' **A tenth of the data** (`--quick`).' : ''}
 
-${markdown(record.figures, titles)}`
+${table(figures)}`
 }
+
+/** Puts the sections of the rows that were measured in the place of their older ones in results.md. */
+function keep(sections: ReadonlyMap<string, string>): void {
+  const path = join(import.meta.dirname, 'results.md')
+  const before = existsSync(path) ? readFileSync(path, 'utf8').split(/^(?=## )/m) : []
+  const kept = rows.flatMap(({ name, title }) => {
+    const section =
+      sections.get(name) ??
+      before
+        .find((one) => one.startsWith(`## ${title}\n`))
+        ?.trimEnd()
+        .concat('\n')
+    return section === undefined ? [] : [section]
+  })
+  writeFileSync(path, [head, ...kept].join('\n'))
+}
+
+const head = `# Measured
+
+Medians (least–greatest), contestants in turn on the same data, warm page cache; × is how many times ours a figure is.
+Source and target share one disk and the processors, so both ends' work is in every figure. What is missed of what we aim
+at, and where the time goes: [missed.md](missed.md).
+`
 
 if (options.help) process.stdout.write(help)
 else if (positionals.includes('clean')) rmSync(benchDirectory, { recursive: true, force: true })

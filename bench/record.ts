@@ -42,14 +42,8 @@ export const median = (values: readonly number[]): number => {
 export const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] as number
 
-/** One table per row: measures down, contestants across; a peer's median with how many times ours it is. */
-export function markdown(figures: readonly Figure[], titles: Readonly<{ [row: string]: string }>): string {
-  return unique(figures.map(({ row }) => row))
-    .map((row) => `## ${titles[row] ?? row}\n\n${table(figures.filter((figure) => figure.row === row))}`)
-    .join('\n')
-}
-
-function table(figures: readonly Figure[]): string {
+/** Measures down, contestants across; a peer's median with how many times ours it is. */
+export function table(figures: readonly Figure[]): string {
   const contestants = unique(figures.map(({ who }) => who)).toSorted((a, b) => Number(b === ours) - Number(a === ours))
   const lines = unique(figures.map(({ what }) => what)).map((what) => {
     const own = figures.find((figure) => figure.what === what && figure.who === ours)
