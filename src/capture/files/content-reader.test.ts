@@ -4,7 +4,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } fr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { ChunkIds } from './chunk-ids.ts'
+import { ChunkIds } from '../chunk-ids.ts'
 import { ContentReader, type Reading } from './content-reader.ts'
 import { emptySignature, entriesOf, entryAt, entryBytes, isSameIds, type Signature } from './signature.ts'
 

@@ -4,7 +4,7 @@ import { Fingerprinter } from '../../base/chunker/fingerprint.ts'
 import { ScanMemory } from '../../base/chunker/scan-memory.ts'
 import { dataRanges, type DataRange } from '../../base/syscalls/sparse.ts'
 import type { ChunkId, Range } from '../../model/change.ts'
-import { ChunkIds } from './chunk-ids.ts'
+import { ChunkIds } from '../chunk-ids.ts'
 import {
   entriesOf,
   entryAt,

@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
-import type { ChunkId } from '../../model/change.ts'
+import type { ChunkId } from '../model/change.ts'
 
 const blockBytes = 64
 const digestBytes = 32
