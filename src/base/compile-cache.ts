@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs'
 import { constants, enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 
 /**
  * Keeps what V8 compiles of the program, so that the next start takes about half the time. Who can write there has code
@@ -9,11 +9,15 @@ import { dirname, join } from 'node:path'
  * its place; where there is none, it is done without. Worker threads use the returned one when NODE_COMPILE_CACHE names it.
  */
 export function keepCompiled(cacheHome: string | undefined): string | undefined {
-  const directory = privateDirectory(() => join(cacheHome || join(homedir(), '.cache'), 'tidemark', 'compiled'))
+  const directory = privateDirectory(() => join(cacheFolder(cacheHome), 'tidemark', 'compiled'))
   if (directory === undefined) return undefined
   // Else the environment forbids it, or names a place already.
   return enableCompileCache(directory).status === constants.compileCacheStatus.ENABLED ? directory : undefined
 }
+
+/** A relative one is to be ignored (XDG Base Directory Specification). */
+const cacheFolder = (wanted: string | undefined): string =>
+  wanted !== undefined && isAbsolute(wanted) ? wanted : join(homedir(), '.cache')
 
 /** The directory and the two above it. Not by mkdir's own `recursive`, which tries for ever below /proc. */
 function make(path: string): void {
