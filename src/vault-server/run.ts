@@ -114,7 +114,10 @@ function serveTls(
     port,
     credentials,
     clock,
-    admits: (agent) => vault.registry.agents.some(({ id, revoked }) => id === agent && !revoked),
+    admits: (agent, serial) =>
+      vault.registry.agents.some(
+        ({ id, revoked, certificates }) => id === agent && !revoked && certificates.includes(serial),
+      ),
     link: async (link, peer) => {
       try {
         const end = await serveConnection(link, peer, port_, clock, signal)

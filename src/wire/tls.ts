@@ -31,8 +31,8 @@ export interface Listening {
   readonly host: string
   readonly port: number
   readonly credentials: VaultCredentials
-  /** Whether the agent is enrolled and not revoked; asked for every connection. */
-  readonly admits: (agent: Id) => boolean
+  /** Whether the agent is enrolled and not revoked, and this certificate one of its own; asked for every connection. */
+  readonly admits: (agent: Id, serial: string) => boolean
   /** An agent's connection for the link. What is returned is waited for when listening ends. */
   readonly link: (link: Link, peer: TlsPeer) => Promise<void>
   /** A connection for HTTP, of an agent or of a stranger. */
@@ -122,9 +122,9 @@ function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer 
       'enrol the agent with this vault: "tidemark agent join"',
     )
   }
-  if (admits(agent)) return { agent }
+  if (admits(agent, certificate.serialNumber)) return { agent }
   return new TidemarkError('not-allowed', {
-    message: 'this agent has been revoked',
+    message: 'this agent has been revoked, or replaced by another machine',
     hint: 'if that was a mistake, enrol the server anew, in another directory, with "tidemark agent join"',
   })
 }

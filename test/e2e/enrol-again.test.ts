@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { z } from 'zod'
+import { readCredential } from '../../src/wire/authority.ts'
+import { apiClient, vaultDoor } from '../../src/wire/http-client.ts'
 import { type Agent, command, World } from './harness.ts'
 
 /** One agent a line. */
@@ -83,6 +86,8 @@ test('without the key of an agent only a token made for it takes its place', { t
   assert.match(foreign.err, /for another one/)
 
   // The machine is lost: an empty directory becomes that agent's.
+  const lost = await readCredential(join(agent.folder, 'credential.pem'))
+  assert.ok(lost)
   rmSync(agent.folder, { recursive: true })
   const replaced = await joinWith(world, agent.folder, await tokenFor(world, '--replaces', 'one'))
   assert.equal(replaced.status, 0, replaced.err)
@@ -91,5 +96,10 @@ test('without the key of an agent only a token made for it takes its place', { t
   writeFileSync(join(directory, 'second'), 'after')
   await world.quietMoment('documents')
   assert.equal((await world.atVault('cat', `documents:${join(directory, 'second')}`)).out, 'after')
+
+  // Whoever has the lost machine is nobody to the vault any more.
+  const identity = JSON.parse(readFileSync(join(agent.folder, 'identity.json'), 'utf8')) as { authority: string }
+  using door = vaultDoor({ host: '127.0.0.1', port: world.port, authority: identity.authority, credential: lost })
+  await assert.rejects(apiClient(door).json('GET', '/v1/status', z.unknown()), { code: 'not-allowed' })
   assert.deepEqual(await agentsOf(world), before)
 })
