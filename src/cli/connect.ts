@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { ApiClient } from '../api/client.ts'
 import { TidemarkError } from '../base/errors.ts'
@@ -24,10 +24,13 @@ export const socketName = 'api.sock'
  * The API a command speaks to: `--vault DIR` or `--agent DIR` where given, TIDEMARK_SOCKET, else the agent of this
  * server, else the vault of this machine.
  */
-export function connect(command: Command, parts: Parts): ApiClient {
+export const connect = (command: Command, parts: Parts): ApiClient => socketApiClient(apiSocket(command, parts))
+
+/** The path of that API's socket. */
+export function apiSocket(command: Command, parts: Parts): string {
   const { vault, agent } = command.optsWithGlobals<{ vault?: string; agent?: string }>()
   const given = vault ?? agent
-  if (given !== undefined) return socketApiClient(join(given, socketName))
+  if (given !== undefined) return resolve(given, socketName)
   const socket =
     parts.environment['TIDEMARK_SOCKET'] ??
     [agentDirectory(parts), vaultDirectory(parts)].map((directory) => join(directory, socketName)).find(existsSync)
@@ -37,5 +40,5 @@ export function connect(command: Command, parts: Parts): ApiClient {
       hint: 'start one ("tidemark vault run", "tidemark agent run"), or name its directory with --vault or --agent',
     })
   }
-  return socketApiClient(socket)
+  return socket
 }

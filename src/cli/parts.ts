@@ -23,7 +23,16 @@ export interface Terminal {
   drained(): Promise<void>
 }
 
-export const exitStatus = { done: 0, failed: 1, usage: 2, interrupted: 3, notVerified: 4, unreachable: 5 } as const
+export const exitStatus = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  interrupted: 3,
+  notVerified: 4,
+  unreachable: 5,
+  /** Of "wal get": PostgreSQL ends a recovery early at a status below 126, and stops at one above 125. */
+  recoveryMustStop: 126,
+} as const
 export type ExitStatus = (typeof exitStatus)[keyof typeof exitStatus]
 
 export const exitStatusHelp = `
