@@ -31,14 +31,24 @@ const parameterNames = [
 type ParameterName = (typeof parameterNames)[number]
 type Parameters = Partial<Record<ParameterName, string>>
 
+/** The members of a pair and some more. */
+const hostsMax = 16
+
 /**
  * `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=…`, every part of which may be left out,
- * with the meaning libpq gives it. A host that starts with `/` is the folder of a socket, and so is none at all. One host
- * only: the members of a cluster are named one by one. Errors name the part, never the URL, which may hold a password.
+ * with the meaning libpq gives it. A host that starts with `/` is the folder of a socket, and so is none at all. Errors name
+ * the part, never the URL, which may hold a password.
  *
  * `systemUser` is who this process runs as, the user where the URL names none.
  */
 export function parsePostgresUrl(text: string, systemUser: string): PostgresTarget {
+  const [target, ...others] = parsePostgresUrls(text, systemUser)
+  if (target === undefined || others.length > 0) throw refused('names several hosts where one is wanted')
+  return target
+}
+
+/** The same for a URL with several hosts, `postgres://user@a:5432,b:5432/database`: the members of one cluster. */
+export function parsePostgresUrls(text: string, systemUser: string): PostgresTarget[] {
   const parts = /^postgres(?:ql)?:\/\/(?:([^@/?#]*)@)?([^@/?#]*)(?:\/([^/?#]*))?(?:\?([^#]*))?$/s.exec(text)
   if (!parts) throw refused('is not of the form postgres://user@host:port/database?name=value')
   const [, userInfo = '', authority = '', path = '', search = ''] = parts
@@ -46,8 +56,8 @@ export function parsePostgresUrl(text: string, systemUser: string): PostgresTarg
   if (path !== '') given.dbname = decode('dbname', path)
   Object.assign(given, readSearch(search))
   const user = given.user || systemUser
-  return {
-    address: addressOf(given),
+  return addressesOf(given).map((address) => ({
+    address,
     user,
     database: given.dbname || user,
     ...(given.password ? { password: new Secret(given.password) } : {}),
@@ -55,7 +65,7 @@ export function parsePostgresUrl(text: string, systemUser: string): PostgresTarg
     ...(given.application_name ? { applicationName: given.application_name } : {}),
     tls: tlsOf(given),
     channelBinding: oneOf<ChannelBinding>('channel_binding', given.channel_binding || 'prefer', channelBindings),
-  }
+  }))
 }
 
 function readUserInfo(text: string): Parameters {
@@ -67,12 +77,16 @@ function readUserInfo(text: string): Parameters {
   }
 }
 
+/** Hosts and ports as libpq takes them in `host` and `port`: lists with commas, as long as each other. */
 function readAuthority(text: string): Parameters {
-  if (text.includes(',')) throw refused('names several hosts; give one, and a source for each member of a cluster')
-  const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([^:]*))?$/s.exec(text)
-  if (!parts) throw refused('has a host that is none; put an IPv6 address into [ ]')
-  const host = decode('host', parts[1] ?? parts[2] ?? '')
-  return { ...(host === '' ? {} : { host }), ...(parts[3] ? { port: decode('port', parts[3]) } : {}) }
+  const members = text.split(',').map((member) => {
+    const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([^:]*))?$/s.exec(member)
+    if (!parts) throw refused('has a host that is none; put an IPv6 address into [ ]')
+    return { host: decode('host', parts[1] ?? parts[2] ?? ''), port: decode('port', parts[3] ?? '') }
+  })
+  const host = members.map((member) => member.host).join(',')
+  const port = members.map((member) => member.port).join(',')
+  return { ...(host === '' ? {} : { host }), ...(port === '' ? {} : { port }) }
 }
 
 function readSearch(text: string): Parameters {
@@ -100,8 +114,17 @@ function decode(part: ParameterName, text: string): string {
   throw refused(`has a ${part} with a % that is not followed by a valid code; write % itself as %25`)
 }
 
-function addressOf({ host = defaultSocketFolder, port: given = '' }: Parameters): Address {
-  const port = given === '' ? defaultPort : /^\d{1,5}$/.test(given) ? Number(given) : 0
+function addressesOf({ host = '', port = '' }: Parameters): Address[] {
+  const hosts = host.split(',')
+  const ports = port.split(',')
+  if (ports.length !== 1 && ports.length !== hosts.length) throw refused('has more ports than hosts, or fewer')
+  if (hosts.length > hostsMax) throw refused(`names more than ${hostsMax} hosts`)
+  return hosts.map((one, index) => addressOf(one, ports.length === 1 ? port : (ports[index] ?? '')))
+}
+
+function addressOf(given: string, givenPort: string): Address {
+  const host = given === '' ? defaultSocketFolder : given
+  const port = givenPort === '' ? defaultPort : /^\d{1,5}$/.test(givenPort) ? Number(givenPort) : 0
   if (port < 1 || port > 65_535) throw refused('has a port that is not a number from 1 to 65535')
   return host.startsWith('/') ? { kind: 'socket', folder: host, port } : { kind: 'tcp', host, port }
 }

@@ -1,0 +1,419 @@
+import { EventEmitter, once } from 'node:events'
+import type { Clock } from '../../base/clock.ts'
+import { isCode, messageOf, TidemarkError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import { formatLsn, type Lsn, noLsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
+import { type Moment, moment } from '../../model/moment.ts'
+import type { CaptureReport, CaptureState } from '../../model/report.ts'
+import type { PostgresSettings } from '../../model/source.ts'
+import type { CaptureOutput } from '../capture.ts'
+import { Baselines } from './baselines.ts'
+import { Coverage } from './coverage.ts'
+import { decodeCursor } from './cursor.ts'
+import { Journal, walBytesPerBatch } from './journal.ts'
+import { type EngineRequest, type ToEngine, waitingBytes } from './messages.ts'
+import { Problems } from './problems.ts'
+import { type TimelineHistory, timelineHistory } from './protocol/replication.ts'
+import { startPhysical, type WalItem, type WalStream } from './protocol/wal-stream.ts'
+import { openServer, type Server, type ServerRequest } from './server.ts'
+import { ensureSlot, slotOf } from './slot.ts'
+import { placeInHistory, timelineAt } from './timelines.ts'
+
+export interface EngineParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly hand: (output: CaptureOutput) => void
+}
+
+/** Bytes of batches that nobody has taken; the server waits until there are fewer. */
+const waitingBytesMax = 4 * 1024 * 1024
+/** How often the server is asked where it is: usually, and while a mark waits for the answer. */
+const beatMs = 500
+const beatMsHurried = 50
+const reportMs = 1000
+/** A mark does not wait longer for the server's word. */
+const markMsMax = 2000
+const retryMs = { min: 200, max: 5000 }
+/** A cluster that is another one is not asked often. */
+const otherClusterMs = 30_000
+
+interface PendingMark {
+  readonly tag: number
+  readonly label: string
+  readonly asked: Moment
+}
+
+/**
+ * Streams the log of a cluster into its journal, and has baselines copied beside it. What can go wrong leaves the session
+ * with the server; the next one goes on at the journal's end. So everything that must not be forgotten is in the journal.
+ *
+ *   the line is up   connect, find the place in the server's history, stream; end of a timeline: the next one
+ *   log is gone      once more with the slot made anew, then a hole, and on from where the slot keeps the log
+ *   the line is down nothing; the slot keeps the log
+ */
+export class Engine {
+  readonly #request: EngineRequest
+  readonly #settings: PostgresSettings
+  readonly #parts: EngineParts
+  readonly #slot: string
+  readonly #journal: Journal
+  readonly #baselines: Baselines
+  readonly #coverage: Coverage
+  readonly #problems = new Problems()
+  readonly #stop = new AbortController()
+  readonly #changed = new EventEmitter()
+  #line = false
+  #lineDown = new AbortController()
+  #stream: WalStream | undefined
+  #isVanished = false
+  #hasStreamed = false
+  #waitingBytes = 0
+  #marks: PendingMark[] = []
+  /** Where the server lacked the log that comes next. */
+  #gapAt: Lsn | undefined
+  #startsAnew = false
+
+  constructor(request: EngineRequest, parts: EngineParts) {
+    const settings = request.source.postgres
+    if (settings === undefined) throw new TidemarkError('bad-request', { message: 'a source without its settings' })
+    this.#request = request
+    this.#settings = settings
+    this.#parts = parts
+    this.#slot = slotOf(request.source)
+    this.#changed.setMaxListeners(0)
+    const cursor = decodeCursor(request.cursor)
+    this.#coverage = new Coverage(cursor.moment)
+    this.#journal = new Journal({
+      cursor,
+      sequence: request.resumeAt,
+      session: Buffer.from(parts.random.bytes(4)).readUInt32BE(),
+      clock: parts.clock,
+      hand: (batch) => this.#hand(batch),
+    })
+    this.#baselines = new Baselines({
+      journal: this.#journal,
+      request: this.#serverRequest,
+      settings,
+      chunkKey: request.chunkKey,
+      clock: parts.clock,
+      hand: (offer) => parts.hand(offer),
+      room: (signal) => this.#room(signal),
+      problems: this.#problems,
+    })
+  }
+
+  receive(message: ToEngine): void {
+    switch (message.kind) {
+      case 'acknowledged':
+        if (this.#journal.acknowledgements.upTo(message.sequence)) this.#tellServer()
+        break
+      case 'answer':
+        this.#baselines.answer(message.tag, message.missing)
+        break
+      case 'line':
+        this.#setLine(message.up)
+        break
+      case 'mark':
+        this.#marks.push({ tag: message.tag, label: message.label, asked: this.#now })
+        this.#stream?.ping()
+        break
+      case 'reconcile':
+        this.#baselines.request()
+        break
+      case 'hole':
+        this.#journal.hole(message.since, message.reason)
+        break
+      case 'taken':
+        this.#waitingBytes -= message.bytes
+        break
+      case 'stop':
+        this.#stop.abort(new TidemarkError('interrupted', { message: 'the capture is closed' }))
+        break
+    }
+    this.#changed.emit('change')
+  }
+
+  /** Until it is told to stop. */
+  async run(): Promise<void> {
+    const { signal } = this.#stop
+    this.#report()
+    const beating = this.#beat(signal)
+    const copying = this.#baselines.run(signal)
+    try {
+      for (let retry = retryMs.min; ;) {
+        await this.#until(() => this.#line, signal)
+        const lineDown = this.#lineDown.signal
+        const before = this.#journal.position
+        try {
+          await this.#session(AbortSignal.any([signal, lineDown]))
+          this.#problems.clear('server')
+        } catch (error) {
+          signal.throwIfAborted()
+          if (!lineDown.aborted) this.#failed(error)
+        }
+        this.#report()
+        retry = this.#journal.position === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
+        if (!lineDown.aborted) await this.#parts.clock.sleep(this.#isVanished ? otherClusterMs : retry, signal)
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      this.#stop.abort()
+      await Promise.allSettled([beating, copying])
+    }
+  }
+
+  // A session with the server
+
+  async #session(signal: AbortSignal): Promise<void> {
+    await using server = await openServer(this.#serverRequest, signal)
+    this.#requireSameCluster(server)
+    const restart = await ensureSlot(server, this.#slot)
+    if (this.#journal.log === undefined) await this.#begin(server, restart)
+    else if (this.#startsAnew) await this.#beginAnew(server, restart)
+    else await this.#goOn(server)
+    for (;;) {
+      const end = await this.#streamTimeline(server, signal)
+      if (end?.kind !== 'timeline-end') return
+      await this.#switchTimeline(server, end.next, end.switchAt)
+    }
+  }
+
+  #requireSameCluster({ identity, replication, segmentBytes }: Server): void {
+    const { log } = this.#journal
+    this.#isVanished = false
+    if (log === undefined || (BigInt(identity.systemId) === log.systemId && segmentBytes === log.segmentBytes)) return
+    this.#isVanished = true
+    throw new TidemarkError('source-vanished', {
+      message: `${replication.where} is another cluster (system identifier ${identity.systemId}) than the one that is protected (${log.systemId})`,
+      hint: 'nothing of it is taken; bring back the protected cluster, or protect the new one as a source of its own',
+    })
+  }
+
+  async #begin(server: Server, restart: Lsn): Promise<void> {
+    const { identity, segmentBytes, version } = server
+    const start = walSegmentStart(restart, segmentBytes)
+    const on = await this.#timelineAt(server, start)
+    const history = await historyOf(server, on)
+    this.#journal.begin({ systemId: BigInt(identity.systemId), segmentBytes, version }, on, start, history)
+  }
+
+  async #beginAnew(server: Server, restart: Lsn): Promise<void> {
+    const start = walSegmentStart(restart, server.segmentBytes)
+    const on = await this.#timelineAt(server, start)
+    this.#journal.beginStretch(on, start, start, await historyOf(server, on))
+    this.#startsAnew = false
+    this.#gapAt = undefined
+  }
+
+  async #timelineAt({ identity, replication, segmentBytes }: Server, start: Lsn): Promise<Timeline> {
+    if (identity.timeline === 1) return identity.timeline
+    const { forks } = await timelineHistory(replication, identity.timeline)
+    return timelineAt(forks, identity.timeline, start, segmentBytes)
+  }
+
+  /** At the journal's end, or where the server's history has left what the journal holds. */
+  async #goOn(server: Server): Promise<void> {
+    const { identity, replication } = server
+    const log = this.#journal.log
+    if (log === undefined) return
+    const history = await historyOf(server, identity.timeline)
+    const place = placeInHistory(log, identity.timeline, history)
+    switch (place.kind) {
+      case 'same':
+        return
+      case 'forked':
+        return await this.#switchTimeline(server, place.next, place.at)
+      case 'older':
+        this.#isVanished = true
+        throw new TidemarkError('source-vanished', {
+          message: `${replication.where} is on timeline ${identity.timeline}, and the protected cluster has gone on to timeline ${this.#journal.timeline}`,
+          hint: 'this looks like an old primary that came back: nothing of it is taken; rebuild it as a standby of the new one',
+        })
+      case 'foreign':
+        throw new TidemarkError('database-log-gap', {
+          message: `the history of ${replication.where} does not go through what the journal holds: ${place.why}`,
+        })
+    }
+  }
+
+  async #switchTimeline(server: Server, next: Timeline, at: Lsn): Promise<void> {
+    const { position = noLsn, timeline } = this.#journal
+    const history = await timelineHistory(server.replication, next)
+    this.#baselines.interrupt(`the cluster has gone on to timeline ${next}`)
+    this.#journal.note(`timeline ${next} from ${formatLsn(at)}`)
+    if (position > at) {
+      this.#problems.set('fork', {
+        code: 'database-log-gap',
+        message: `the cluster went on to timeline ${next} at ${formatLsn(at)}, before ${formatLsn(position)}, up to where the vault has timeline ${timeline}`,
+        hint: 'what was committed in between is not in the cluster any more, and can be recovered from the vault',
+      })
+    }
+    this.#journal.beginStretch(next, walSegmentStart(at, server.segmentBytes), at, history)
+  }
+
+  /** Resolves with what ended the stream of one timeline. */
+  async #streamTimeline(server: Server, signal: AbortSignal): Promise<WalItem | undefined> {
+    const { position: start, timeline } = this.#journal
+    if (start === undefined || timeline === undefined) return undefined
+    signal.throwIfAborted()
+    await using stream = await startPhysical(server.replication, { slot: this.#slot, start, timeline })
+    const leave = (): void => void stream[Symbol.asyncDispose]()
+    signal.addEventListener('abort', leave, { once: true })
+    this.#stream = stream
+    this.#coverage.restart()
+    this.#tellServer()
+    this.#baselines.logGrew()
+    try {
+      if (signal.aborted) return undefined
+      for await (const item of stream) {
+        if (item.kind !== 'wal') return item
+        this.#take(item.bytes, stream)
+        await this.#room(signal)
+      }
+      return undefined
+    } finally {
+      this.#stream = undefined
+      signal.removeEventListener('abort', leave)
+    }
+  }
+
+  #take(bytes: Buffer, stream: WalStream): void {
+    for (let at = 0; at < bytes.length; at += walBytesPerBatch) {
+      const isLast = at + walBytesPerBatch >= bytes.length
+      const isSettled = (position: Lsn): boolean => isLast && position >= stream.serverEnd
+      this.#journal.append(bytes.subarray(at, at + walBytesPerBatch), isSettled)
+    }
+    if (!this.#hasStreamed) {
+      this.#hasStreamed = true
+      this.#report()
+    }
+    this.#gapAt = undefined
+    this.#problems.clear('server')
+    const { damage } = this.#journal
+    if (damage !== undefined) this.#problems.set('commits', { code: 'damaged', message: damage })
+    this.#baselines.logGrew()
+  }
+
+  #failed(error: unknown): void {
+    if (isCode(error, 'database-log-gap')) this.#gap(error)
+    const code = error instanceof TidemarkError ? error.code : 'interrupted'
+    const hint = error instanceof TidemarkError ? error.hint : undefined
+    this.#problems.set('server', { code, message: messageOf(error), ...(hint ? { hint } : {}) })
+  }
+
+  /** Once more with a slot that is whole; then what is missing is missing. */
+  #gap(error: TidemarkError): void {
+    const { position, log } = this.#journal
+    if (log === undefined || this.#startsAnew) return
+    if (this.#gapAt !== position) {
+      this.#gapAt = position
+      return
+    }
+    this.#baselines.interrupt('the log has a gap')
+    this.#journal.gap(this.#coverage.covered, error.message)
+    this.#problems.set('gap', { code: error.code, message: error.message, hint: 'a new baseline is being taken' })
+    this.#startsAnew = true
+    this.#baselines.request()
+  }
+
+  /** Never more than is acknowledged. */
+  #tellServer(): void {
+    const { acknowledged } = this.#journal.acknowledgements
+    if (acknowledged === undefined) return
+    this.#stream?.sendStatus({ written: acknowledged, flushed: acknowledged, applied: acknowledged })
+  }
+
+  // The agent's side
+
+  #setLine(up: boolean): void {
+    if (up === this.#line) return
+    this.#line = up
+    this.#baselines.line(up)
+    if (up) this.#lineDown = new AbortController()
+    else this.#lineDown.abort(new TidemarkError('interrupted', { message: 'the vault cannot be reached' }))
+  }
+
+  #hand(output: CaptureOutput): void {
+    this.#waitingBytes += waitingBytes(output)
+    this.#parts.hand(output)
+  }
+
+  #room(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#waitingBytes < waitingBytesMax, signal)
+  }
+
+  async #beat(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    try {
+      for (let reportedAt = clock.monotonicMs(); ;) {
+        const hurried = [clock.sleep(beatMs, signal), this.#until(() => this.#marks.length > 0, signal)]
+        await Promise.race(hurried)
+        if (this.#marks.length > 0) await clock.sleep(beatMsHurried, signal)
+        this.#stream?.ping()
+        this.#cover()
+        this.#writeMarks()
+        if (clock.monotonicMs() - reportedAt < reportMs - beatMs / 2) continue
+        reportedAt = clock.monotonicMs()
+        this.#report()
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  #cover(): void {
+    this.#coverage.heard(this.#stream?.known, this.#journal.position)
+  }
+
+  /** After all that was known when each was asked for. */
+  #writeMarks(): void {
+    const waitedSince = this.#now - markMsMax * 1000
+    while (this.#marks[0] !== undefined) {
+      const { tag, label, asked } = this.#marks[0]
+      const isKnown = this.#coverage.covered >= asked || this.#stream === undefined || asked < waitedSince
+      if (!isKnown) return
+      this.#marks.shift()
+      this.#journal.userMark(tag, label)
+    }
+  }
+
+  #report(): void {
+    if (this.#journal.isRestorable && !this.#baselines.isUnderWay) this.#problems.clear('gap')
+    const { progress } = this.#baselines
+    const report: CaptureReport = {
+      state: this.#state,
+      covered: this.#coverage.covered,
+      upTo: this.#journal.sequence,
+      dirty: 0,
+      ...(progress ? { progress } : {}),
+      watching: 'replication',
+      problems: this.#problems.list(),
+    }
+    this.#parts.hand({ kind: 'report', report })
+  }
+
+  get #state(): CaptureState {
+    if (this.#isVanished) return 'vanished'
+    if (!this.#hasStreamed && this.#journal.log === undefined) return 'starting'
+    return this.#journal.isRestorable ? 'live' : 'baseline'
+  }
+
+  get #now(): Moment {
+    return moment(this.#parts.clock.now())
+  }
+
+  get #serverRequest(): ServerRequest {
+    const { clock, random } = this.#parts
+    return { url: this.#settings.url, account: this.#request.account, applicationName: this.#slot, clock, random }
+  }
+
+  async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    while (!isSo()) await once(this.#changed, 'change', { signal })
+  }
+}
+
+/** The first timeline has none. */
+const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>
+  of === 1 ? undefined : await timelineHistory(replication, of)
