@@ -1,5 +1,8 @@
+import { homedir, userInfo } from 'node:os'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
+import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
+import type { Account } from '../capture/postgres/server.ts'
 import type { Parts } from './parts.ts'
 
 /** The agent's process is composed here: each kind of source with the capture that knows it. */
@@ -10,10 +13,19 @@ export const runAgentProcess = (
   runAgent(
     {
       directory,
-      captures: { files: (request) => openFilesCapture(request, { never: [directory] }) },
+      captures: {
+        files: (request) => openFilesCapture(request, { never: [directory] }),
+        postgres: (request) => openPostgresCapture(request, account()),
+      },
       clock,
       random,
       tell,
     },
     signal,
   )
+
+/** As whom this process speaks to database servers. */
+function account(): Account {
+  const { PGPASSWORD, PGPASSFILE } = process.env
+  return { user: userInfo().username, homeFolder: homedir(), environment: { PGPASSWORD, PGPASSFILE } }
+}

@@ -166,7 +166,7 @@ export class Journal {
     this.#builder.begin('live', { changes: changesOfWal, bytes: batchBytesOfWal })
     const changes = log.appender.append(bytes)
     const end = advanceLsn(stretch.end, bytes.length)
-    this.#log = { ...log, stretches: log.stretches.with(-1, { ...stretch, end }) }
+    this.#log = { ...log, stretches: [...log.stretches.slice(0, -1), { ...stretch, end }] }
     for (const change of changes) this.#builder.write('live', change)
     this.#builder.close(this.isRestorable && isSettled(end))
   }
