@@ -8,7 +8,9 @@ import { agentsCommand, controlCommands, protectCommand } from './protect.ts'
 import { restoreCommand } from './restore.ts'
 import { statusCommand } from './status.ts'
 import { vaultCommands } from './vault.ts'
+import { transactionsCommand } from './transactions.ts'
 import { verifyCommand } from './verify.ts'
+import { walCommand } from './wal.ts'
 
 /** The whole command line. Parsing it runs a command; wrong usage throws a CommanderError. */
 export function makeProgram(parts: Parts): Command {
@@ -41,5 +43,7 @@ ${exitStatusHelp}`,
   diffCommand(program, parts)
   restoreCommand(program, parts)
   verifyCommand(program, parts)
+  transactionsCommand(program, parts)
+  walCommand(program, parts)
   return program
 }

@@ -14,15 +14,15 @@ import { apiOrigin } from './api-origin.ts'
 import { connect } from './connect.ts'
 import { formatBytes, formatCount, formatDurationMs } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
+import { postgresPointHelp } from '../model/postgres-point.ts'
+import { statusOf } from './postgres.ts'
+import { type PostgresRestoreOptions, restorePostgres } from './restore-postgres.ts'
 
-interface RestoreOptions {
+interface RestoreOptions extends PostgresRestoreOptions {
   at: string
   to: string
   system?: string
   path: string[]
-  dryRun?: boolean
-  resume?: boolean
-  json?: boolean
 }
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
@@ -36,24 +36,54 @@ export function restoreCommand(program: Command, parts: Parts): void {
     .option('--at <point>', 'the moment', 'latest')
     .requiredOption('--to <directory>', 'an empty or new directory; /srv/docs comes to DIRECTORY/srv/docs')
     .option('--path <path>', 'only what is at and below this path of the source; may be repeated', collect, [])
+    .option('--start', 'of PostgreSQL: start the server and wait until it has recovered')
+    .option('--stop-at-pause', 'of PostgreSQL: stop at the target, to look, and do not open for writing')
+    .option('--port <port>', 'of PostgreSQL: names the socket (default: 5432); it listens on no network address')
+    .option('--pg-bin <directory>', 'of PostgreSQL: the server programs; else on PATH, and where packages put them')
+    .option('--user <name>', 'of PostgreSQL, for root: whom the server runs as (default: postgres)')
+    .option(
+      '--tablespace <oid=directory>',
+      'of PostgreSQL: where one comes to, else DIRECTORY.tablespaces/OID',
+      collect,
+      [],
+    )
+    .addOption(
+      new Option('--wal <when>', 'of PostgreSQL: fetch the log now, or when recovery asks for it').choices([
+        'all',
+        'on-demand',
+      ]),
+    )
     .option('--dry-run', 'say what would be done and whether there is room; write nothing')
     .option('--resume', 'go on with a restore that did not end')
     .option('--json', 'one JSON object a line: progress, then the receipt')
     .addHelpText(
       'after',
-      `
-POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
+      `${postgresPointHelp}
 Examples:
   tidemark restore documents --at "2026-11-22 14:03:11.250" --to /srv/restored
   tidemark restore documents --at "10m ago" --path /srv/docs/plans --to /tmp/plans
+  tidemark restore shop --at before:xid:74123 --to /srv/shop --start --stop-at-pause
   tidemark restore --system public-web --at "1h ago" --to /srv/restored
 ${exitStatusHelp}`,
     )
     .action(async (source: string | undefined, options: RestoreOptions, command: Command) => {
       collectLessOften()
       const client = connect(command, parts)
-      for (const one of await chosen(client, source, options)) await restoreOne(client, one, options, parts)
+      for (const one of await chosen(client, source, options)) {
+        const status = await statusOf(client, one.source)
+        if (status.kind === 'postgres') await restorePostgres(client, { status, ...one }, only(options), command, parts)
+        else await restoreOne(client, one, options, parts)
+      }
     })
+}
+
+/** A cluster comes back whole. */
+function only(options: RestoreOptions): PostgresRestoreOptions {
+  if (options.path.length === 0) return options
+  throw new TidemarkError('bad-request', {
+    message: 'a PostgreSQL cluster cannot be restored in parts: --path is for files',
+    hint: 'restore all of it, and take what you need with pg_dump',
+  })
 }
 
 interface Chosen {
