@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { isSystemError } from '../../base/errors.ts'
 import { isWithin, type TreePath } from '../../model/path.ts'
-import type { Catalog, NodeId } from './catalog.ts'
+import type { CatalogTree, NodeId } from './catalog-tree.ts'
 import type { Filesystems, Look } from './filesystems.ts'
 import { absolute, type ProtectedPaths } from './protected-paths.ts'
 import { type AbsolutePath, filesystemNumberOf, isSameNode, type Stat, systemPath, typeOf } from './stat.ts'
@@ -12,17 +12,17 @@ import { type AbsolutePath, filesystemNumberOf, isSameNode, type Stat, systemPat
  * without its mount), has vanished: nothing below it is taken as deleted until it is back.
  */
 export class Anchors {
-  readonly #catalog: Catalog
+  readonly #tree: CatalogTree
   readonly #filesystems: Filesystems
   readonly #protected: ProtectedPaths
   readonly #mounts = new Set<NodeId>()
   readonly #vanished = new Set<TreePath>()
 
-  constructor(parts: { catalog: Catalog; filesystems: Filesystems; protectedPaths: ProtectedPaths }) {
-    this.#catalog = parts.catalog
+  constructor(parts: { tree: CatalogTree; filesystems: Filesystems; protectedPaths: ProtectedPaths }) {
+    this.#tree = parts.tree
     this.#filesystems = parts.filesystems
     this.#protected = parts.protectedPaths
-    for (const id of parts.catalog.mountPoints()) this.#mounts.add(id)
+    for (const id of parts.tree.mountPoints()) this.#mounts.add(id)
   }
 
   get vanished(): readonly TreePath[] {
@@ -48,12 +48,12 @@ export class Anchors {
 
   addMount(id: NodeId): void {
     this.#mounts.add(id)
-    this.#catalog.addMountPoint(id)
+    this.#tree.addMountPoint(id)
   }
 
   /** Whether a directory of this stat in this directory is where a file system is mounted. */
   isMount(directory: NodeId, stat: Stat): boolean {
-    const above = this.#catalog.node(directory)
+    const above = this.#tree.node(directory)
     return above !== undefined && filesystemNumberOf(above.stat) !== filesystemNumberOf(stat)
   }
 
@@ -61,7 +61,7 @@ export class Anchors {
   all(): TreePath[] {
     const paths = this.#protected.all.map(({ path }) => path)
     for (const id of this.#mounts) {
-      const path = this.#catalog.pathOf(id)
+      const path = this.#tree.pathOf(id)
       if (path === undefined) this.#mounts.delete(id)
       else paths.push(path)
     }
@@ -84,7 +84,7 @@ export class Anchors {
   standsFor(known: Stat | undefined, id: NodeId | undefined, look: Look | undefined, path: AbsolutePath): boolean {
     if (look === undefined) return false
     if (known === undefined || id === undefined || isSameNode(known, look.stat)) return true
-    if (typeOf(known) !== 'directory' || !this.#catalog.hasChildren(id)) return true
+    if (typeOf(known) !== 'directory' || !this.#tree.hasChildren(id)) return true
     return typeOf(look.stat) === 'directory' && !isEmpty(path)
   }
 
@@ -94,13 +94,8 @@ export class Anchors {
   }
 
   #known(anchor: TreePath) {
-    let id = 0 as NodeId
-    for (const name of anchor.split('/')) {
-      const child = this.#catalog.child(id, name)
-      if (child === undefined) return undefined
-      id = child.id
-    }
-    return this.#catalog.node(id)
+    const id = this.#tree.idAt(anchor)
+    return id === undefined ? undefined : this.#tree.node(id)
   }
 }
 

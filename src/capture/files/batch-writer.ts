@@ -6,7 +6,7 @@ import type { Attributes, Change, Extent } from '../../model/change.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import { advance, type Sequence } from '../../model/sequence.ts'
 import type { CapturedBatch } from '../capture.ts'
-import type { Catalog } from './catalog.ts'
+import type { CatalogBatches } from './catalog-batches.ts'
 import { type Cursor, encodeCursor } from './cursor.ts'
 import { RecentIds } from './recent-ids.ts'
 
@@ -26,7 +26,7 @@ const recentIdsMax = 100_000
  * and both are in the same batch. Batches have consecutive sequences, their moments ascend.
  */
 export class BatchWriter {
-  readonly #catalog: Catalog
+  readonly #batches: CatalogBatches
   readonly #clock: Clock
   readonly #hand: (batch: CapturedBatch) => void
   readonly #recent = new RecentIds(recentIdsMax)
@@ -41,8 +41,8 @@ export class BatchWriter {
   #beforeBulk: (() => void) | undefined
   #marks: { tag: number; sequence: Sequence }[] = []
 
-  constructor(parts: { catalog: Catalog; clock: Clock; cursor: Cursor; hand: (batch: CapturedBatch) => void }) {
-    this.#catalog = parts.catalog
+  constructor(parts: { batches: CatalogBatches; clock: Clock; cursor: Cursor; hand: (batch: CapturedBatch) => void }) {
+    this.#batches = parts.batches
     this.#clock = parts.clock
     this.#cursor = parts.cursor
     this.#hand = parts.hand
@@ -50,7 +50,7 @@ export class BatchWriter {
 
   /** Of the last change written. */
   get sequence(): Sequence {
-    return advance(this.#catalog.sequence, this.#changes.length)
+    return advance(this.#batches.sequence, this.#changes.length)
   }
 
   get cursor(): Cursor {
@@ -103,7 +103,7 @@ export class BatchWriter {
     const isFull = this.#changes.length >= batchChangesMax || this.#bytes + bytes > batchBytesWanted
     if (isFull || lane !== this.#lane || this.#blocksBytes >= batchChunkBytesWanted) this.close(false)
     if (this.#changes.length === 0) {
-      this.#catalog.begin(advance(this.#catalog.sequence, 1))
+      this.#batches.begin(advance(this.#batches.sequence, 1))
       this.#lane = lane
     }
     for (const chunk of chunks) this.#send(chunk)
@@ -122,11 +122,11 @@ export class BatchWriter {
   close(settled: boolean): void {
     if (this.#changes.length === 0) return
     this.#closeBlock()
-    const first = advance(this.#catalog.sequence, 1)
+    const first = advance(this.#batches.sequence, 1)
     const last = this.sequence
     const cursor = encodeCursor(this.#cursor)
     const bytes = encodeBatch({ first, settled, cursor, changes: this.#changes })
-    this.#catalog.commit(last, cursor)
+    this.#batches.commit(last, cursor)
     this.#hand({
       kind: 'batch',
       first,

@@ -1,3 +1,5 @@
+import type { SQLOutputValue } from 'node:sqlite'
+
 /**
  * The catalog's tables. A name belongs to a directory, a node may have several names (hard links).
  *
@@ -5,7 +7,7 @@
  *                symlink: its target; other types: NULL
  * node.xattrs    what the extended attributes were: a hash, NULL where there are none
  * batch          the batches that may not be durable yet; before: the cursor of the one before; nodes: the last node then;
- *                drained, gap: what was noted until then (catalog.ts)
+ *                drained, gap: what was noted until then (catalog-batches.ts)
  * undo_*         what a row was before a batch that may not be durable yet changed it; NULLs where there was no row.
  *                `at` is the first sequence of that batch.
  */
@@ -49,3 +51,8 @@ export const catalogSchema = `
   CREATE TABLE undo_name (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL, node INTEGER);
   CREATE TABLE undo_page (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, node INTEGER NOT NULL, page INTEGER NOT NULL, entries BLOB);
   ${undoTriggers}`
+
+export const bytesOf = (value: SQLOutputValue | undefined): Buffer => {
+  const bytes = value as Uint8Array
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { moment } from '../../model/moment.ts'
-import type { NodeId } from './catalog.ts'
+import type { NodeId } from './catalog-tree.ts'
 import { dirtyKey, DirtySet, reason } from './dirty-set.ts'
 
 const directory = 7 as NodeId

@@ -1,5 +1,5 @@
 import type { Moment } from '../../model/moment.ts'
-import type { NodeId } from './catalog.ts'
+import type { NodeId } from './catalog-tree.ts'
 
 /** Why a name is dirty; several at once. */
 export const reason = {

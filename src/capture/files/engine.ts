@@ -120,7 +120,7 @@ export class Engine implements Disposable {
     }
     if (resumed !== undefined) return this.#start(resumed)
     const empty = Catalog.create(this.#catalogPath, { at: resumeAt, cursor: this.#request.cursor })
-    empty.noteDrained(moment(this.#clock.now()))
+    empty.batches.noteDrained(moment(this.#clock.now()))
     return this.#start(empty)
   }
 
@@ -132,8 +132,8 @@ export class Engine implements Disposable {
     const content = new ContentReader({ chunkKey: this.#request.chunkKey, fingerprintSeed: into.fingerprintSeed })
     // What an older catalog has of later batches is not in the vault's tree.
     const { moment: told } = decodeCursor(this.#request.cursor)
-    into.noteDrained(older !== undefined && older.drained < told ? older.drained : told)
-    into.noteGap(older?.gap)
+    into.batches.noteDrained(older !== undefined && older.batches.drained < told ? older.batches.drained : told)
+    into.batches.noteGap(older?.batches.gap)
     await takeOverManifest(manifest, { into, cursor: this.#request.cursor, older, content })
     older?.[Symbol.dispose]()
     into[Symbol.dispose]()

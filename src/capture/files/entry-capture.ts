@@ -15,7 +15,7 @@ import {
 import type { Anchors } from './anchors.ts'
 import { attributesAt, isSameXattrs } from './attributes.ts'
 import type { BatchWriter, Lane } from './batch-writer.ts'
-import { Catalog, type CatalogNode, type NodeId, rootNode } from './catalog.ts'
+import { type CatalogNode, type CatalogTree, type NodeId, rootNode } from './catalog-tree.ts'
 import { type DirtyKey, dirtyKey, reason } from './dirty-set.ts'
 import type { Filesystems, Look } from './filesystems.ts'
 import type { Offers } from './offers.ts'
@@ -70,7 +70,7 @@ export interface Directories {
 }
 
 export interface EntryCaptureParts {
-  readonly catalog: Catalog
+  readonly tree: CatalogTree
   readonly writer: BatchWriter
   readonly offers: Offers
   readonly filesystems: Filesystems
@@ -115,8 +115,8 @@ export class EntryCapture {
 
   /** `look` is what was seen there just now, if it was. */
   capture(subject: Subject, lane: Lane, look?: Look): Outcome {
-    const { catalog, anchors } = this.#parts
-    const parent = catalog.pathOf(subject.directory)
+    const { tree, anchors } = this.#parts
+    const parent = tree.pathOf(subject.directory)
     if (parent === undefined) return 'done'
     const path = joinPath(parent, subject.name)
     if (anchors.isVanished(path)) return 'vanished'
@@ -138,11 +138,11 @@ export class EntryCapture {
   }
 
   #compare(subject: Subject, lane: Lane, parent: TreePath, path: TreePath, seen: Look | undefined): Outcome {
-    const { catalog, protectedPaths, filesystems } = this.#parts
+    const { tree, protectedPaths, filesystems } = this.#parts
     const { directory, name } = subject
     const isRoot = protectedPaths.is(path)
     const look = isRoot ? filesystems.lookThrough(absolute(path)) : (seen ?? filesystems.look(absolute(path)))
-    const known = catalog.child(directory, name)
+    const known = tree.child(directory, name)
     const isAdmitted = look !== undefined && protectedPaths.admits(path, typeOf(look.stat) === 'directory')
 
     const pending = this.#pending.get(dirtyKey(directory, name))
@@ -176,7 +176,7 @@ export class EntryCapture {
   }
 
   #forget(directory: NodeId, name: string): void {
-    for (const gone of this.#parts.catalog.remove(directory, name)) this.#parts.watching.forget(gone)
+    for (const gone of this.#parts.tree.remove(directory, name)) this.#parts.watching.forget(gone)
   }
 
   #vanish(anchor: TreePath): Outcome {
@@ -186,7 +186,7 @@ export class EntryCapture {
 
   /** The directory is looked for where it was; when that has been settled, this name is looked at again. */
   #moved({ directory }: Subject): Outcome {
-    const at = this.#parts.catalog.nameOf(directory)
+    const at = this.#parts.tree.nameOf(directory)
     if (at !== undefined) this.#parts.again(at.parent, at.name, reason.entry)
     return 'moved'
   }
@@ -194,9 +194,9 @@ export class EntryCapture {
   /** Whether the directory is where the catalog has it. Asked before everything that is written. */
   stands(directory: NodeId): boolean {
     if (directory === rootNode) return true
-    const { catalog, filesystems, protectedPaths } = this.#parts
-    const path = catalog.pathOf(directory)
-    const node = catalog.node(directory)
+    const { tree, filesystems, protectedPaths } = this.#parts
+    const path = tree.pathOf(directory)
+    const node = tree.node(directory)
     if (path === undefined || node === undefined) return false
     if (protectedPaths.isAbove(path)) return true
     return filesystems.isAt(absolute(path), node.stat, protectedPaths.is(path))
@@ -241,14 +241,14 @@ export class EntryCapture {
     if (isSameAttributesStat(known.stat, look.stat) && isSameXattrs(known.xattrs, xattrs)) return this.#keepStat(at)
     if (!this.stands(subject.directory)) return this.#moved(subject)
     this.#parts.writer.write(lane, { kind: 'attributes', path, attributes })
-    this.#parts.catalog.setFacts(known.id, { stat: look.stat, xattrs, content: known.content })
+    this.#parts.tree.setFacts(known.id, { stat: look.stat, xattrs, content: known.content })
     this.#linkOtherNames(lane, known.id, path)
     return 'done'
   }
 
   /** Nothing changed that a tree holds. */
   #keepStat({ known, look }: Place & { known: CatalogNode }): Outcome {
-    this.#parts.catalog.setStat(known.id, look.stat)
+    this.#parts.tree.setStat(known.id, look.stat)
     return 'done'
   }
 
@@ -258,7 +258,7 @@ export class EntryCapture {
     if (!mayBeWritten && isProven(known.stat) && isSameContentStat(known.stat, look.stat))
       return this.#updateAttributes(at)
     if (sizeOf(look.stat) > largeFileBytes || sizeOf(known.stat) > largeFileBytes) return { large: at }
-    return this.#readFile(at, this.#parts.catalog.signature(known))
+    return this.#readFile(at, this.#parts.tree.signature(known))
   }
 
   /**
@@ -276,9 +276,9 @@ export class EntryCapture {
     // Another name of a file that is about to be written: it becomes a link to that one.
     if (look.links > 1 && typeOf(look.stat) === 'file' && this.#isPendingElsewhere(at)) return 'moved'
     const here = { parent: subject.directory, name: subject.name }
-    for (const node of this.#parts.catalog.withInode(inodeOf(look.stat))) {
+    for (const node of this.#parts.tree.withInode(inodeOf(look.stat))) {
       if (!isSameNode(node.stat, look.stat) || !isProven(node.stat)) continue
-      const names = this.#parts.catalog
+      const names = this.#parts.tree
         .names(node.id)
         .filter(({ parent: above, name }) => above !== here.parent || name !== here.name)
       const kept = look.links > 1 ? names.find((other) => this.#standsAt(other, node)) : undefined
@@ -319,7 +319,7 @@ export class EntryCapture {
   }
 
   #pathOf(at: { parent: NodeId; name: string }): TreePath | undefined {
-    const parent = this.#parts.catalog.pathOf(at.parent)
+    const parent = this.#parts.tree.pathOf(at.parent)
     return parent === undefined ? undefined : joinPath(parent, at.name)
   }
 
@@ -329,7 +329,7 @@ export class EntryCapture {
     if (target === undefined || !this.stands(subject.directory)) return this.#moved(subject)
     this.#clear(at)
     this.#parts.writer.write(lane, { kind: 'link', path, to: target })
-    this.#parts.catalog.link(subject.directory, subject.name, node.id)
+    this.#parts.tree.link(subject.directory, subject.name, node.id)
     return this.#update({ ...this.#doubted(at), known: node, occupant: undefined })
   }
 
@@ -342,14 +342,14 @@ export class EntryCapture {
       // It comes out of what it replaces.
       const aside = this.#parts.staging.place(lane)
       this.#parts.writer.write(lane, { kind: 'rename', path: aside.path, from })
-      this.#parts.catalog.rename(left, aside, node.id, isDirectory)
+      this.#parts.tree.rename(left, aside, node.id, isDirectory)
       this.#parts.writer.write(lane, { kind: 'rename', path, from: aside.path })
       this.#forget(subject.directory, subject.name)
-      this.#parts.catalog.rename(aside, here, node.id, isDirectory)
+      this.#parts.tree.rename(aside, here, node.id, isDirectory)
     } else {
       this.#parts.writer.write(lane, { kind: 'rename', path, from })
       this.#forget(subject.directory, subject.name)
-      this.#parts.catalog.rename(left, here, node.id, isDirectory)
+      this.#parts.tree.rename(left, here, node.id, isDirectory)
     }
     // What was put where it came from is compared when its turn comes; what is here now may have changed on the way.
     this.#parts.again(left.parent, left.name, reason.entry)
@@ -373,7 +373,7 @@ export class EntryCapture {
   /** Everything but a file. */
   #put(at: Place): Outcome {
     const { subject, lane, path, look, known } = at
-    const { catalog, writer, watching, directories, anchors, filesystems } = this.#parts
+    const { tree, writer, watching, directories, anchors, filesystems } = this.#parts
     const content = contentAt(absolute(path), look.stat)
     const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
     if (!this.stands(subject.directory)) return this.#moved(subject)
@@ -385,11 +385,11 @@ export class EntryCapture {
       content: content.type === 'symlink' ? Buffer.from(content.target, 'latin1') : undefined,
     }
     if (known !== undefined) {
-      catalog.setFacts(known.id, facts)
+      tree.setFacts(known.id, facts)
       return 'done'
     }
     this.#forget(subject.directory, subject.name)
-    const id = catalog.add(subject.directory, subject.name, facts)
+    const id = tree.add(subject.directory, subject.name, facts)
     if (content.type !== 'directory') return 'done'
     if (anchors.isMount(subject.directory, look.stat)) anchors.addMount(id)
     if (filesystems.isVirtual(look)) return 'done'
@@ -454,11 +454,11 @@ export class EntryCapture {
 
   /** Where to write what was read some time ago; undefined where that is out of date. */
   #stillWanted({ subject, known, occupant }: Place, version: FileVersion): TreePath | undefined {
-    const { catalog, filesystems, anchors, protectedPaths } = this.#parts
+    const { tree, filesystems, anchors, protectedPaths } = this.#parts
     const { directory, name } = subject
     const path = this.#pathOf({ parent: directory, name })
     if (path === undefined || anchors.isVanished(path)) return undefined
-    const now = catalog.child(directory, name)
+    const now = tree.child(directory, name)
     const before = known ?? occupant
     const isAsBefore =
       now?.id === before?.id && (now === undefined || before === undefined || isEqualStat(now.stat, before.stat))
@@ -471,15 +471,13 @@ export class EntryCapture {
   }
 
   #writeFile({ subject, lane, path, known, occupant }: Place, version: FileVersion, chunks: readonly Chunk[]): void {
-    const { catalog, writer } = this.#parts
+    const { tree, writer } = this.#parts
     const { attributes, xattrs, bytes, changed, zeros, signature, stat } = version
-    const content = Catalog.contentOf(signature)
-    const facts = { stat, xattrs, content }
+    const facts = { stat, xattrs }
     if (known !== undefined) {
       if (changed.length === 0 && zeros.length === 0 && bytes === sizeOf(known.stat)) {
         if (isSameAttributesStat(known.stat, stat) && isSameXattrs(known.xattrs, xattrs)) {
-          catalog.setFacts(known.id, facts)
-          catalog.setPages(known.id, signature)
+          tree.setFile(known.id, facts, signature)
           return
         }
         writer.write(lane, { kind: 'attributes', path, attributes })
@@ -489,8 +487,7 @@ export class EntryCapture {
       } else {
         writer.write(lane, { kind: 'patch', path, attributes, bytes, extents: [...changed], zeros: [...zeros] }, chunks)
       }
-      catalog.setFacts(known.id, facts)
-      catalog.setPages(known.id, signature)
+      tree.setFile(known.id, facts, signature)
       this.#linkOtherNames(lane, known.id, path)
       return
     }
@@ -504,32 +501,31 @@ export class EntryCapture {
       chunks,
     )
     this.#forget(subject.directory, subject.name)
-    catalog.setPages(catalog.add(subject.directory, subject.name, facts), signature)
+    tree.addFile(subject.directory, subject.name, facts, signature)
   }
 
   /** Puts the file that has been built whole at a staging place where it belongs; false where that is not so any more. */
   placeStaged(at: Place, version: FileVersion, staged: StagingPlace): boolean {
     const path = this.#stillWanted(at, version)
     if (path === undefined) return false
-    const { catalog, writer } = this.#parts
+    const { tree, writer } = this.#parts
     const { subject, lane, known } = at
     writer.write(lane, { kind: 'rename', path, from: staged.path })
-    catalog.remove(staged.parent, staged.name)
-    const facts = { stat: version.stat, xattrs: version.xattrs, content: Catalog.contentOf(version.signature) }
+    tree.remove(staged.parent, staged.name)
+    const facts = { stat: version.stat, xattrs: version.xattrs }
     if (known === undefined) {
       this.#forget(subject.directory, subject.name)
-      catalog.setPages(catalog.add(subject.directory, subject.name, facts), version.signature)
+      tree.addFile(subject.directory, subject.name, facts, version.signature)
       return true
     }
-    catalog.setFacts(known.id, facts)
-    catalog.setPages(known.id, version.signature)
+    tree.setFile(known.id, facts, version.signature)
     this.#linkOtherNames(lane, known.id, path)
     return true
   }
 
   /** Says again which names are of this file, so that its other names never depend on how a change of one is told. */
   #linkOtherNames(lane: Lane, id: NodeId, path: TreePath): void {
-    for (const other of this.#parts.catalog.names(id)) {
+    for (const other of this.#parts.tree.names(id)) {
       const otherPath = this.#pathOf(other)
       if (otherPath !== undefined && otherPath !== path) {
         this.#parts.writer.write(lane, { kind: 'link', path: otherPath, to: path })

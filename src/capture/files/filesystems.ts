@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs'
 import { type Fsid, filesystemOf } from '../../base/syscalls/filesystem.ts'
 import { type HandleKey, handleOf } from '../../base/syscalls/handle.ts'
 import { unlessFailedWith } from '../../base/syscalls/system-call-error.ts'
-import type { Catalog } from './catalog.ts'
+import type { FilesystemNumbers } from './filesystem-numbers.ts'
 import { identityIn } from './handle-identity.ts'
 import { type AbsolutePath, filesystemNumberOf, inodeOf, packStat, type Stat, statOf, statThrough } from './stat.ts'
 
@@ -38,13 +38,13 @@ const virtualTypes = new Set(['proc', 'sysfs', '0x27e0eb', '0x63677270', '0x1cd1
  * catalog's number of a file system follows its own identity (fsid) where it has one.
  */
 export class Filesystems {
-  readonly #catalog: Catalog
+  readonly #numbers: FilesystemNumbers
   readonly #byDevice = new Map<bigint, Mounted>()
   /** Called before anything on a file system is followed. */
   readonly #found: (mounted: Mounted, path: AbsolutePath) => void
 
-  constructor(catalog: Catalog, found: (mounted: Mounted, path: AbsolutePath) => void) {
-    this.#catalog = catalog
+  constructor(numbers: FilesystemNumbers, found: (mounted: Mounted, path: AbsolutePath) => void) {
+    this.#numbers = numbers
     this.#found = found
   }
 
@@ -104,7 +104,7 @@ export class Filesystems {
     const known = this.#byDevice.get(device)
     if (known !== undefined) return known
     const { fsid, typeName, network } = filesystemOf(path)
-    const number = this.#catalog.filesystemNumber(fsid === noFsid ? `device ${device}` : fsid)
+    const number = this.#numbers.of(fsid === noFsid ? `device ${device}` : fsid)
     const mounted = { number, fsid, typeName, network }
     this.#byDevice.set(device, mounted)
     this.#found(mounted, path)

@@ -3,11 +3,11 @@ import type { Change } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import { isWithin, stagingName, type TreePath } from '../../model/path.ts'
 import type { CapturedBatch } from '../capture.ts'
-import type { Catalog } from './catalog.ts'
+import type { CatalogBatches } from './catalog-batches.ts'
 import type { ProtectedPaths } from './protected-paths.ts'
 
 export interface GapParts {
-  readonly catalog: Catalog
+  readonly batches: CatalogBatches
   readonly protectedPaths: ProtectedPaths
   /** Up to then everything was captured; undefined where nothing has to be told, as before the end of a baseline. */
   readonly since: Moment | undefined
@@ -27,8 +27,8 @@ export class Gap {
 
   constructor(parts: GapParts) {
     this.#parts = parts
-    this.#since = parts.since === undefined ? undefined : (parts.catalog.gap ?? parts.since)
-    this.#isFound = parts.catalog.gap !== undefined
+    this.#since = parts.since === undefined ? undefined : (parts.batches.gap ?? parts.since)
+    this.#isFound = parts.batches.gap !== undefined
   }
 
   /** Of which the journal has to be told now. */
@@ -57,13 +57,13 @@ export class Gap {
 
   #noteFound(since: Moment): void {
     this.#isFound = true
-    this.#parts.catalog.noteGap(since)
+    this.#parts.batches.noteGap(since)
   }
 
   #over(): void {
     this.#since = undefined
     this.#isFound = false
-    this.#parts.catalog.noteGap(undefined)
+    this.#parts.batches.noteGap(undefined)
   }
 
   /** Not the directories above the source, nor what is built and not whole yet. */

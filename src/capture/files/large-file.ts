@@ -3,7 +3,7 @@ import { isSystemError } from '../../base/errors.ts'
 import type { Change, Range } from '../../model/change.ts'
 import { attributesAt } from './attributes.ts'
 import type { BatchWriter } from './batch-writer.ts'
-import type { Catalog } from './catalog.ts'
+import type { CatalogTree } from './catalog-tree.ts'
 import type { NewChunk, Reading } from './content-reader.ts'
 import { type EntryCapture, largeFileBytes, type Outcome, type Place } from './entry-capture.ts'
 import { FileComparison } from './file-comparison.ts'
@@ -19,7 +19,7 @@ import { inodeOf, sizeOf, typeOf, unprovenStat } from './stat.ts'
 const passesMax = 8
 
 export interface LargeFileParts {
-  readonly catalog: Catalog
+  readonly tree: CatalogTree
   readonly writer: BatchWriter
   readonly offers: Offers
   readonly staging: Staging
@@ -53,7 +53,7 @@ export class LargeFile {
     this.place = place
     this.#parts = parts
     this.#look = place.look
-    this.#known = place.known === undefined ? emptySignature : parts.catalog.signature(place.known)
+    this.#known = place.known === undefined ? emptySignature : parts.tree.signature(place.known)
     if (place.known === undefined) this.#build()
     else this.#compare()
   }
@@ -94,7 +94,7 @@ export class LargeFile {
     const staged = this.#staged
     if (staged === undefined || !this.#isStaged(staged)) return
     this.#parts.writer.write(this.place.lane, { kind: 'remove', path: staged.path })
-    this.#parts.catalog.remove(staged.parent, staged.name)
+    this.#parts.tree.remove(staged.parent, staged.name)
   }
 
   #fail(): Outcome {
@@ -148,13 +148,13 @@ export class LargeFile {
   }
 
   #stage(look: Look): StagingPlace {
-    const { staging, writer, catalog } = this.#parts
+    const { staging, writer, tree } = this.#parts
     const { lane, path } = this.place
     const staged = staging.place(lane)
     const { attributes } = attributesAt(absolute(path), look.stat)
     writer.write(lane, { kind: 'put', path: staged.path, attributes, content: { type: 'file', bytes: 0, extents: [] } })
     const stat = unprovenStat({ ...attributes, type: 'file', size: 0 })
-    catalog.add(staged.parent, staged.name, { stat, xattrs: undefined, content: Buffer.alloc(0) })
+    tree.addFile(staged.parent, staged.name, { stat, xattrs: undefined }, emptySignature)
     return staged
   }
 
@@ -230,6 +230,6 @@ export class LargeFile {
   }
 
   #isStaged(staged: StagingPlace): boolean {
-    return this.#parts.catalog.child(staged.parent, staged.name) !== undefined
+    return this.#parts.tree.child(staged.parent, staged.name) !== undefined
   }
 }

@@ -7,7 +7,8 @@ import type { Sequence } from '../../model/sequence.ts'
 import type { CaptureOutput } from '../capture.ts'
 import { Anchors } from './anchors.ts'
 import { BatchWriter, type Lane } from './batch-writer.ts'
-import { type Catalog, type NodeId, rootNode } from './catalog.ts'
+import type { Catalog } from './catalog.ts'
+import type { NodeId } from './catalog-tree.ts'
 import { ContentReader } from './content-reader.ts'
 import { decodeCursor } from './cursor.ts'
 import { type DirtyKey, dirtyKey, type DirtyName, DirtySet, reason } from './dirty-set.ts'
@@ -127,17 +128,24 @@ export class LiveEngine implements Disposable, Noticed {
       exclude: request.source.exclude,
       never: [request.stateDirectory, ...request.never],
     })
-    const since = cursor.baseline === 'complete' ? moment(Math.min(catalog.drained, this.#heard)) : undefined
-    this.#gap = new Gap({ catalog, protectedPaths: this.#protected, since })
+    const since = cursor.baseline === 'complete' ? moment(Math.min(catalog.batches.drained, this.#heard)) : undefined
+    this.#gap = new Gap({ batches: catalog.batches, protectedPaths: this.#protected, since })
     this.#watching = new Watching(request.watching, problems)
-    this.#filesystems = new Filesystems(catalog, (mounted, path) => this.#watching.found(mounted, path))
-    this.#anchors = new Anchors({ catalog, filesystems: this.#filesystems, protectedPaths: this.#protected })
-    this.#writer = new BatchWriter({ catalog, clock, cursor: { ...cursor, session: parts.session }, hand })
+    this.#filesystems = new Filesystems(catalog.filesystemNumbers, (mounted, path) =>
+      this.#watching.found(mounted, path),
+    )
+    this.#anchors = new Anchors({ tree: catalog.tree, filesystems: this.#filesystems, protectedPaths: this.#protected })
+    this.#writer = new BatchWriter({
+      batches: catalog.batches,
+      clock,
+      cursor: { ...cursor, session: parts.session },
+      hand,
+    })
     this.#offers = new Offers({ writer: this.#writer, hand })
-    this.#staging = new Staging({ catalog, writer: this.#writer })
+    this.#staging = new Staging({ tree: catalog.tree, writer: this.#writer })
     this.#content = new ContentReader({ chunkKey: request.chunkKey, fingerprintSeed: catalog.fingerprintSeed })
     this.#entries = new EntryCapture({
-      catalog,
+      tree: catalog.tree,
       writer: this.#writer,
       offers: this.#offers,
       filesystems: this.#filesystems,
@@ -172,7 +180,7 @@ export class LiveEngine implements Disposable, Noticed {
   // --- told from outside
 
   durable(sequence: Sequence): void {
-    this.#catalog.durable(sequence)
+    this.#catalog.batches.durable(sequence)
   }
 
   answer(tag: number, missing: readonly boolean[]): void {
@@ -205,7 +213,7 @@ export class LiveEngine implements Disposable, Noticed {
   /** What changed at this time or shortly before may have been missed though its times are as known. */
   #trustedBeforeNs(why: SuspectReason): bigint {
     const isListening = (why === 'schedule' || why === 'request') && !this.#watching.hasGaps
-    const since = isListening ? this.#heard : this.#watching.hasGaps ? this.#compared : this.#catalog.drained
+    const since = isListening ? this.#heard : this.#watching.hasGaps ? this.#compared : this.#catalog.batches.drained
     return BigInt(since) * 1000n - granularityNs
   }
 
@@ -307,7 +315,7 @@ export class LiveEngine implements Disposable, Noticed {
   /** What was written under a name that means something else by now may have another name. */
   #lookElsewhere({ directory, name, written }: DirtyName): void {
     if (written.length === 0) return
-    const node = this.#catalog.child(directory, name)
+    const node = this.#catalog.tree.child(directory, name)
     const here = node === undefined ? undefined : inodeOf(node.stat)
     for (const inode of written) if (inode !== here) this.inode(inode, reason.content)
   }
@@ -347,7 +355,7 @@ export class LiveEngine implements Disposable, Noticed {
     const file = new LargeFile(
       { ...place, lane },
       {
-        catalog: this.#catalog,
+        tree: this.#catalog.tree,
         writer: this.#writer,
         offers: this.#offers,
         staging: this.#staging,
@@ -402,7 +410,7 @@ export class LiveEngine implements Disposable, Noticed {
     if (request === undefined) return undefined
     this.#scanWasFinished = false
     this.#scanBegan = this.#heard
-    this.#filesTotal = request.reason === 'baseline' ? 0 : this.#catalog.nodes
+    this.#filesTotal = request.reason === 'baseline' ? 0 : this.#catalog.tree.nodes
     if (request.reason === 'schedule') {
       // Only what turns out to differ makes the tree suspect.
       this.#writer.beforeBulk(() =>
@@ -411,7 +419,7 @@ export class LiveEngine implements Disposable, Noticed {
     }
     return new Scan(
       {
-        catalog: this.#catalog,
+        tree: this.#catalog.tree,
         writer: this.#writer,
         filesystems: this.#filesystems,
         watching: this.#watching,
@@ -455,12 +463,12 @@ export class LiveEngine implements Disposable, Noticed {
       return this.#scan.push(directory)
     }
     const names = new Set(listDirectory(path, this.#parts.problems))
-    const at = this.#catalog.nameOf(directory)
+    const at = this.#catalog.tree.nameOf(directory)
     if (at !== undefined && !this.#entries.stands(directory)) {
       this.#dirty.notice(at.parent, at.name, reason.entry | reason.below, this.#heardBefore, 0)
       return
     }
-    for (const { name } of this.#catalog.children(directory)) names.add(name)
+    for (const { name } of this.#catalog.tree.children(directory)) names.add(name)
     for (const name of names) {
       this.#dirty.notice(directory, name, reason.entry | reason.below, this.#heardBefore, 0)
     }
@@ -469,7 +477,7 @@ export class LiveEngine implements Disposable, Noticed {
   }
 
   #pathOf({ directory, name }: DirtyName): TreePath | undefined {
-    const parent = this.#catalog.pathOf(directory)
+    const parent = this.#catalog.tree.pathOf(directory)
     return parent === undefined ? undefined : joinPath(parent, name)
   }
 
@@ -501,8 +509,8 @@ export class LiveEngine implements Disposable, Noticed {
 
   /** Its times change with every name that comes or goes, so it comes after them. */
   directory(directory: NodeId): void {
-    const at = this.#catalog.nameOf(directory)
-    const path = this.#catalog.pathOf(directory)
+    const at = this.#catalog.tree.nameOf(directory)
+    const path = this.#catalog.tree.pathOf(directory)
     // What is above the protected paths is looked at only when everything is.
     if (path === undefined || this.#protected.of(path) === undefined) return
     if (at !== undefined) this.#dirty.noticeLast(at.parent, at.name, reason.attributes, this.#heardBefore)
@@ -520,8 +528,8 @@ export class LiveEngine implements Disposable, Noticed {
   }
 
   inode(inode: bigint, reasons: number): void {
-    for (const node of this.#catalog.withInode(inode)) {
-      for (const { parent, name } of this.#catalog.names(node.id)) {
+    for (const node of this.#catalog.tree.withInode(inode)) {
+      for (const { parent, name } of this.#catalog.tree.names(node.id)) {
         this.#dirty.notice(parent, name, reasons, this.#heardBefore, 0)
       }
     }
@@ -539,10 +547,7 @@ export class LiveEngine implements Disposable, Noticed {
   #noticeMounts(mounts: string): void {
     for (const path of mountPaths(mounts)) {
       if (path === '' || this.#protected.of(path) === undefined) continue
-      let parent: NodeId | undefined = rootNode
-      for (const name of parentOf(path) === '' ? [] : parentOf(path).split('/')) {
-        parent = parent === undefined ? undefined : this.#catalog.child(parent, name)?.id
-      }
+      const parent = this.#catalog.tree.idAt(parentOf(path))
       if (parent === undefined) continue
       this.#dirty.notice(parent, nameOf(path), reason.entry | reason.below, this.#heardBefore, 0)
     }
@@ -626,13 +631,13 @@ export class LiveEngine implements Disposable, Noticed {
   /** For the next start, which has to compare what came later, and to tell of a gap from there on. */
   #noteCaptured(): void {
     const nowMs = this.#parts.clock.monotonicMs()
-    if (this.#noted === this.#catalog.sequence && nowMs < this.#nextNoteMs) return
+    if (this.#noted === this.#catalog.batches.sequence && nowMs < this.#nextNoteMs) return
     if (!this.#writer.isEmpty || this.#anchors.vanished.length > 0) return
     const captured = this.#capturedUpTo()
     if (captured === undefined) return
-    this.#noted = this.#catalog.sequence
+    this.#noted = this.#catalog.batches.sequence
     this.#nextNoteMs = nowMs + noteEveryMs
-    this.#catalog.noteDrained(captured)
+    this.#catalog.batches.noteDrained(captured)
   }
 
   #report(): void {
@@ -641,7 +646,7 @@ export class LiveEngine implements Disposable, Noticed {
     const isOther = state !== this.#lastState || this.#parts.problems.takeChanged()
     if (nowMs < this.#reportDueMs && !isOther) return
     this.#reportedMs = nowMs
-    this.#reportedUpTo = this.#catalog.sequence
+    this.#reportedUpTo = this.#catalog.batches.sequence
     this.#lastState = state
     const captured = this.#capturedUpTo()
     if (captured !== undefined && (captured > this.#covered || this.#covered > this.#heard)) this.#covered = captured
@@ -661,7 +666,7 @@ export class LiveEngine implements Disposable, Noticed {
       report: {
         state,
         covered: this.#covered,
-        upTo: this.#catalog.sequence,
+        upTo: this.#catalog.batches.sequence,
         dirty: this.#dirty.size + this.#large.size + this.#unreadable.size,
         ...progress,
         watching: this.#watching.names,
@@ -673,7 +678,7 @@ export class LiveEngine implements Disposable, Noticed {
   /** What went out since the last report counts at the vault once a report says what it covers. */
   get #reportDueMs(): number {
     const { reportEveryMs } = this.#parts
-    const hasNews = this.#reportedUpTo !== this.#catalog.sequence
+    const hasNews = this.#reportedUpTo !== this.#catalog.batches.sequence
     return this.#reportedMs + (hasNews ? Math.min(reportMsMin, reportEveryMs) : reportEveryMs)
   }
 

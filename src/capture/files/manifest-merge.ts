@@ -3,9 +3,10 @@ import { decodeManifest } from '../../format/manifest.ts'
 import type { Change, Content } from '../../model/change.ts'
 import { displayName, nameOf, parentOf, type TreePath } from '../../model/path.ts'
 import { hashOf } from './attributes.ts'
-import { Catalog, type CatalogNode, type NodeId, rootNode } from './catalog.ts'
+import type { Catalog } from './catalog.ts'
+import { type CatalogNode, type CatalogTree, type NodeId, rootNode } from './catalog-tree.ts'
 import type { ContentReader } from './content-reader.ts'
-import { emptySignature, isSameIds, type Signature, SignatureBuilder } from './signature.ts'
+import { isSameIds, type Signature, SignatureBuilder } from './signature.ts'
 import { inodeOf, isProven, isSameAttributesStat, sizeOf, type Stat, typeOf, unprovenStat } from './stat.ts'
 
 /**
@@ -17,17 +18,18 @@ export async function takeOverManifest(
   path: string,
   parts: { into: Catalog; cursor: Uint8Array; older: Catalog | undefined; content: ContentReader },
 ): Promise<void> {
-  const merge = new ManifestMerge(parts)
+  const { tree, batches } = parts.into
+  const merge = new ManifestMerge({ into: tree, older: parts.older?.tree, content: parts.content })
   for await (const changes of decodeManifest(createReadStream(path))) {
-    parts.into.begin(parts.into.sequence)
+    batches.begin(batches.sequence)
     for (const change of changes) merge.take(change)
-    parts.into.commit(parts.into.sequence, parts.cursor)
+    batches.commit(batches.sequence, parts.cursor)
   }
 }
 
 class ManifestMerge {
-  readonly #into: Catalog
-  readonly #older: Catalog | undefined
+  readonly #into: CatalogTree
+  readonly #older: CatalogTree | undefined
   readonly #content: ContentReader
   /** The directory met last, in both catalogs: most names are in the same one as the name before. */
   #directory: { path: TreePath; id: NodeId; olderId: NodeId | undefined } = {
@@ -36,7 +38,7 @@ class ManifestMerge {
     olderId: rootNode,
   }
 
-  constructor({ into, older, content }: { into: Catalog; older: Catalog | undefined; content: ContentReader }) {
+  constructor({ into, older, content }: { into: CatalogTree; older: CatalogTree | undefined; content: ContentReader }) {
     this.#into = into
     this.#older = older
     this.#content = content
@@ -57,32 +59,25 @@ class ManifestMerge {
     const name = nameOf(path)
     const told = unprovenStat({ ...attributes, type: content.type, size: content.type === 'file' ? content.bytes : 0 })
     const xattrs = hashOf(attributes.xattrs)
-    const signature = content.type === 'file' ? this.#signature(content) : emptySignature
     const older = olderId === undefined ? undefined : this.#older?.child(olderId, name)
-    if (older !== undefined && isSame(older, told)) {
-      const known = this.#older?.signature(older) ?? emptySignature
-      const isEqual = content.type === 'file' ? isSameIds(known, signature) : true
-      if (isEqual) {
-        const kept = content.type === 'file' ? Catalog.contentOf(known) : contentOf(content)
-        this.#into.setPages(this.#into.add(parent, name, { stat: older.stat, xattrs, content: kept }), known)
-        return
-      }
+    const known = older !== undefined && isSame(older, told) ? older : undefined
+    if (content.type !== 'file') {
+      const target = content.type === 'symlink' ? Buffer.from(content.target, 'latin1') : undefined
+      this.#into.add(parent, name, { stat: known?.stat ?? told, xattrs, content: target })
+      return
     }
-    const kept = content.type === 'file' ? Catalog.contentOf(signature) : contentOf(content)
-    this.#into.setPages(this.#into.add(parent, name, { stat: told, xattrs, content: kept }), signature)
+    const signature = this.#signature(content)
+    const knownSignature = known === undefined ? undefined : this.#older?.signature(known)
+    if (known !== undefined && knownSignature !== undefined && isSameIds(knownSignature, signature))
+      this.#into.addFile(parent, name, { stat: known.stat, xattrs }, knownSignature)
+    else this.#into.addFile(parent, name, { stat: told, xattrs }, signature)
   }
 
   #enter(path: TreePath): { id: NodeId; olderId: NodeId | undefined } {
     if (path === this.#directory.path) return this.#directory
-    let id = rootNode
-    let olderId: NodeId | undefined = rootNode
-    for (const name of path === '' ? [] : path.split('/')) {
-      const next = this.#into.child(id, name)
-      if (next === undefined) throw new Error(`broken invariant: /${displayName(path)} is told after what is in it`)
-      id = next.id
-      olderId = olderId === undefined ? undefined : this.#older?.child(olderId, name)?.id
-    }
-    this.#directory = { path, id, olderId }
+    const id = this.#into.idAt(path)
+    if (id === undefined) throw new Error(`broken invariant: /${displayName(path)} is told after what is in it`)
+    this.#directory = { path, id, olderId: this.#older?.idAt(path) }
     return this.#directory
   }
 
@@ -105,6 +100,3 @@ function isSame(older: CatalogNode, told: Stat): boolean {
     isSameAttributesStat(older.stat, told)
   )
 }
-
-const contentOf = (content: Content): Buffer | undefined =>
-  content.type === 'symlink' ? Buffer.from(content.target, 'latin1') : undefined

@@ -201,5 +201,5 @@ test('a file that waits for the answer of the vault is not noted as captured', a
   await driver.until(() => performance.now() > until)
   driver.close()
   using catalog = Catalog.readable(join(driver.stateDirectory, 'catalog.sqlite'))
-  assert.ok(catalog !== undefined && catalog.drained <= left, `${catalog?.drained} ${left}`)
+  assert.ok(catalog !== undefined && catalog.batches.drained <= left, `${catalog?.batches.drained} ${left}`)
 })

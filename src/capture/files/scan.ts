@@ -5,7 +5,7 @@ import { displayName, joinPath, nameOf, parentOf, stagingName, type TreePath } f
 import type { Anchors } from './anchors.ts'
 import { attributesAt } from './attributes.ts'
 import type { BatchWriter } from './batch-writer.ts'
-import { type Catalog, type ChildRow, type NodeId, rootNode } from './catalog.ts'
+import { type CatalogTree, type ChildRow, type NodeId, rootNode } from './catalog-tree.ts'
 import { reason } from './dirty-set.ts'
 import type { EntryCapture, Outcome, Subject } from './entry-capture.ts'
 import type { Filesystems, Look } from './filesystems.ts'
@@ -20,7 +20,7 @@ const goneMax = 10_000
 const triesMax = 1000
 
 export interface ScanParts {
-  readonly catalog: Catalog
+  readonly tree: CatalogTree
   readonly writer: BatchWriter
   readonly filesystems: Filesystems
   readonly watching: Watching
@@ -109,7 +109,7 @@ export class Scan {
     if (path === '') return void this.#directories.push(rootNode)
     const above = this.#parts.protectedPaths.isAbove(parentOf(path))
       ? this.#above(parentOf(path))
-      : this.#idOf(parentOf(path))
+      : this.#parts.tree.idAt(parentOf(path))
     if (above === undefined) return
     this.#followFile(path, above)
     this.#capture({ directory: above, name: nameOf(path), reasons: reason.entry | reason.below })
@@ -120,18 +120,18 @@ export class Scan {
     const parent = this.#above(parentOf(path))
     const look = this.#parts.filesystems.lookThrough(absolute(path))
     if (parent === undefined) return undefined
-    const { catalog, writer } = this.#parts
-    const known = catalog.child(parent, nameOf(path))
+    const { tree, writer } = this.#parts
+    const known = tree.child(parent, nameOf(path))
     if (look === undefined) return known?.id
     const { attributes, xattrs } = attributesAt(absolute(path), look.stat)
     const facts = { stat: look.stat, xattrs, content: undefined }
     if (known === undefined) {
       writer.write('bulk', { kind: 'put', path, attributes, content: { type: 'directory' } })
-      return catalog.add(parent, nameOf(path), facts)
+      return tree.add(parent, nameOf(path), facts)
     }
     if (!isEqualStat(known.stat, look.stat)) {
       writer.write('bulk', { kind: 'attributes', path, attributes })
-      catalog.setFacts(known.id, facts)
+      tree.setFacts(known.id, facts)
     }
     return known.id
   }
@@ -145,28 +145,21 @@ export class Scan {
     watching.follow(above, absolute(parentOf(path)), around)
   }
 
-  #idOf(path: TreePath): NodeId | undefined {
-    let id: NodeId | undefined = rootNode
-    if (path === '') return id
-    for (const name of path.split('/')) id = id === undefined ? undefined : this.#parts.catalog.child(id, name)?.id
-    return id
-  }
-
   #list(directory: NodeId): void {
-    const { catalog, anchors, problems, entries } = this.#parts
-    const path = catalog.pathOf(directory)
+    const { tree, anchors, problems, entries } = this.#parts
+    const path = tree.pathOf(directory)
     if (path === undefined || anchors.isVanished(path)) return
     const names = listDirectory(path, problems)
     if (!entries.stands(directory)) return this.#listLater(directory)
     if (names === undefined) return
-    const known = new Map(catalog.children(directory).map((row) => [row.name, row]))
+    const known = new Map(tree.children(directory).map((row) => [row.name, row]))
     if (directory === rootNode) known.delete(stagingName)
     this.#listing = { directory, names, index: 0, isTouched: false, known }
   }
 
   /** It is not where the catalog has it: once its own name has been compared, it is, or is no longer in the catalog. */
   #listLater(directory: NodeId): void {
-    const at = this.#parts.catalog.nameOf(directory)
+    const at = this.#parts.tree.nameOf(directory)
     const tries = (this.#tries.get(directory) ?? 0) + 1
     if (at === undefined || tries > triesMax) return
     this.#tries.set(directory, tries)
@@ -176,7 +169,7 @@ export class Scan {
 
   #compareNext(listing: Listing): void {
     const { directory, names, known } = listing
-    const path = this.#parts.catalog.pathOf(directory)
+    const path = this.#parts.tree.pathOf(directory)
     if (path === undefined) return void (this.#listing = undefined)
     const name = names[listing.index++]
     if (name === undefined) {

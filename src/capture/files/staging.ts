@@ -1,7 +1,7 @@
 import { joinPath, stagingName, type TreePath } from '../../model/path.ts'
 import type { Attributes } from '../../model/change.ts'
 import type { BatchWriter, Lane } from './batch-writer.ts'
-import { type Catalog, type NodeId, rootNode } from './catalog.ts'
+import { type CatalogTree, type NodeId, rootNode } from './catalog-tree.ts'
 import { unprovenStat } from './stat.ts'
 
 /** A free name in the staging directory. */
@@ -15,12 +15,12 @@ const attributes: Attributes = { mode: 0o700, uid: 0, gid: 0, modifiedNs: 0n, xa
 
 /** The directory of the vault's tree in which things are built that are not whole yet. Nothing of it is on disk. */
 export class Staging {
-  readonly #catalog: Catalog
+  readonly #tree: CatalogTree
   readonly #writer: BatchWriter
   #count = 0
 
-  constructor(parts: { catalog: Catalog; writer: BatchWriter }) {
-    this.#catalog = parts.catalog
+  constructor(parts: { tree: CatalogTree; writer: BatchWriter }) {
+    this.#tree = parts.tree
     this.#writer = parts.writer
   }
 
@@ -31,14 +31,14 @@ export class Staging {
 
   /** What an earlier session left is of no use. */
   clear(): void {
-    const known = this.#catalog.child(rootNode, stagingName)
-    if (known === undefined || !this.#catalog.hasChildren(known.id)) return
+    const known = this.#tree.child(rootNode, stagingName)
+    if (known === undefined || !this.#tree.hasChildren(known.id)) return
     this.#writer.write('bulk', { kind: 'remove', path: stagingName as TreePath })
-    this.#catalog.remove(rootNode, stagingName)
+    this.#tree.remove(rootNode, stagingName)
   }
 
   #directory(lane: Lane): NodeId {
-    const known = this.#catalog.child(rootNode, stagingName)
+    const known = this.#tree.child(rootNode, stagingName)
     if (known !== undefined) return known.id
     this.#writer.write(lane, {
       kind: 'put',
@@ -47,6 +47,6 @@ export class Staging {
       content: { type: 'directory' },
     })
     const stat = unprovenStat({ type: 'directory', mode: attributes.mode, uid: 0, gid: 0, modifiedNs: 0n, size: 0 })
-    return this.#catalog.add(rootNode, stagingName, { stat, xattrs: undefined, content: undefined })
+    return this.#tree.add(rootNode, stagingName, { stat, xattrs: undefined, content: undefined })
   }
 }

@@ -1,4 +1,4 @@
-import type { NodeId } from './catalog.ts'
+import type { NodeId } from './catalog-tree.ts'
 import type { Look } from './filesystems.ts'
 import type { AbsolutePath } from './stat.ts'
 

@@ -1,7 +1,7 @@
 import { messageOf } from '../../base/errors.ts'
 import { waitReadable } from '../../base/syscalls/poll.ts'
 import { fanotifyObstacle } from '../../base/syscalls/fanotify.ts'
-import type { NodeId } from './catalog.ts'
+import type { NodeId } from './catalog-tree.ts'
 import type { Look, Mounted } from './filesystems.ts'
 import type { Problems } from './problems.ts'
 import { type AbsolutePath, filesystemNumberOf } from './stat.ts'
