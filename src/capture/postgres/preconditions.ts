@@ -388,7 +388,7 @@ async function checkZeroLoss(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const findings: Finding[] = []
-  const right = await checkZeroLossRight(sql, checking.target.user, signal)
+  const right = await checkZeroLossRight(sql, signal)
   if (right) findings.push(refused('zero-loss-right', right.message, right.hint))
   if (checking.target.applicationName !== undefined) {
     findings.push(

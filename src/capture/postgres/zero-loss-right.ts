@@ -6,7 +6,6 @@ const firstWithGrants = 15
 /** Whether the role may say for whom commits wait; undefined where it may, else why not and the statement that lets it. */
 export async function checkZeroLossRight(
   sql: Connection,
-  user: string,
   signal?: AbortSignal,
 ): Promise<{ readonly message: string; readonly hint: string } | undefined> {
   const hasGrants = sql.serverMajor >= firstWithGrants
@@ -17,13 +16,14 @@ export async function checkZeroLossRight(
     (
       await sql.query(
         `SELECT rolsuper OR ${alter}, rolsuper OR pg_catalog.has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE'),
-                pg_catalog.current_setting('allow_alter_system', true) IS DISTINCT FROM 'off'
+                pg_catalog.current_setting('allow_alter_system', true) IS DISTINCT FROM 'off', current_user
            FROM pg_catalog.pg_roles WHERE rolname = current_user`,
         signal,
-        `reading what ${user} may at ${sql.where}`,
+        `reading what the role may at ${sql.where}`,
       )
     )[0]?.rows ?? []
-  const [mayAlter, mayReload, isAllowed] = row.map((value) => value === 't')
+  const [mayAlter, mayReload, isAllowed] = row.slice(0, 3).map((value) => value === 't')
+  const user = row[3] ?? ''
   if (!isAllowed) {
     return {
       message: 'allow_alter_system is off, so commits cannot be made to wait for the vault, nor let go',

@@ -1,0 +1,86 @@
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import type { Connection } from './protocol/connection.ts'
+import { hasSqlState } from './protocol/database-error.ts'
+import { quotedText } from './sql-text.ts'
+import {
+  formatStandbyNames,
+  isNamed,
+  parseStandbyNames,
+  type StandbyNames,
+  waitsFor,
+  withName,
+  withoutName,
+} from './standby-names.ts'
+import { checkZeroLossRight } from './zero-loss-right.ts'
+
+/**
+ * For whom commits wait at a server: reading it, and changing it by ALTER SYSTEM and a reload. Neither writes log nor takes a
+ * transaction, so both work while every commit waits.
+ */
+const effectMsMax = 5000
+const retryMs = 20
+
+export async function readStandbyNames(sql: Connection, signal: AbortSignal): Promise<StandbyNames> {
+  const [set] = await sql.query('SHOW synchronous_standby_names', signal, `asking ${sql.where} for whom commits wait`)
+  return parseStandbyNames(set?.rows[0]?.[0] ?? '')
+}
+
+/** Puts `name` where no name is. What an operator has set stays: then it is false. */
+export async function addToEmpty(sql: Connection, name: string, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  const before = await readStandbyNames(sql, signal)
+  if (before.names.length > 0) return waitsFor(before, name)
+  await setStandbyNames(sql, withName(before, name), clock, signal)
+  return true
+}
+
+/** Takes `name` out, and leaves the others. Commits that wait for it go on. */
+export async function takeOut(sql: Connection, name: string, clock: Clock, signal: AbortSignal): Promise<void> {
+  const before = await readStandbyNames(sql, signal)
+  if (isNamed(before, name)) await setStandbyNames(sql, withoutName(before, name), clock, signal)
+}
+
+/** Resolves when new commits go by it. */
+export async function setStandbyNames(
+  sql: Connection,
+  wanted: StandbyNames,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const text = formatStandbyNames(wanted)
+  const attempted = `changing for whom commits wait at ${sql.where}`
+  const statement = `ALTER SYSTEM SET synchronous_standby_names = ${quotedText(text)}`
+  try {
+    // Without a line of ours, what an operator later writes into postgresql.conf counts.
+    await sql.query(text === '' ? 'ALTER SYSTEM RESET synchronous_standby_names' : statement, signal, attempted)
+    await sql.query('SELECT pg_catalog.pg_reload_conf()', signal, attempted)
+    if (await isInEffect(sql, text, clock, signal)) return
+    if (text !== '') throw notInEffect(sql, text)
+    // postgresql.conf says something else; it did not count before either.
+    await sql.query(statement, signal, attempted)
+    await sql.query('SELECT pg_catalog.pg_reload_conf()', signal, attempted)
+    if (!(await isInEffect(sql, text, clock, signal))) throw notInEffect(sql, text)
+  } catch (error) {
+    if (!hasSqlState(error, '42501')) throw error
+    const right = await checkZeroLossRight(sql, signal)
+    throw new TidemarkError('database-precondition', {
+      message: error.message,
+      hint: right?.hint ?? `as a superuser: ${statement}; SELECT pg_reload_conf();`,
+      cause: error,
+    })
+  }
+}
+
+async function isInEffect(sql: Connection, text: string, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  for (const started = clock.monotonicMs(); clock.monotonicMs() - started < effectMsMax;) {
+    if (formatStandbyNames(await readStandbyNames(sql, signal)) === text) return true
+    await clock.sleep(retryMs, signal)
+  }
+  return false
+}
+
+const notInEffect = ({ where }: Connection, text: string): TidemarkError =>
+  new TidemarkError('database-precondition', {
+    message: `synchronous_standby_names = '${text}' has no effect at ${where}: it is also set on the command line or by a cluster manager`,
+    hint: 'set it there, or protect the server without zero loss',
+  })
