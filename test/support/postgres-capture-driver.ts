@@ -232,6 +232,11 @@ export class PostgresCaptureDriver implements AsyncDisposable {
     )
   }
 
+  changeAt(sequence: number): Change | undefined {
+    const batch = this.batches.find(({ last }) => last >= sequence)
+    return batch?.changes[batch.changes.length - 1 - (batch.last - sequence)]
+  }
+
   async until(isSo: () => boolean, what = 'it comes about', msMax = settleMsMax): Promise<void> {
     for (const end = performance.now() + msMax; !isSo(); await sleep(10)) {
       this.#rethrow()

@@ -1,13 +1,13 @@
 import { EventEmitter, once } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
-import { messageOf, TidemarkError } from '../../base/errors.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import type { CaptureReport } from '../../model/report.ts'
 import type { PostgresSettings } from '../../model/source.ts'
 import { BulkOffers } from '../bulk-offers.ts'
 import type { CaptureOutput } from '../capture.ts'
 import { type BaselineResult, copyBaseline } from './baseline.ts'
 import type { Journal } from './journal.ts'
-import type { Problems } from './problems.ts'
+import { problemOf, type Problems } from './problems.ts'
 import { openServer, type ServerRequest } from './server.ts'
 import { serverProperties } from './server-properties.ts'
 
@@ -81,31 +81,25 @@ export class Baselines {
 
   async run(signal: AbortSignal): Promise<void> {
     const { clock, problems } = this.#parts
-    try {
-      for (let retry = retryMs.min; ;) {
-        await this.#due(signal)
-        const interruption = new AbortController()
-        this.#interruption = interruption
-        try {
-          await this.#take(AbortSignal.any([signal, interruption.signal]))
-          problems.clear('baseline')
-          retry = retryMs.min
-        } catch (error) {
-          signal.throwIfAborted()
-          this.#isRequested = true
-          const hint = error instanceof TidemarkError ? error.hint : undefined
-          const code = error instanceof TidemarkError ? error.code : 'interrupted'
-          problems.set('baseline', { code, message: messageOf(error), ...(hint ? { hint } : {}) })
-          await clock.sleep(retry, signal)
-          retry = Math.min(retryMs.max, 2 * retry)
-        } finally {
-          this.#interruption = undefined
-          this.#offers = undefined
-          this.#progress = undefined
-        }
+    for (let retry = retryMs.min; ;) {
+      await this.#due(signal)
+      const interruption = new AbortController()
+      this.#interruption = interruption
+      try {
+        await this.#take(AbortSignal.any([signal, interruption.signal]))
+        problems.clear('baseline')
+        retry = retryMs.min
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#isRequested = true
+        problems.set('baseline', problemOf(error))
+        await clock.sleep(retry, signal)
+        retry = Math.min(retryMs.max, 2 * retry)
+      } finally {
+        this.#interruption = undefined
+        this.#offers = undefined
+        this.#progress = undefined
       }
-    } catch (error) {
-      if (!signal.aborted) throw error
     }
   }
 

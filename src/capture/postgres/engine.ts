@@ -1,10 +1,11 @@
 import { EventEmitter, once } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
-import { isCode, messageOf, TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { formatLsn, type Lsn, noLsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import type { CaptureReport, CaptureState } from '../../model/report.ts'
+import type { Sequence } from '../../model/sequence.ts'
 import type { PostgresSettings } from '../../model/source.ts'
 import type { CaptureOutput } from '../capture.ts'
 import { Baselines } from './baselines.ts'
@@ -12,11 +13,15 @@ import { Coverage } from './coverage.ts'
 import { decodeCursor } from './cursor.ts'
 import { Journal, walBytesPerBatch } from './journal.ts'
 import { type EngineRequest, type ToEngine, waitingBytes } from './messages.ts'
-import { Problems } from './problems.ts'
+import { checkServer } from './preconditions.ts'
+import { openPrimary } from './primary.ts'
+import { problemOf, Problems } from './problems.ts'
 import { type TimelineHistory, timelineHistory } from './protocol/replication.ts'
 import { startPhysical, type WalItem, type WalStream } from './protocol/wal-stream.ts'
 import { openServer, type Server, type ServerRequest } from './server.ts'
+import { watchSlot } from './server-watch.ts'
 import { ensureSlot, slotOf } from './slot.ts'
+import { removeSlot } from './slot-removal.ts'
 import { placeInHistory, timelineAt } from './timelines.ts'
 
 export interface EngineParts {
@@ -27,10 +32,9 @@ export interface EngineParts {
 
 /** Bytes of batches that nobody has taken; the server waits until there are fewer. */
 const waitingBytesMax = 4 * 1024 * 1024
-/** How often the server is asked where it is: usually, and while a mark waits for the answer. */
-const beatMs = 500
-const beatMsHurried = 50
-const reportMs = 1000
+/** How often the server is asked where it is: usually, after WAL that is not known to be all, and while a mark waits. */
+const beatMs = { usual: 500, busy: 100, mark: 25 }
+const reportMs = { usual: 1000, busy: 100 }
 /** A mark does not wait longer for the server's word. */
 const markMsMax = 2000
 const retryMs = { min: 200, max: 5000 }
@@ -69,6 +73,10 @@ export class Engine {
   #hasStreamed = false
   #waitingBytes = 0
   #marks: PendingMark[] = []
+  /** When WAL was last put into the journal. */
+  #takenAt = moment(0)
+  #reportedAtMs = 0
+  #reportedUpTo: Sequence | undefined
   /** Where the server lacked the log that comes next. */
   #gapAt: Lsn | undefined
   #startsAnew = false
@@ -137,29 +145,34 @@ export class Engine {
   async run(): Promise<void> {
     const { signal } = this.#stop
     this.#report()
-    const beating = this.#beat(signal)
-    const copying = this.#baselines.run(signal)
-    try {
-      for (let retry = retryMs.min; ;) {
-        await this.#until(() => this.#line, signal)
-        const lineDown = this.#lineDown.signal
-        const before = this.#journal.position
-        try {
-          await this.#session(AbortSignal.any([signal, lineDown]))
-          this.#problems.clear('server')
-        } catch (error) {
-          signal.throwIfAborted()
-          if (!lineDown.aborted) this.#failed(error)
-        }
-        this.#report()
-        retry = this.#journal.position === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
-        if (!lineDown.aborted) await this.#parts.clock.sleep(this.#isVanished ? otherClusterMs : retry, signal)
+    const tasks = [this.#follow(signal), this.#beat(signal), this.#baselines.run(signal), this.#watchSlot(signal)]
+    let failure: { readonly error: unknown } | undefined
+    const ended = tasks.map((task) =>
+      task.catch((error: unknown) => {
+        if (!signal.aborted) failure = { error }
+        this.#stop.abort()
+      }),
+    )
+    await Promise.all(ended)
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** One session with the server after the other, while there is a line. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    for (let retry = retryMs.min; ;) {
+      await this.#until(() => this.#line, signal)
+      const lineDown = this.#lineDown.signal
+      const before = this.#journal.position
+      try {
+        await this.#session(AbortSignal.any([signal, lineDown]))
+        this.#problems.clear('server')
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!lineDown.aborted) this.#failed(error)
       }
-    } catch (error) {
-      if (!signal.aborted) throw error
-    } finally {
-      this.#stop.abort()
-      await Promise.allSettled([beating, copying])
+      this.#report()
+      retry = this.#journal.position === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
+      if (!lineDown.aborted) await this.#parts.clock.sleep(this.#isVanished ? otherClusterMs : retry, signal)
     }
   }
 
@@ -168,6 +181,7 @@ export class Engine {
   async #session(signal: AbortSignal): Promise<void> {
     await using server = await openServer(this.#serverRequest, signal)
     this.#requireSameCluster(server)
+    await this.#check(server, signal)
     const restart = await ensureSlot(server, this.#slot)
     if (this.#journal.log === undefined) await this.#begin(server, restart)
     else if (this.#startsAnew) await this.#beginAnew(server, restart)
@@ -288,6 +302,8 @@ export class Engine {
       this.#hasStreamed = true
       this.#report()
     }
+    this.#takenAt = this.#now
+    this.#changed.emit('change')
     this.#gapAt = undefined
     this.#problems.clear('server')
     const { damage } = this.#journal
@@ -297,9 +313,7 @@ export class Engine {
 
   #failed(error: unknown): void {
     if (isCode(error, 'database-log-gap')) this.#gap(error)
-    const code = error instanceof TidemarkError ? error.code : 'interrupted'
-    const hint = error instanceof TidemarkError ? error.hint : undefined
-    this.#problems.set('server', { code, message: messageOf(error), ...(hint ? { hint } : {}) })
+    this.#problems.set('server', problemOf(error))
   }
 
   /** Once more with a slot that is whole; then what is missing is missing. */
@@ -324,6 +338,35 @@ export class Engine {
     this.#stream?.sendStatus({ written: acknowledged, flushed: acknowledged, applied: acknowledged })
   }
 
+  /** Also while there is no line: what the server keeps for us must not fill its disk. */
+  async #watchSlot(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    const server = this.#serverRequest
+    const { walKeptBytesMax } = this.#settings
+    for await (const seen of watchSlot({ server, slot: this.#slot, walKeptBytesMax, clock }, signal)) {
+      this.#problems.set('slot', ...seen.problems)
+      if (seen.verdict === 'give-up') await this.#giveUpSlot(server, signal)
+    }
+  }
+
+  async #giveUpSlot(server: ServerRequest, signal: AbortSignal): Promise<void> {
+    try {
+      await using sql = await openPrimary(server, signal)
+      await removeSlot(sql, this.#slot, this.#parts.clock, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      // It is tried again at the next look.
+      this.#problems.set('slot', problemOf(error))
+    }
+  }
+
+  /** What stands in the way of protecting this server, or of restoring all of it. */
+  async #check({ target }: Server, signal: AbortSignal): Promise<void> {
+    const settings = this.#settings
+    const { findings } = await checkServer({ ...this.#serverRequest, target, settings, slot: this.#slot }, signal)
+    this.#problems.set('check', ...findings.map(({ code, message, hint }) => ({ code, message, hint })))
+  }
+
   // The agent's side
 
   #setLine(up: boolean): void {
@@ -343,27 +386,40 @@ export class Engine {
     return this.#until(() => this.#waitingBytes < waitingBytesMax, signal)
   }
 
+  /**
+   * Asks the server where it is, so that what is captured is known to be all there is; reports follow at once what has come
+   * to be known, and go out now and then anyway.
+   */
   async #beat(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts
-    try {
-      for (let reportedAt = clock.monotonicMs(); ;) {
-        const hurried = [clock.sleep(beatMs, signal), this.#until(() => this.#marks.length > 0, signal)]
-        await Promise.race(hurried)
-        if (this.#marks.length > 0) await clock.sleep(beatMsHurried, signal)
-        this.#stream?.ping()
-        this.#cover()
-        this.#writeMarks()
-        if (clock.monotonicMs() - reportedAt < reportMs - beatMs / 2) continue
-        reportedAt = clock.monotonicMs()
-        this.#report()
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error
+    for (;;) {
+      await this.#nextBeat(signal)
+      this.#stream?.ping()
+      this.#coverage.heard(this.#stream?.known, this.#journal.position)
+      this.#writeMarks()
+      const hasNews = this.#coverage.covered >= this.#takenAt && this.#reportedUpTo !== this.#journal.sequence
+      const sinceMs = this.#parts.clock.monotonicMs() - this.#reportedAtMs
+      if (sinceMs >= (hasNews ? reportMs.busy : reportMs.usual)) this.#report()
     }
   }
 
-  #cover(): void {
-    this.#coverage.heard(this.#stream?.known, this.#journal.position)
+  async #nextBeat(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    if (this.#marks.length > 0) return await clock.sleep(beatMs.mark, signal)
+    if (this.#isBusy) return await clock.sleep(beatMs.busy, signal)
+    // Something may come before that, which makes the next beat an early one.
+    const early = new AbortController()
+    const inside = AbortSignal.any([signal, early.signal])
+    const isEarly = (): boolean => this.#marks.length > 0 || this.#isBusy
+    try {
+      await Promise.race([clock.sleep(beatMs.usual, inside), this.#until(isEarly, inside)].map(unlessAbortedBy(early)))
+    } finally {
+      early.abort()
+    }
+  }
+
+  /** WAL has come that is not known to be all there was. */
+  get #isBusy(): boolean {
+    return this.#stream !== undefined && this.#takenAt > this.#coverage.covered
   }
 
   /** After all that was known when each was asked for. */
@@ -379,6 +435,8 @@ export class Engine {
   }
 
   #report(): void {
+    this.#reportedAtMs = this.#parts.clock.monotonicMs()
+    this.#reportedUpTo = this.#journal.sequence
     if (this.#journal.isRestorable && !this.#baselines.isUnderWay) this.#problems.clear('gap')
     const { progress } = this.#baselines
     const report: CaptureReport = {
@@ -413,6 +471,14 @@ export class Engine {
     while (!isSo()) await once(this.#changed, 'change', { signal })
   }
 }
+
+/** What loses a race is ended, and says so to nobody. */
+const unlessAbortedBy =
+  ({ signal }: AbortController) =>
+  (waiting: Promise<void>): Promise<void> =>
+    waiting.catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
 
 /** The first timeline has none. */
 const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PostgresCaptureDriver, type FileTree } from '../../../test/support/postgres-capture-driver.ts'
-import { Cluster } from '../../../test/support/postgres.ts'
+import { Cluster, type Settings } from '../../../test/support/postgres.ts'
 import { lackingPostgres } from '../../../test/support/postgres-program.ts'
 import { CommitListReader } from '../../format/commits.ts'
-import { parseLsn } from '../../model/lsn.ts'
+import { decodeBaselines } from '../../format/postgres-tree.ts'
+import { lsn, parseLsn, timeline, walSegmentName } from '../../model/lsn.ts'
 
 const major = 17
 const segment = 1024 * 1024
@@ -45,9 +46,9 @@ test('a server that is started on the tree has the rows', onMain, async (t) => {
     const rows = `SELECT count(*), md5(string_agg(t::text, '' ORDER BY n)) FROM ${table} t`
     assert.deepEqual(await restored.sql(rows), await cluster.sql(rows))
   }
-  const [complete] = driver.marks.filter(({ type }) => type === 'complete')
+  const complete = driver.marks.find(({ type }) => type === 'complete')
   assert.deepEqual(complete, { type: 'complete', reason: 'baseline' })
-  assert.equal(driver.report?.problems.length, 0)
+  assert.deepEqual(problemsOf(driver), [])
 })
 
 test('from any batch on, a capture goes on without a gap and without saying anything twice', onMain, async (t) => {
@@ -136,7 +137,7 @@ test('a server that dies and comes back is followed on, and what it had committe
     await cluster.start()
   }
   await driver.covered()
-  assert.deepEqual(driver.report?.problems, [])
+  assert.deepEqual(problemsOf(driver), [])
   await assertAsAtServer(cluster, driver.tree())
   assert.equal(driver.marks.filter(({ type }) => type === 'hole').length, 0)
   const restored = await startedOn(t, driver.tree())
@@ -188,7 +189,7 @@ test('log that is gone is told as a hole, and a new baseline makes the tree whol
   await driver.live()
   await cluster.sql('INSERT INTO t VALUES (0)')
   await driver.covered()
-  assert.deepEqual(driver.report?.problems, [])
+  assert.deepEqual(problemsOf(driver), [])
   assert.deepEqual(driver.marks.at(-1), { type: 'complete', reason: 'baseline' })
   const restored = await startedOn(t, driver.tree())
   assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['1001']])
@@ -205,7 +206,7 @@ test('another cluster in the place of the protected one is refused', onMain, asy
   elsewhere.batches = driver.batches
   await elsewhere.open()
   await elsewhere.until(() => elsewhere.report?.state === 'vanished', 'it is told')
-  assert.equal(elsewhere.report?.problems[0]?.code, 'source-vanished')
+  assert.deepEqual(problemsOf(elsewhere), ['source-vanished'])
   assert.equal(elsewhere.last, driver.last)
   assert.deepEqual(await other.sql('SELECT slot_name FROM pg_replication_slots'), [])
 })
@@ -226,6 +227,164 @@ test('a mark stands after what was committed before it was asked for', onMain, a
   }
 })
 
+test('a promoted standby is followed to its new timeline, and nothing is missing', onMain, async (t) => {
+  const { primary, standby, url } = await pair(t)
+  await using driver = new PostgresCaptureDriver(url)
+  await driver.open()
+  await driver.live()
+  await primary.sql('CREATE TABLE t AS SELECT n FROM generate_series(1, 3000) n')
+  await driver.covered()
+  await caughtUp(primary, standby)
+  await primary.kill()
+  await standby.promote()
+  await standby.sql('INSERT INTO t SELECT n FROM generate_series(1, 4000) n')
+  await driver.covered()
+  await driver.live()
+  const tree = driver.tree()
+  assert.ok(tree.files.has('wal/00000002.history'))
+  await assertAsAtServer(standby, tree)
+  assert.ok(driver.marks.some((mark) => mark.type === 'user' && /^timeline 2 from 0\/[0-9A-F]+$/.test(mark.label)))
+  assert.equal(driver.marks.filter(({ type }) => type === 'hole').length, 0)
+  assert.equal(driver.marks.filter(({ type }) => type === 'complete').length, 1)
+  const restored = await startedOn(t, tree)
+  assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['7000']])
+})
+
+test(
+  'what a standby had not got when it was promoted is kept, and its own history goes on beside it',
+  onMain,
+  async (t) => {
+    const { primary, standby, url } = await pair(t)
+    await using driver = new PostgresCaptureDriver(url)
+    await driver.open()
+    await driver.live()
+    await primary.sql('CREATE TABLE t AS SELECT n FROM generate_series(1, 3000) n')
+    await caughtUp(primary, standby)
+    // The standby gets nothing more.
+    await standby.kill()
+    await primary.sql('INSERT INTO t SELECT n FROM generate_series(1, 500) n')
+    await driver.covered()
+    const [surplus] = (await primary.sql('INSERT INTO t VALUES (0) RETURNING pg_current_xact_id()'))[0] ?? []
+    await driver.covered()
+    await primary.kill()
+    standby.configure({ primary_conninfo: '' })
+    await standby.start()
+    await standby.promote()
+    await standby.sql('INSERT INTO t SELECT n FROM generate_series(1, 40) n')
+    await driver.covered()
+    const tree = driver.tree()
+    await assertAsAtServer(standby, tree, '00000002')
+    assert.ok(commitsIn(tree, '00000001').some(({ xid }) => xid === Number(surplus)))
+    assert.ok(driver.report?.problems.some(({ message }) => /before 0\/[0-9A-F]+, up to where the vault/.test(message)))
+    assert.equal(driver.marks.filter(({ type }) => type === 'hole').length, 0)
+    const restored = await startedOn(t, tree)
+    assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['3040']])
+    const before = await startedOn(t, tree, { recovery_target_timeline: '1' })
+    assert.deepEqual(await before.sql('SELECT count(*) FROM t'), [['3501']])
+  },
+)
+
+test('an old primary that comes back alone is refused', onMain, async (t) => {
+  const { primary, standby, url } = await pair(t)
+  await using driver = new PostgresCaptureDriver(url)
+  await driver.open()
+  await driver.live()
+  await caughtUp(primary, standby)
+  await primary.kill()
+  await standby.promote()
+  await standby.sql('CREATE TABLE t AS SELECT 1')
+  await driver.covered()
+  await standby.kill()
+  await primary.start()
+  await driver.until(() => driver.report?.state === 'vanished', 'it is told')
+  const before = driver.last
+  await primary.sql('CREATE TABLE u AS SELECT 1')
+  await sleep(500)
+  assert.equal(driver.last, before)
+})
+
+test('a baseline that is interrupted is removed and taken again, and no chunk is sent twice', onMain, async (t) => {
+  const cluster = await Cluster.create(t, small)
+  await cluster.sql('CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 60000) n')
+  await using driver = new PostgresCaptureDriver(cluster.url)
+  for (const enough of [3, 6, 9]) {
+    await driver.open()
+    await driver.until(() => driver.batches.filter(({ bulk }) => bulk).length >= enough, 'some of it is there')
+    await driver.close()
+    assert.equal(driver.marks.filter(({ type }) => type === 'complete').length, 0)
+  }
+  await driver.open()
+  await driver.live()
+  await driver.covered()
+  const tree = driver.tree()
+  const numbers = new Set(tree.paths.flatMap((path) => /^base\/(\d+)\//.exec(path)?.[1] ?? []))
+  assert.equal(numbers.size, 1)
+  const kept = [...driver.chunks.values()].reduce((sum, { length }) => sum + length, 0)
+  assert.ok(driver.sentBytes < 1.1 * kept, `${driver.sentBytes} sent, ${kept} kept`)
+  const restored = await startedOn(t, tree)
+  assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['60000']])
+})
+
+test(
+  'a baseline on request takes the place of the one before, with the log that only that one needed',
+  onMain,
+  async (t) => {
+    const cluster = await Cluster.create(t, small)
+    await using driver = new PostgresCaptureDriver(cluster.url)
+    await driver.open()
+    await driver.live()
+    for (let round = 2; round < 4; round++) {
+      await cluster.sql(`CREATE TABLE t${round} AS SELECT n, md5(n::text) FROM generate_series(1, 30000) n`)
+      driver.capture.reconcile()
+      await driver.until(
+        () => driver.marks.filter(({ type }) => type === 'complete').length === round,
+        'it is complete',
+      )
+      await driver.covered()
+      const tree = driver.tree()
+      const lines = decodeBaselines(tree.content('baselines'))
+      assert.equal(lines.length, round)
+      const last = lines.at(-1)
+      assert.ok(last)
+      const written = driver.changeAt(last.sequence)
+      assert.ok(written?.kind === 'write' && written.path === 'baselines')
+      assert.deepEqual(
+        [...tree.folders].filter((path) => /^base\/\d+$/.test(path)),
+        [`base/00000${last.number}`],
+      )
+      const first = tree.paths.find((path) => path.startsWith('wal/'))
+      assert.equal(first, `wal/${walSegmentName(timeline(last.timeline), lsn(last.start), segment)}`)
+      await startedOn(t, tree)
+    }
+    assert.equal(driver.marks.filter(({ type }) => type === 'suspect').length, 1)
+  },
+)
+
+/** A primary with a standby, and the URL of both. */
+async function pair(t: TestContext): Promise<{ primary: Cluster; standby: Cluster; url: string }> {
+  const primary = await Cluster.create(t, small)
+  await primary.stop()
+  const standby = await primary.standbyOfFiles(t)
+  await primary.start()
+  await standby.start()
+  const url = `postgres://postgres@127.0.0.1:${primary.port},127.0.0.1:${standby.port}/postgres`
+  return { primary, standby, url }
+}
+
+async function caughtUp(primary: Cluster, standby: Cluster): Promise<void> {
+  const [[end] = []] = await primary.sql('SELECT pg_current_wal_flush_lsn()')
+  for (let waited = 0; ; waited += 20) {
+    const [[at] = []] = await standby.sql('SELECT pg_last_wal_replay_lsn()')
+    if (parseLsn(at ?? '') >= parseLsn(end ?? '')) return
+    assert.ok(waited < 10_000, 'the standby follows')
+    await sleep(20)
+  }
+}
+
+/** But for what is told of every server of these tests. */
+const problemsOf = (driver: PostgresCaptureDriver): string[] =>
+  (driver.report?.problems ?? []).map(({ code }) => code).filter((code) => code !== 'fsync' && code !== 'wal-kept')
+
 async function dropSlot(cluster: Cluster): Promise<void> {
   const end = 'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active'
   for (let tries = 0; tries < 50; tries++) {
@@ -240,7 +399,7 @@ async function dropSlot(cluster: Cluster): Promise<void> {
 }
 
 /** A server on the newest baseline of the tree, with all its WAL. */
-async function startedOn(t: TestContext, tree: FileTree): Promise<Cluster> {
+async function startedOn(t: TestContext, tree: FileTree, settings: Settings = {}): Promise<Cluster> {
   const [newest] = tree.paths.filter((path) => /^base\/\d+\/data\/PG_VERSION$/.test(path)).slice(-1)
   assert.ok(newest, tree.paths.slice(0, 20).join(' '))
   const restored = await Cluster.from(t, major, (data) => {
@@ -254,7 +413,7 @@ async function startedOn(t: TestContext, tree: FileTree): Promise<Cluster> {
       writeFileSync(join(data, 'archive', path.slice(4)), whole)
     }
   })
-  restored.configure({ restore_command: 'cp archive/%f %p', hot_standby: true })
+  restored.configure({ restore_command: 'cp archive/%f %p', hot_standby: true, ...settings })
   await restored.start()
   for (let waited = 0; (await restored.sql('SELECT pg_is_in_recovery()'))[0]?.[0] !== 'f'; waited += 50) {
     assert.ok(waited < 20_000, `recovery ends; ${restored.log.slice(-2000)}`)
@@ -263,24 +422,25 @@ async function startedOn(t: TestContext, tree: FileTree): Promise<Cluster> {
   return restored
 }
 
-export async function assertAsAtServer(cluster: Cluster, tree: FileTree): Promise<void> {
+async function assertAsAtServer(cluster: Cluster, tree: FileTree, on = ''): Promise<void> {
   const folder = join(cluster.data, 'pg_wal')
   const [[end] = []] = await cluster.sql('SELECT pg_current_wal_flush_lsn()')
   const names = tree.paths.filter((path) => /^wal\/[0-9A-F]{24}$/.test(path)).map((path) => path.slice(4))
   assert.ok(names.length > 0)
   const atServer = new Set(readdirSync(folder))
-  for (const name of names.filter((one) => atServer.has(one))) {
+  for (const name of names.filter((one) => atServer.has(one) && one.startsWith(on))) {
     const content = tree.content(`wal/${name}`)
     assert.ok(content.equals(readFileSync(join(folder, name)).subarray(0, content.length)), name)
-    assert.ok(name === names.at(-1) || content.length === segment, `${name} is whole`)
+    const isNewest = names.findLast((one) => one.startsWith(name.slice(0, 8))) === name
+    assert.ok(isNewest || content.length === segment, `${name} is whole`)
   }
   const last = tree.content(`wal/${names.at(-1)}`).length
   assert.equal(last % segment, parseLsn(end ?? '') % segment)
 }
 
-export function commitsIn(tree: FileTree): { xid: number; start: number; end: number }[] {
+function commitsIn(tree: FileTree, on = ''): { xid: number; start: number; end: number }[] {
   return tree.paths
-    .filter((path) => path.startsWith('commits/'))
+    .filter((path) => path.startsWith(`commits/${on}`))
     .flatMap((path) => [...new CommitListReader(tree.content(path))])
     .flatMap((entry) => (entry.kind === 'commit' ? [entry] : []))
 }

@@ -1,14 +1,21 @@
+import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { type CaptureReport, problemsMax } from '../../model/report.ts'
 
-type Problem = CaptureReport['problems'][number]
+export type Problem = CaptureReport['problems'][number]
+
+export function problemOf(error: unknown): Problem {
+  if (!(error instanceof TidemarkError)) return { code: 'interrupted', message: messageOf(error) }
+  const { code, message, hint } = error
+  return { code, message, ...(hint === undefined ? {} : { hint }) }
+}
 
 /** What the operator should know, by what it is about: of each the newest. */
 export class Problems {
-  readonly #byTopic = new Map<string, Problem>()
+  readonly #byTopic = new Map<string, readonly Problem[]>()
 
-  set(topic: string, problem: Problem): void {
+  set(topic: string, ...problems: readonly Problem[]): void {
     this.#byTopic.delete(topic)
-    this.#byTopic.set(topic, problem)
+    if (problems.length > 0) this.#byTopic.set(topic, problems)
   }
 
   clear(topic: string): void {
@@ -16,6 +23,6 @@ export class Problems {
   }
 
   list(): Problem[] {
-    return [...this.#byTopic.values()].slice(-problemsMax)
+    return [...this.#byTopic.values()].flat().slice(-problemsMax)
   }
 }
