@@ -3,15 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import type { Connection } from './protocol/connection.ts'
 import { hasSqlState } from './protocol/database-error.ts'
 import { quotedText } from './sql-text.ts'
-import {
-  formatStandbyNames,
-  isNamed,
-  parseStandbyNames,
-  type StandbyNames,
-  waitsFor,
-  withName,
-  withoutName,
-} from './standby-names.ts'
+import { formatStandbyNames, isNamed, parseStandbyNames, type StandbyNames, withoutName } from './standby-names.ts'
 import { checkZeroLossRight } from './zero-loss-right.ts'
 
 /**
@@ -19,19 +11,13 @@ import { checkZeroLossRight } from './zero-loss-right.ts'
  * transaction, so both work while every commit waits.
  */
 const effectMsMax = 5000
+/** What a file says besides shows only by the time that passes. */
+const resetMsMax = 2000
 const retryMs = 20
 
 export async function readStandbyNames(sql: Connection, signal: AbortSignal): Promise<StandbyNames> {
   const [set] = await sql.query('SHOW synchronous_standby_names', signal, `asking ${sql.where} for whom commits wait`)
   return parseStandbyNames(set?.rows[0]?.[0] ?? '')
-}
-
-/** Puts `name` where no name is. What an operator has set stays: then it is false. */
-export async function addToEmpty(sql: Connection, name: string, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  const before = await readStandbyNames(sql, signal)
-  if (before.names.length > 0) return waitsFor(before, name)
-  await setStandbyNames(sql, withName(before, name), clock, signal)
-  return true
 }
 
 /** Takes `name` out, and leaves the others. Commits that wait for it go on. */
@@ -54,7 +40,7 @@ export async function setStandbyNames(
     // Without a line of ours, what an operator later writes into postgresql.conf counts.
     await sql.query(text === '' ? 'ALTER SYSTEM RESET synchronous_standby_names' : statement, signal, attempted)
     await sql.query('SELECT pg_catalog.pg_reload_conf()', signal, attempted)
-    if (await isInEffect(sql, text, clock, signal)) return
+    if (await isInEffect(sql, text, clock, signal, text === '' ? resetMsMax : effectMsMax)) return
     if (text !== '') throw notInEffect(sql, text)
     // postgresql.conf says something else; it did not count before either.
     await sql.query(statement, signal, attempted)
@@ -71,8 +57,14 @@ export async function setStandbyNames(
   }
 }
 
-async function isInEffect(sql: Connection, text: string, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  for (const started = clock.monotonicMs(); clock.monotonicMs() - started < effectMsMax;) {
+async function isInEffect(
+  sql: Connection,
+  text: string,
+  clock: Clock,
+  signal: AbortSignal,
+  withinMs = effectMsMax,
+): Promise<boolean> {
+  for (const started = clock.monotonicMs(); clock.monotonicMs() - started < withinMs;) {
     if (formatStandbyNames(await readStandbyNames(sql, signal)) === text) return true
     await clock.sleep(retryMs, signal)
   }

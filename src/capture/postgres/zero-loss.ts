@@ -152,9 +152,19 @@ export class ZeroLossKeeper {
       return
     }
     if (this.#isOn) this.#protectedAgain()
-    if (this.#isOn && this.#isSilentFor(zeroLoss.degradeMs)) await this.#degrade(sql, setting, signal)
-    else if (!this.#isOn && this.#isCaughtUp && this.#line) await this.#switchOn(sql, setting, signal)
-    await this.#tell(sql, setting, signal)
+    await this.#tell(sql, await this.#change(sql, setting, zeroLoss, signal), signal)
+  }
+
+  /** What the setting is then. */
+  async #change(
+    sql: Connection,
+    setting: StandbyNames,
+    { degradeMs }: ZeroLoss,
+    signal: AbortSignal,
+  ): Promise<StandbyNames> {
+    if (this.#isOn && this.#isSilentFor(degradeMs)) return await this.#degrade(sql, setting, signal)
+    if (!this.#isOn && this.#isCaughtUp && this.#line) return await this.#switchOn(sql, setting, signal)
+    return setting
   }
 
   #isSilentFor(ms: number | undefined): boolean {
@@ -165,24 +175,27 @@ export class ZeroLossKeeper {
     )
   }
 
-  async #degrade(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<void> {
+  async #degrade(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<StandbyNames> {
     const since = this.#now
+    const wanted = withoutName(setting, this.#name)
     if (setting.names.length > 1) this.#operators = setting
-    await setStandbyNames(sql, withoutName(setting, this.#name), this.#parts.clock, signal)
+    await setStandbyNames(sql, wanted, this.#parts.clock, signal)
     this.#isOn = false
     this.#unprotectedSince = since
     this.#parts.unprotected({ since })
+    return wanted
   }
 
-  async #switchOn(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<void> {
-    if (!(await this.#isStreaming(sql, signal))) return
+  async #switchOn(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<StandbyNames> {
+    if (!(await this.#isStreaming(sql, signal))) return setting
     const isOurs = this.#operators && isSameSetting(withoutName(this.#operators, this.#name), setting)
-    if (setting.names.length > 0 && !isOurs) return
+    if (setting.names.length > 0 && !isOurs) return setting
     const wanted = (isOurs && this.#operators) || withName(setting, this.#name)
     await setStandbyNames(sql, wanted, this.#parts.clock, signal)
     this.#isOn = true
     this.#operators = undefined
     this.#protectedAgain()
+    return wanted
   }
 
   /** One that still catches up has a place in pg_stat_replication as well. */
