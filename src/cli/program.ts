@@ -6,6 +6,7 @@ import { exitStatusHelp, type Parts } from './parts.ts'
 import { markCommand, pointsCommand } from './points.ts'
 import { agentsCommand, controlCommands, protectCommand } from './protect.ts'
 import { restoreCommand } from './restore.ts'
+import { standbyCommand } from './standby.ts'
 import { statusCommand } from './status.ts'
 import { vaultCommands } from './vault.ts'
 import { transactionsCommand } from './transactions.ts'
@@ -42,6 +43,7 @@ ${exitStatusHelp}`,
   historyCommand(program, parts)
   diffCommand(program, parts)
   restoreCommand(program, parts)
+  standbyCommand(program, parts)
   verifyCommand(program, parts)
   transactionsCommand(program, parts)
   walCommand(program, parts)
