@@ -2,6 +2,7 @@ import { homedir, userInfo } from 'node:os'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
+import { releasePostgres } from '../capture/postgres/release.ts'
 import type { Account } from '../capture/postgres/server.ts'
 import type { Parts } from './parts.ts'
 
@@ -16,6 +17,9 @@ export const runAgentProcess = (
       captures: {
         files: (request) => openFilesCapture(request, { never: [directory] }),
         postgres: (request) => openPostgresCapture(request, account()),
+      },
+      releases: {
+        postgres: (source, ending) => releasePostgres(source, { account: account(), clock, random }, ending),
       },
       clock,
       random,

@@ -3,8 +3,8 @@ import type { Clock } from '../../base/clock.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { formatLsn, type Lsn, noLsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
-import { type Moment, moment } from '../../model/moment.ts'
-import type { CaptureReport, CaptureState } from '../../model/report.ts'
+import { isoMoment, type Moment, moment } from '../../model/moment.ts'
+import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { PostgresSettings } from '../../model/source.ts'
 import type { CaptureOutput } from '../capture.ts'
@@ -23,6 +23,7 @@ import { watchSlot } from './server-watch.ts'
 import { ensureSlot, slotOf } from './slot.ts'
 import { removeSlot } from './slot-removal.ts'
 import { placeInHistory, timelineAt } from './timelines.ts'
+import { type UnprotectedSpan, ZeroLossKeeper } from './zero-loss.ts'
 
 export interface EngineParts {
   readonly clock: Clock
@@ -35,6 +36,8 @@ const waitingBytesMax = 4 * 1024 * 1024
 /** How often the server is asked where it is: usually, after WAL that is not known to be all, and while a mark waits. */
 const beatMs = { usual: 500, busy: 100, mark: 25 }
 const reportMs = { usual: 1000, busy: 100 }
+/** Of log that is not acknowledged. */
+const caughtUpBytes = 64 * 1024
 /** A mark does not wait longer for the server's word. */
 const markMsMax = 2000
 const retryMs = { min: 200, max: 5000 }
@@ -63,6 +66,7 @@ export class Engine {
   readonly #journal: Journal
   readonly #baselines: Baselines
   readonly #coverage: Coverage
+  readonly #keeper: ZeroLossKeeper
   readonly #problems = new Problems()
   readonly #stop = new AbortController()
   readonly #changed = new EventEmitter()
@@ -98,6 +102,12 @@ export class Engine {
       clock: parts.clock,
       hand: (batch) => this.#hand(batch),
     })
+    this.#keeper = new ZeroLossKeeper({
+      server: this.#serverRequest,
+      zeroLoss: settings.zeroLoss,
+      clock: parts.clock,
+      unprotected: (span) => this.#journal.note(describeUnprotected(span)),
+    })
     this.#baselines = new Baselines({
       journal: this.#journal,
       request: this.#serverRequest,
@@ -113,7 +123,10 @@ export class Engine {
   receive(message: ToEngine): void {
     switch (message.kind) {
       case 'acknowledged':
-        if (this.#journal.acknowledgements.upTo(message.sequence)) this.#tellServer()
+        if (!this.#journal.acknowledgements.upTo(message.sequence)) break
+        this.#tellServer()
+        this.#keeper.acknowledged()
+        this.#tellKeeper()
         break
       case 'answer':
         this.#baselines.answer(message.tag, message.missing)
@@ -145,7 +158,13 @@ export class Engine {
   async run(): Promise<void> {
     const { signal } = this.#stop
     this.#report()
-    const tasks = [this.#follow(signal), this.#beat(signal), this.#baselines.run(signal), this.#watchSlot(signal)]
+    const tasks = [
+      this.#follow(signal),
+      this.#beat(signal),
+      this.#baselines.run(signal),
+      this.#watchSlot(signal),
+      this.#keeper.run(signal),
+    ]
     let failure: { readonly error: unknown } | undefined
     const ended = tasks.map((task) =>
       task.catch((error: unknown) => {
@@ -288,6 +307,7 @@ export class Engine {
       return undefined
     } finally {
       this.#stream = undefined
+      this.#tellKeeper()
       signal.removeEventListener('abort', leave)
     }
   }
@@ -367,12 +387,20 @@ export class Engine {
     this.#problems.set('check', ...findings.map(({ code, message, hint }) => ({ code, message, hint })))
   }
 
+  /** Commits may wait for the vault while it lacks next to nothing. */
+  #tellKeeper(): void {
+    const { acknowledged } = this.#journal.acknowledgements
+    const end = this.#stream?.serverEnd ?? noLsn
+    this.#keeper.caughtUp(acknowledged !== undefined && end > noLsn && end - acknowledged < caughtUpBytes)
+  }
+
   // The agent's side
 
   #setLine(up: boolean): void {
     if (up === this.#line) return
     this.#line = up
     this.#baselines.line(up)
+    this.#keeper.line(up)
     if (up) this.#lineDown = new AbortController()
     else this.#lineDown.abort(new TidemarkError('interrupted', { message: 'the vault cannot be reached' }))
   }
@@ -396,6 +424,7 @@ export class Engine {
       this.#stream?.ping()
       this.#coverage.heard(this.#stream?.known, this.#journal.position)
       this.#writeMarks()
+      this.#tellKeeper()
       const hasNews = this.#coverage.covered >= this.#takenAt && this.#reportedUpTo !== this.#journal.sequence
       const sinceMs = this.#parts.clock.monotonicMs() - this.#reportedAtMs
       if (sinceMs >= (hasNews ? reportMs.busy : reportMs.usual)) this.#report()
@@ -446,7 +475,7 @@ export class Engine {
       dirty: 0,
       ...(progress ? { progress } : {}),
       watching: 'replication',
-      problems: this.#problems.list(),
+      problems: [...this.#problems.list(), ...this.#keeper.problems()].slice(-problemsMax),
     }
     this.#parts.hand({ kind: 'report', report })
   }
@@ -483,3 +512,8 @@ const unlessAbortedBy =
 /** The first timeline has none. */
 const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>
   of === 1 ? undefined : await timelineHistory(replication, of)
+
+const describeUnprotected = ({ since, until }: UnprotectedSpan): string =>
+  until === undefined
+    ? `commits do not wait for the vault from ${isoMoment(since)} on`
+    : `commits wait for the vault again; from ${isoMoment(since)} to ${isoMoment(until)} they did not`

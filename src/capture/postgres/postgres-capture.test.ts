@@ -360,6 +360,57 @@ test(
   },
 )
 
+test(
+  'in zero-loss mode a commit waits for the acknowledgement, and goes on without it when it is so set',
+  onMain,
+  async (t) => {
+    const cluster = await Cluster.create(t, small)
+    await using driver = new PostgresCaptureDriver(cluster.url, { zeroLoss: { degradeMs: 2000 } })
+    await driver.open()
+    await driver.live()
+    await cluster.sql('CREATE TABLE t (n int)')
+    const names = async (): Promise<unknown> => (await cluster.sql('SHOW synchronous_standby_names'))[0]?.[0]
+    for (let waited = 0; (await names()) === ''; waited += 50) {
+      assert.ok(waited < 10_000, JSON.stringify(driver.report))
+      await sleep(50)
+    }
+    assert.equal(await names(), `tidemark_${driver.id.slice(0, 16)}`)
+    await cluster.sql('INSERT INTO t VALUES (1)')
+    driver.isAcknowledging = false
+    let isCommitted = false
+    const committing = cluster.sql('INSERT INTO t VALUES (2)').then(() => (isCommitted = true))
+    await sleep(700)
+    assert.equal(isCommitted, false)
+    driver.acknowledge()
+    await committing
+    const waiting = cluster.sql('INSERT INTO t VALUES (3)')
+    driver.capture.line(false)
+    await waiting
+    assert.equal(await names(), '')
+    await driver.until(
+      () => driver.marks.some((mark) => mark.type === 'user' && /^commits do not wait/.test(mark.label)),
+      'it is marked',
+    )
+  },
+)
+
+test('log that is kept beyond the limit is given up, also without a line', onMain, async (t) => {
+  const cluster = await Cluster.create(t, small)
+  await using driver = new PostgresCaptureDriver(cluster.url, { walKeptBytesMax: 4 * segment })
+  await driver.open()
+  await driver.live()
+  driver.capture.line(false)
+  await cluster.sql('CREATE TABLE t AS SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 12000) n')
+  for (let waited = 0; (await cluster.sql('SELECT 1 FROM pg_replication_slots')).length > 0; waited += 100) {
+    assert.ok(waited < 20_000, 'the slot is dropped')
+    await sleep(100)
+  }
+  driver.capture.line(true)
+  await driver.covered()
+  await driver.live()
+  await assertAsAtServer(cluster, driver.tree())
+})
+
 /** A primary with a standby, and the URL of both. */
 async function pair(t: TestContext): Promise<{ primary: Cluster; standby: Cluster; url: string }> {
   const primary = await Cluster.create(t, small)
