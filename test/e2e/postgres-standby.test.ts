@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict'
+import { chmodSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { systemClock } from '../../src/base/clock.ts'
+import { lackingPostgres, postgresFolder } from '../support/postgres-program.ts'
+import { Cluster } from '../support/postgres.ts'
+import { askRestored, stopRestored } from '../support/postgres-restored.ts'
+import { command, Process, waitFor, World } from './harness.ts'
+
+const major = 17
+const settings = { wal_level: 'replica', max_wal_senders: 10, max_replication_slots: 10, wal_keep_size: '200MB' }
+
+interface Pair {
+  readonly world: World
+  readonly primary: Cluster
+  readonly standby: Process
+  readonly to: string
+  readonly args: readonly string[]
+  readonly ask: (text: string) => Promise<(string | null)[]>
+}
+
+/** A protected server, and a standby that is fed from the vault. */
+async function begin(t: TestContext): Promise<Pair> {
+  const primary = await Cluster.create(t, { major, settings })
+  await primary.sql('CREATE TABLE t (n int)')
+  const world = await World.begin(t)
+  const agent = await world.join('server')
+  await agent.process.start()
+  // The user of the copy's server has to come to it.
+  chmodSync(world.folder, 0o755)
+  await protect(world, 'shop', primary.url)
+  await world.until('shop', 'protected', ({ state }) => state === 'protected', 90_000)
+  const to = join(world.folder, 'copy')
+  const bin = join(postgresFolder(major), 'bin')
+  const args = ['--vault', world.vaultFolder, 'standby', 'shop', '--to', to, '--pg-bin', bin]
+  const standby = new Process(args, /nothing is missing/, join(world.folder, 'standby.log'))
+  t.after(async () => {
+    await standby.kill()
+    await stopRestored(to)
+  })
+  await standby.start()
+  const server = { socketFolder: join(to, 'tidemark/socket'), port: 5433 }
+  const ask = async (text: string): Promise<(string | null)[]> => [...((await askRestored(server, text))[0] ?? [])]
+  return { world, primary, standby, to, args, ask }
+}
+
+const until = (what: string, ask: Pair['ask'], rows: number): Promise<unknown> =>
+  waitFor(
+    what,
+    () => ask('SELECT count(*) FROM t'),
+    ([count]) => Number(count) === rows,
+  )
+
+test(
+  'a standby is fed from the vault through restarts of the vault and of itself, and takes over with every commit',
+  { skip: lackingPostgres(major), timeout: 300_000 },
+  async (t) => {
+    const { world, primary, standby, args, ask } = await begin(t)
+    const delaysMs: number[] = []
+    for (let n = 1; n <= 11; n++) {
+      await primary.sql('INSERT INTO t VALUES (0)')
+      const began = systemClock.monotonicMs()
+      while ((await ask('SELECT count(*) FROM t'))[0] !== String(n)) await systemClock.sleep(2)
+      delaysMs.push(systemClock.monotonicMs() - began)
+    }
+    const delayMs = delaysMs.toSorted((a, b) => a - b)[5] ?? 0
+
+    await world.vault.kill()
+    await world.vault.start()
+    const inserted = primary.sql('INSERT INTO t VALUES (0)')
+    await inserted
+    await until('the vault feeds again', ask, 12)
+
+    await standby.kill()
+    await primary.sql('INSERT INTO t SELECT generate_series(1, 1000)')
+    await standby.start()
+    await until('it goes on with the directory', ask, 1012)
+    const second = await command(args)
+    assert.notEqual(second.status, 0)
+    assert.match(second.err, /another process feeds the standby/)
+
+    await standby.stop()
+    await assert.rejects(ask('SELECT 1'), 'the server ends with the command')
+    await standby.start()
+
+    const acknowledged = await killUnderLoad(primary)
+    const killedMs = systemClock.monotonicMs()
+    const { out } = await world.expect([...args, '--promote', '--json'])
+    const { promotion } = JSON.parse(out.trim().split('\n').at(-1) as string) as {
+      promotion: { replayMs: number; promoteMs: number; writeMs: number }
+    }
+    const takenMs = systemClock.monotonicMs() - killedMs
+    await standby.ended()
+    assert.equal((await ask('SELECT pg_is_in_recovery()'))[0], 'f')
+    await ask('INSERT INTO t VALUES (-1)')
+    const there = new Set((await ask("SELECT coalesce(string_agg(n::text, ','), '') FROM l"))[0]?.split(','))
+    const missing = acknowledged.filter((n) => !there.has(String(n)))
+    assert.deepEqual(missing, [], `of ${acknowledged.length} that were acknowledged`)
+    t.diagnostic(
+      `a row after ${delayMs.toFixed(0)} ms, at most ${Math.max(...delaysMs).toFixed(0)}; of ${acknowledged.length} commits none missing; kill to the end of the command ` +
+        `${takenMs.toFixed(0)} ms, of them replayed ${promotion.replayMs.toFixed(0)}, promoted ${promotion.promoteMs.toFixed(0)}, write accepted ${promotion.writeMs.toFixed(0)}`,
+    )
+    const again = await command([...args, '--promote'])
+    assert.notEqual(again.status, 0)
+    assert.match(again.err, /was promoted: it is a server of its own/)
+  },
+)
+
+test(
+  'a server that is behind the vault is fed from it before it is promoted, and has every commit',
+  { skip: lackingPostgres(major), timeout: 300_000 },
+  async (t) => {
+    const { primary, to, ask } = await begin(t)
+    const second = await primary.standby(t, { wal_retrieve_retry_interval: '100ms' })
+    await second.start()
+    await second.stop()
+    const acknowledged = await killUnderLoad(primary)
+    await until('the vault has it all', ask, 0)
+
+    second.configure({ primary_conninfo: `host=${join(to, 'tidemark/feed')} user=tidemark`, primary_slot_name: 'any' })
+    const began = systemClock.monotonicMs()
+    await second.start()
+    const [[end] = []] = await waitFor(
+      'it has what the vault has',
+      () => second.sql('SELECT pg_last_wal_receive_lsn(), (SELECT status FROM pg_stat_wal_receiver)'),
+      ([row]) => row?.[1] === 'streaming' && row[0] !== null,
+    )
+    const [received] = await ask('SELECT pg_last_wal_receive_lsn()')
+    await waitFor(
+      `${end} becomes ${received}`,
+      () => second.sql(`SELECT pg_last_wal_receive_lsn() >= '${received}'`),
+      ([row]) => row?.[0] === 't',
+    )
+    await second.promote()
+    const feedMs = systemClock.monotonicMs() - began
+    const there = new Set((await second.sql('SELECT n FROM l')).map(([n]) => Number(n)))
+    assert.deepEqual(
+      acknowledged.filter((n) => !there.has(n)),
+      [],
+      `of ${acknowledged.length}`,
+    )
+    t.diagnostic(
+      `${acknowledged.length} commits; ${feedMs.toFixed(0)} ms from the start of the second server to its promotion`,
+    )
+  },
+)
+
+/**
+ * Clients that insert numbers, each commit waiting for the vault, until the server is killed under them. Returns those
+ * whose commit was acknowledged.
+ */
+async function killUnderLoad(primary: Cluster): Promise<number[]> {
+  await primary.sql('CREATE TABLE l (n int)')
+  const receivers = (): ReturnType<Cluster['sql']> =>
+    primary.sql('SELECT application_name, sync_state FROM pg_stat_replication')
+  const [[name] = []] = await waitFor('the capture streams', receivers, (rows) => rows.length === 1)
+  primary.configure({ synchronous_standby_names: `"${name}"` })
+  primary.reload()
+  await waitFor('commits wait for the vault', receivers, ([row]) => row?.[1] === 'sync')
+  const acknowledged: number[] = []
+  let next = 1
+  const clients = Array.from({ length: 4 }, async () => {
+    try {
+      await using connection = await primary.connect('database')
+      for (;;) {
+        const n = next++
+        await connection.query(`INSERT INTO l VALUES (${n})`)
+        acknowledged.push(n)
+      }
+    } catch {
+      // The server was killed.
+    }
+  })
+  await systemClock.sleep(1500)
+  await primary.kill()
+  await Promise.all(clients)
+  assert.ok(acknowledged.length > 10, `${acknowledged.length} commits`)
+  return acknowledged
+}
+
+/** Over the API: what is not files is protected there. */
+async function protect(world: World, name: string, url: string): Promise<void> {
+  const body = JSON.stringify({ name, kind: 'postgres', agent: 'server', postgres: { url } })
+  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+    const asked = request(
+      { socketPath: join(world.vaultFolder, 'api.sock'), method: 'POST', path: '/v1/sources', headers },
+      (answer) => {
+        let said = ''
+        answer.on('data', (bytes: Buffer) => (said += bytes.toString()))
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: said }))
+      },
+    )
+    asked.on('error', reject)
+    asked.end(body)
+  })
+  assert.equal(status, 200, text)
+}
