@@ -113,7 +113,7 @@ test('without a line nothing is taken, and the slot keeps the log until there is
   driver.capture.line(false)
   await sleep(300)
   const before = driver.batches.length
-  await cluster.sql('CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 9000) n')
+  await cluster.sql('CREATE TABLE t AS SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 60000) n')
   await cluster.sql('SELECT pg_switch_wal()')
   await cluster.sql('CHECKPOINT')
   await sleep(500)
@@ -388,7 +388,7 @@ test(
     await waiting
     assert.equal(await names(), '')
     await driver.until(
-      () => driver.marks.some((mark) => mark.type === 'user' && /^commits do not wait/.test(mark.label)),
+      () => driver.marks.some((mark) => mark.type === 'user' && mark.label.startsWith('commits do not wait')),
       'it is marked',
     )
   },
@@ -485,6 +485,7 @@ async function assertAsAtServer(cluster: Cluster, tree: FileTree, on = ''): Prom
     const isNewest = names.findLast((one) => one.startsWith(name.slice(0, 8))) === name
     assert.ok(isNewest || content.length === segment, `${name} is whole`)
   }
+  assert.equal(names.at(-1)?.slice(8), walSegmentName(timeline(1), lsn(parseLsn(end ?? '') - 1), segment).slice(8))
   const last = tree.content(`wal/${names.at(-1)}`).length
   assert.equal(last % segment, parseLsn(end ?? '') % segment)
 }

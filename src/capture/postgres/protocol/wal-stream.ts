@@ -162,7 +162,7 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
     void this.#keepAlive()
   }
 
-  /** End of WAL at the server, as it last said. */
+  /** End of WAL at the server, as far as it has said. */
   get serverEnd(): Lsn {
     return this.#serverEnd
   }
@@ -311,7 +311,8 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
   }
 
   #serverSays(reader: ByteReader): void {
-    this.#serverEnd = lsn(reader.u64())
+    // A keepalive tells only what has been sent.
+    this.#serverEnd = lsn(Math.max(this.#serverEnd, reader.u64()))
     this.#sentAt = moment(Number(reader.i64()) + epoch2000Us)
   }
 
