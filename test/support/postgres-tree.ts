@@ -5,6 +5,7 @@ import {
   copyFileSync,
   cpSync,
   createReadStream,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -95,8 +96,9 @@ export class RecordedCluster implements TreeReader {
 
   /** All WAL that a cluster has written and still has, with its lists. */
   async takeWal(cluster: Cluster): Promise<void> {
-    const [row] = await cluster.sql('select pg_current_wal_flush_lsn()')
+    const [row] = await cluster.sql('select pg_current_wal_flush_lsn(), pg_walfile_name(pg_current_wal_flush_lsn())')
     const end = parseLsn(String(row?.[0]))
+    const branch = String(row?.[1]).slice(0, 8)
     const { segmentBytes, start, systemId } = this.#baselines.at(-1) as Baseline
     const first = walSegmentStart(lsn(this.#baselines.at(-2)?.start ?? start), segmentBytes)
     const pgWal = join(cluster.data, 'pg_wal')
@@ -106,6 +108,8 @@ export class RecordedCluster implements TreeReader {
       if (!/^[0-9A-F]{24}$/.test(name)) continue
       const segment = parseWalSegmentName(name, segmentBytes)
       if (segment.start < first || segment.start >= end) continue
+      // Of a branch that was left, the one who was on it knows more.
+      if (!name.startsWith(branch) && existsSync(place)) continue
       copyFileSync(join(pgWal, name), `${place}.new`)
       if (segment.start + segmentBytes > end) truncateSync(`${place}.new`, end - segment.start)
       renameSync(`${place}.new`, place)

@@ -7,6 +7,7 @@ import { formatLsn, type Lsn, noLsn } from '../../model/lsn.ts'
 import type { RestoreOrigin, RestorePoint } from '../origin.ts'
 import type { RestoreProgress } from '../progress.ts'
 import type { RestoreReceipt } from '../receipt.ts'
+import { roomAt } from '../target.ts'
 import type { Place } from './place.ts'
 import type { RecoveryPlan } from './plan.ts'
 import { ownFolder, prepareCluster, walCacheFolder } from './prepare.ts'
@@ -68,6 +69,7 @@ export async function bringBack(
   const { clock, tell } = parts
   const startedMs = clock.monotonicMs()
   const socketFolder = chooseSocketFolder(place.data, port)
+  if (request.wal === 'all') checkRoomForLog(request)
   const origin = await parts.origin(plan.base)
   const prepared = await prepareCluster(
     { ...request, socketFolder, libraryFolders: request.start?.libraryFolders },
@@ -94,6 +96,17 @@ export async function bringBack(
   const reached = await recover(server, cache, request, parts, signal)
   const replayed = await checkReplayed(server, plan)
   return { ...told, running: { reached, replayed, server }, recoveryMs: clock.monotonicMs() - preparedMs }
+}
+
+/** The engine looks for room for what it restores; the log comes on top. */
+function checkRoomForLog({ place, plan, resume }: BringBackRequest): void {
+  const room = roomAt(place.data)
+  const needed = plan.wal.length * plan.baseline.segmentBytes + (resume ? 0 : plan.baseline.bytes)
+  if (needed <= room.freeBytes) return
+  throw new TidemarkError('no-space', {
+    message: `the restore with all its WAL needs ${needed} bytes, and ${place.data} has ${room.freeBytes} free`,
+    hint: 'make room, choose another target, or have WAL fetched as it is needed: --start, or --wal on-demand',
+  })
 }
 
 /** All WAL of the plan into the directory, which is then enough for itself. */

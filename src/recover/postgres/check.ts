@@ -101,8 +101,8 @@ async function checkIndexes(server: RestoredServer, database: string, into: Resu
 
 const relations = (server: RestoredServer, database: string, kinds: string): ReturnType<RestoredServer['ask']> =>
   server.ask(
-    `SELECT oid, oid::regclass FROM pg_class c WHERE relkind IN (${kinds}) AND relpersistence = 'p'
-       AND (SELECT amname FROM pg_am a WHERE a.oid = c.relam) IS NOT DISTINCT FROM 'heap' ORDER BY oid`,
+    `SELECT c.oid, c.oid::regclass FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+     WHERE c.relkind IN (${kinds}) AND c.relpersistence = 'p' AND a.amname = 'heap' ORDER BY c.oid`,
     database,
   )
 

@@ -170,8 +170,7 @@ function mapTablespaces(place: Place): void {
 }
 
 function makeOwnFolder({ place, socketFolder, fetchCommand }: PrepareRequest): void {
-  const own = join(place.data, ownFolder)
-  for (const folder of [own, walCacheFolder(place.data), socketFolder]) {
+  for (const folder of [join(place.data, ownFolder), walCacheFolder(place.data), socketFolder]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     chmodSync(folder, 0o700)
     if (place.owner) chownSync(folder, place.owner.uid, place.owner.gid)

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chownSync, closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
-import { TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import { type Lsn, noLsn, parseLsn } from '../../model/lsn.ts'
 import type { Place } from './place.ts'
 import type { ServerPrograms } from './server-programs.ts'
@@ -130,8 +130,14 @@ export class RestoredServer {
   }
 
   async #recoveryState(): Promise<Reached | 'replaying'> {
-    const [row] = await this.ask('SELECT pg_is_in_recovery(), pg_is_in_recovery() AND pg_is_wal_replay_paused()')
-    return row?.[0] === 'f' ? 'open' : row?.[1] === 't' ? 'paused' : 'replaying'
+    try {
+      const [row] = await this.ask('SELECT pg_is_in_recovery(), pg_is_in_recovery() AND pg_is_wal_replay_paused()')
+      return row?.[0] === 'f' ? 'open' : row?.[1] === 't' ? 'paused' : 'replaying'
+    } catch (error) {
+      // It is on its way down: its end is seen next.
+      if (!isCode(error, 'unreachable')) throw error
+      return 'replaying'
+    }
   }
 
   /** Whether it lets anyone in. The eighth line of postmaster.pid says so, also while it recovers as a hot standby. */

@@ -59,8 +59,11 @@ export const quote = (value: string): string => `'${value.replaceAll('\\', '\\\\
 const leftOut =
   /^(?:data_directory|config_file|hba_file|ident_file|external_pid_file|recovery_target\w*|promote_trigger_file|trigger_file)$/
 
-/** Changes the settings of the data directory `data`, and tells what of the source's own is different. */
+const marker = '# What follows is by "tidemark restore" and overrules the settings of the source.\n'
+
+/** Changes the settings of the data directory `data`, and tells what of the source's own is different. May be repeated. */
 export function settle(data: string, wanted: RestoredSettings): SettingChange[] {
+  forgetOverruled(join(data, automaticFile))
   const files = new ConfigurationFiles(data)
   files.visit(join(data, configurationFile), false)
   files.visit(join(data, automaticFile), true)
@@ -70,13 +73,20 @@ export function settle(data: string, wanted: RestoredSettings): SettingChange[] 
   const before = readFileSync(join(data, automaticFile), 'utf8')
   writeFileSync(
     join(data, automaticFile),
-    `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}# What follows is by "tidemark restore" and overrules the settings of the source.\n${block}`,
+    `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}${marker}${block}`,
   )
   const told = overruled.filter(({ name, is, why }) => {
     const was = own.get(name)
     return why !== '' && was !== undefined && was !== is && was !== ''
   })
   return [...files.changes, ...told.map((one) => ({ ...one, was: own.get(one.name) ?? '' }))]
+}
+
+/** What an earlier run has added is none of the source's. */
+function forgetOverruled(file: string): void {
+  if (!existsSync(file)) return
+  const [own = '', ...added] = readFileSync(file, 'utf8').split(marker)
+  if (added.length > 0) writeFileSync(file, own)
 }
 
 /** Adds to what overrules, after a start has shown that it is needed. */

@@ -1,9 +1,9 @@
 import { Malformed } from '../../base/bytes.ts'
+import { parseTimelineHistory } from '../../format/postgres-wire/timeline-history.ts'
 import {
+  formatLsn,
   type Lsn,
   lsn,
-  parseLsn,
-  parseTimeline,
   parseWalSegmentName,
   type Timeline,
   timeline,
@@ -24,15 +24,10 @@ export interface WalFile {
 export function historyOf(of: Timeline, content: Uint8Array | undefined): Stretch[] {
   const stretches: Stretch[] = []
   let start = lsn(0)
-  for (const line of Buffer.from(content ?? [])
-    .toString('utf8')
-    .split('\n')) {
-    if (line.trim() === '' || line.trim().startsWith('#')) continue
-    const [on = '', leftAt = ''] = line.trim().split(/\s+/)
-    const end = parseLsn(leftAt)
-    if (end < start) throw new Malformed(`timeline history that goes back: ${line}`)
-    stretches.push({ timeline: parseTimeline(on), start, end })
-    start = end
+  for (const { timeline: on, leftAt } of parseTimelineHistory(content ?? new Uint8Array())) {
+    if (leftAt < start) throw new Malformed(`history of timeline ${of} that goes back to ${formatLsn(leftAt)}`)
+    stretches.push({ timeline: on, start, end: leftAt })
+    start = leftAt
   }
   stretches.push({ timeline: of, start })
   return stretches
