@@ -4,10 +4,11 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { agentRecord, sourceStatus, type SourceRequest } from '../api/schemas.ts'
 import { isSystemError, TidemarkError } from '../base/errors.ts'
-import { parseDurationMs } from '../model/moment.ts'
 import { connect } from './connect.ts'
 import { formatTable } from './format.ts'
+import { duration } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
+import { protectPostgresCommand } from './protect-postgres.ts'
 
 interface ProtectOptions {
   name: string
@@ -65,6 +66,7 @@ ${exitStatusHelp}`,
           : `${source.name} is protected by ${source.agent.name}; "tidemark status --watch" shows the baseline\n`,
       )
     })
+  protectPostgresCommand(protect, parts)
 }
 
 /** The path without links, so that what is protected is where it really stands. */
@@ -80,17 +82,6 @@ function existingPath(path: string): string {
       cause: error,
     })
   }
-}
-
-export function duration(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const ms = parseDurationMs(text)
-  if (ms === undefined)
-    throw new TidemarkError('bad-request', {
-      message: `${option} ${text} is no duration`,
-      hint: 'write it as 90s, 15m, 2h or 7d',
-    })
-  return ms
 }
 
 export function controlCommands(program: Command, parts: Parts): void {

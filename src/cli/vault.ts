@@ -8,7 +8,7 @@ import { connect, vaultDirectory } from './connect.ts'
 import { formatCount } from './format.ts'
 import { isoToMoment } from './points.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { duration } from './protect.ts'
+import { duration } from './option-values.ts'
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
 export const defaultListen = '127.0.0.1:7433'
