@@ -57,6 +57,7 @@ export async function planRecovery(tree: TreeReader, point: PostgresPoint): Prom
 /** All WAL that is known at a place in the journal. */
 async function planWhole(past: Past): Promise<RecoveryPlan> {
   const period = await past.newest()
+  if (period.view.at !== past.at.at) throw newestElsewhere(past)
   const target: Target = { kind: 'latest' }
   const stop = (await findStop(past.lists(period), period.stretches, target)) ?? bareStop(past.timeline)
   return await planned(past, period, [], target, stop)
@@ -129,7 +130,7 @@ async function planned(
     past.segmentBytes,
   )
   const decides = stop.recoverTo === 'end' ? undefined : stop.recoverTo.inclusive ? stop.kept : stop.firstDropped
-  const wanted = decides?.end ?? (target.kind === 'lsn' ? target.lsn : lsn(baseline.end))
+  const wanted = decides?.end ?? (target.kind === 'lsn' ? target.lsn : (stop.kept?.end ?? lsn(baseline.end)))
   if (wanted > end || baseline.end > end) throw walLacks(baseline, wanted, end)
   const walEnd = decides?.end ?? end
   const wal = files.filter(({ start }) => start < walEnd)
@@ -179,6 +180,13 @@ const walLacks = ({ number, end: baseEnd }: Baseline, wanted: Lsn, end: Lsn): Ti
       end > baseEnd
         ? `the last that can be reached there is lsn:${formatLsn(end)}; "tidemark transactions SOURCE" lists what is known`
         : 'choose a point after the next baseline; "tidemark points SOURCE" lists baselines and holes',
+  })
+
+/** The tree holds the newest baseline only, and its branch was left before it was taken. */
+const newestElsewhere = (past: Past): TidemarkError =>
+  new TidemarkError('point-unreachable', {
+    message: `the newest baseline there is on another branch than timeline ${past.timeline}, which the server has gone over to`,
+    hint: 'choose a point after the next baseline, or name a transaction or an LSN from before the promotion',
   })
 
 async function notThere(past: Past, point: Exclude<PostgresPoint, { kind: 'journal' }>): Promise<TidemarkError> {

@@ -224,7 +224,8 @@ async function bringPatiently(cache: WalCache, name: string, clock: Clock, signa
       await cache.bring(name)
       return
     } catch (error) {
-      if (!isCode(error, 'unreachable') || tries === triesMax || signal.aborted) throw error
+      const isAway = isCode(error, 'unreachable') || isCode(error, 'not-running')
+      if (!isAway || tries === triesMax || signal.aborted) throw error
       await clock.sleep(retryMs)
     }
   }

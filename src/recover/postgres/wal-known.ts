@@ -66,7 +66,7 @@ export interface WalReach {
 
 /**
  * What stands in `wal/` of the WAL along `history`, from the segment that holds `from` on, up to the first that is absent or not
- * yet whole. Of several timelines a segment is taken from the newest one that had begun by its end, as PostgreSQL does it.
+ * yet whole. Of several timelines a segment is taken from the newest that had begun by its end and has it, as PostgreSQL does it.
  */
 export function reachAlong(
   sizes: ReadonlyMap<string, number>,
@@ -78,12 +78,13 @@ export function reachAlong(
   let start = walSegmentStart(from, segmentBytes)
   let end = from
   for (;;) {
-    const on = history.findLast((stretch) => walSegmentStart(stretch.start, segmentBytes) <= start)
-    if (on === undefined) break
-    const name = walSegmentName(on.timeline, start, segmentBytes)
-    const bytes = sizes.get(name)
-    if (bytes === undefined) break
-    files.push({ name, timeline: on.timeline, start, bytes })
+    const file = history
+      .filter((one) => walSegmentStart(one.start, segmentBytes) <= start && start < (one.end ?? Infinity))
+      .map(({ timeline: on }) => ({ on, name: walSegmentName(on, start, segmentBytes) }))
+      .findLast(({ name }) => sizes.has(name))
+    if (file === undefined) break
+    const bytes = sizes.get(file.name) as number
+    files.push({ name: file.name, timeline: file.on, start, bytes })
     end = lsn(Math.max(end, start + Math.min(bytes, segmentBytes)))
     if (bytes < segmentBytes) break
     start = lsn(start + segmentBytes)
