@@ -1,10 +1,21 @@
 import { readdirSync } from 'node:fs'
 import { isSystemError } from '../../base/errors.ts'
-import { isWithin, type TreePath } from '../../model/path.ts'
+import { displayName, isWithin, type TreePath } from '../../model/path.ts'
 import type { CatalogTree, NodeId } from './catalog-tree.ts'
-import type { Filesystems, Look } from './filesystems.ts'
+import type { BatchWriter } from './batch-writer.ts'
+import type { Look } from './filesystems.ts'
+import type { Problems } from './problems.ts'
 import { absolute, type ProtectedPaths } from './protected-paths.ts'
+import type { SourceTree } from './source-tree.ts'
 import { type AbsolutePath, filesystemNumberOf, isSameNode, type Stat, systemPath, typeOf } from './stat.ts'
+
+export interface AnchorsParts {
+  readonly tree: CatalogTree
+  readonly source: SourceTree
+  readonly protectedPaths: ProtectedPaths
+  readonly writer: BatchWriter
+  readonly problems: Problems
+}
 
 /**
  * Protected directories, and directories on which other file systems are mounted: what may be gone without anybody
@@ -13,15 +24,19 @@ import { type AbsolutePath, filesystemNumberOf, isSameNode, type Stat, systemPat
  */
 export class Anchors {
   readonly #tree: CatalogTree
-  readonly #filesystems: Filesystems
+  readonly #source: SourceTree
   readonly #protected: ProtectedPaths
+  readonly #writer: BatchWriter
+  readonly #problems: Problems
   readonly #mounts = new Set<NodeId>()
   readonly #vanished = new Set<TreePath>()
 
-  constructor(parts: { tree: CatalogTree; filesystems: Filesystems; protectedPaths: ProtectedPaths }) {
+  constructor(parts: AnchorsParts) {
     this.#tree = parts.tree
-    this.#filesystems = parts.filesystems
+    this.#source = parts.source
     this.#protected = parts.protectedPaths
+    this.#writer = parts.writer
+    this.#problems = parts.problems
     for (const id of parts.tree.mountPoints()) this.#mounts.add(id)
   }
 
@@ -34,12 +49,28 @@ export class Anchors {
     return false
   }
 
-  setVanished(path: TreePath): void {
-    this.#vanished.add(path)
+  vanish(anchor: TreePath): void {
+    if (this.isVanished(anchor)) return
+    this.#vanished.add(anchor)
+    this.#writer.write('live', { kind: 'mark', mark: { type: 'vanished', path: anchor } })
+    this.#problems.set(problemPlace(anchor), {
+      code: 'source-vanished',
+      message: `/${displayName(anchor)} is not there, or is an empty directory where there was none; nothing is taken as deleted`,
+      hint: 'mount it or bring it back; if it is meant to be gone, take it out of the source',
+    })
   }
 
-  setReturned(path: TreePath): void {
-    this.#vanished.delete(path)
+  /** Looks which have vanished, and yields those that are back. */
+  lookAgain(): TreePath[] {
+    const returned: TreePath[] = []
+    for (const anchor of this.all()) {
+      if (this.#hasFallen(anchor)) this.vanish(anchor)
+      else if (this.#vanished.delete(anchor)) {
+        this.#problems.clear(problemPlace(anchor))
+        returned.push(anchor)
+      }
+    }
+    return returned
   }
 
   is(path: TreePath): boolean {
@@ -70,12 +101,12 @@ export class Anchors {
 
   /** The outermost anchor that holds `path` and has vanished. */
   fallenAbove(path: TreePath): TreePath | undefined {
-    return this.all().find((anchor) => isWithin(path, anchor) && this.hasFallen(anchor))
+    return this.all().find((anchor) => isWithin(path, anchor) && this.#hasFallen(anchor))
   }
 
-  hasFallen(anchor: TreePath): boolean {
+  #hasFallen(anchor: TreePath): boolean {
     if (anchor === '') return false
-    const look = this.look(anchor)
+    const look = this.#source.look(anchor)
     const known = this.#known(anchor)
     return !this.standsFor(known?.stat, known?.id, look, absolute(anchor))
   }
@@ -88,16 +119,13 @@ export class Anchors {
     return typeOf(look.stat) === 'directory' && !isEmpty(path)
   }
 
-  look(anchor: TreePath): Look | undefined {
-    const path = absolute(anchor)
-    return this.#protected.is(anchor) ? this.#filesystems.lookThrough(path) : this.#filesystems.look(path)
-  }
-
   #known(anchor: TreePath) {
     const id = this.#tree.idAt(anchor)
     return id === undefined ? undefined : this.#tree.node(id)
   }
 }
+
+const problemPlace = (anchor: TreePath): string => `vanished ${anchor}`
 
 function isEmpty(path: AbsolutePath): boolean {
   try {

@@ -53,10 +53,6 @@ export class BatchWriter {
     return advance(this.#batches.sequence, this.#changes.length)
   }
 
-  get cursor(): Cursor {
-    return this.#cursor
-  }
-
   get isEmpty(): boolean {
     return this.#changes.length === 0
   }

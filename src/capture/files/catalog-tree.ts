@@ -23,8 +23,9 @@ export interface CatalogNode extends NodeFacts {
   readonly id: NodeId
 }
 
+/** One name in one directory. */
 export interface NameRow {
-  readonly parent: NodeId
+  readonly directory: NodeId
   readonly name: string
 }
 
@@ -94,7 +95,7 @@ export class CatalogTree {
     if (known !== undefined) return known
     const row = this.nameOf(directory)
     if (row === undefined) return undefined
-    const path = this.pathAt(row.parent, row.name)
+    const path = this.pathAt(row.directory, row.name)
     if (path === undefined) return undefined
     if (this.#paths.size >= pathsRememberedMax) this.#forgetPaths()
     this.#paths.set(directory, path)
@@ -157,8 +158,8 @@ export class CatalogTree {
 
   /** The name must be free: what stood there has to be removed first. */
   rename(from: NameRow, to: NameRow, id: NodeId, isDirectory: boolean): void {
-    this.#statements.dropName.run(from.parent, from.name)
-    this.#statements.addName.run(to.parent, to.name, id)
+    this.#statements.dropName.run(from.directory, from.name)
+    this.#statements.addName.run(to.directory, to.name, id)
     if (isDirectory) this.#forgetPaths()
   }
 
@@ -252,7 +253,7 @@ function prepare(database: DatabaseSync) {
     ),
     anyChild: database.prepare('SELECT 1 FROM name WHERE parent = ? LIMIT 1'),
     withInode: database.prepare(`SELECT ${nodeColumns} FROM node WHERE inode = ?`),
-    names: database.prepare('SELECT parent, name FROM name WHERE node = ?'),
+    names: database.prepare('SELECT parent AS directory, name FROM name WHERE node = ?'),
     anyName: database.prepare('SELECT 1 FROM name WHERE node = ? LIMIT 1'),
     addNode: database.prepare('INSERT INTO node (inode, stat, xattrs, content) VALUES (?, ?, ?, ?)'),
     addName: database.prepare('INSERT INTO name (parent, name, node) VALUES (?, ?, ?)'),

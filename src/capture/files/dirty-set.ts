@@ -1,5 +1,5 @@
 import type { Moment } from '../../model/moment.ts'
-import type { NodeId } from './catalog-tree.ts'
+import type { NameRow, NodeId } from './catalog-tree.ts'
 
 /** Why a name is dirty; several at once. */
 export const reason = {
@@ -16,14 +16,12 @@ export const reason = {
 } as const
 
 /** One name in one directory of which the catalog may be wrong. */
-export interface DirtyName {
-  readonly directory: NodeId
-  readonly name: string
+export interface DirtyName extends NameRow {
   reasons: number
   /** Every change made to it before this moment is in the journal. */
   readonly since: Moment
   /** Where a rename has taken what stood here; that name is looked at first, so that one rename comes of it. */
-  movedTo: { readonly directory: NodeId; readonly name: string } | undefined
+  movedTo: NameRow | undefined
   /** What was written under this name: where the name is gone by now, the same file may have another. */
   written: bigint[]
   /** Times it was noticed for its content. */
@@ -33,6 +31,23 @@ export interface DirtyName {
   /** Captures that failed or were torn, one after the other. */
   failures: number
 }
+
+export const dirtyName = (
+  { directory, name }: NameRow,
+  reasons: number,
+  since: Moment,
+  notBeforeMs = 0,
+): DirtyName => ({
+  directory,
+  name,
+  reasons,
+  since,
+  movedTo: undefined,
+  written: [],
+  writes: 0,
+  notBeforeMs,
+  failures: 0,
+})
 
 export type DirtyKey = string
 export const dirtyKey = (directory: NodeId, name: string): DirtyKey => `${directory}/${name}`
@@ -69,17 +84,7 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known === undefined) {
-      const fresh: DirtyName = {
-        directory,
-        name,
-        reasons,
-        since,
-        movedTo: undefined,
-        written: [],
-        writes: 0,
-        notBeforeMs,
-        failures: 0,
-      }
+      const fresh = dirtyName({ directory, name }, reasons, since, notBeforeMs)
       if ((reasons & reason.content) !== 0) fresh.writes++
       this.#keep(key, fresh)
       return fresh
@@ -95,18 +100,7 @@ export class DirtySet {
     const key = dirtyKey(directory, name)
     const known = this.get(key)
     if (known !== undefined) known.reasons |= reasons
-    else
-      this.#last.set(key, {
-        directory,
-        name,
-        reasons,
-        since,
-        movedTo: undefined,
-        written: [],
-        writes: 0,
-        notBeforeMs: 0,
-        failures: 0,
-      })
+    else this.#last.set(key, dirtyName({ directory, name }, reasons, since))
   }
 
   /** Puts back what was taken, keeping its `since`; what was noticed meanwhile is added to it. */

@@ -15,6 +15,7 @@ import { Problems } from './problems.ts'
 
 /** Bytes handed out and not taken yet, above which nothing is read. Bulk stops earlier, so that live work has room. */
 const waitingBytesMax: Record<Lane, number> = { live: 48 * 1024 * 1024, bulk: 16 * 1024 * 1024 }
+
 export interface EngineParts {
   /** A second where it is not given. */
   readonly reportEveryMs?: number
@@ -27,8 +28,9 @@ export interface EngineParts {
  * The capture of one source, in one thread, never waiting inside a turn. A turn hears the watcher, writes what the
  * vault has answered, captures what is dirty, and only then works on comparing everything.
  *
- *   dirty name ──▶ EntryCapture ──▶ BatchWriter ──▶ hand      large file ──▶ LargeFile ──▶ Offers ──▶ BatchWriter
- *   Scan ────────▶ EntryCapture ──▶ Offers ─(answer)─▶ BatchWriter
+ *   DirtyCapture ──▶ EntryCapture ──▶ TreeWriter ──▶ BatchWriter ──▶ hand
+ *   Scan ──────────▶ EntryCapture ──▶ FileCapture ──▶ Offers ─(answer)─▶ TreeWriter
+ *   LargeFiles ────▶ LargeFile ─────▶ Offers ─(answer)─▶ FileCapture ──▶ TreeWriter
  *
  * Everything that touches the catalog goes through the batch writer, so that both always say the same.
  */
@@ -97,7 +99,7 @@ export class Engine implements Disposable {
           ? void this.#messages.push(message)
           : this.#live.hole(message.since, message.reason)
       case 'reconcile':
-        return this.#live?.requestScan('request')
+        return this.#live?.compare('request')
       case 'stop':
         return
     }
@@ -152,8 +154,10 @@ export class Engine implements Disposable {
       session: this.#session,
       hand: this.#hand,
       problems: this.#problems,
-      isLineUp: () => this.#isLineUp,
-      hasRoom: (lane) => this.#waiting.live + this.#waiting.bulk < waitingBytesMax[lane],
+      flow: {
+        isLineUp: () => this.#isLineUp,
+        hasRoom: (lane) => this.#waiting.live + this.#waiting.bulk < waitingBytesMax[lane],
+      },
     })
     return this.#live
   }

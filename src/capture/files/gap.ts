@@ -3,6 +3,7 @@ import type { Change } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import { isWithin, stagingName, type TreePath } from '../../model/path.ts'
 import type { CapturedBatch } from '../capture.ts'
+import type { BatchWriter } from './batch-writer.ts'
 import type { CatalogBatches } from './catalog-batches.ts'
 import type { ProtectedPaths } from './protected-paths.ts'
 
@@ -31,9 +32,12 @@ export class Gap {
     this.#isFound = parts.batches.gap !== undefined
   }
 
-  /** Of which the journal has to be told now. */
-  get untold(): Moment | undefined {
-    return this.#isFound ? this.#since : undefined
+  /** Tells the journal of a hole where there is one to tell of: once it is handed out, it is told. */
+  tell(writer: BatchWriter): void {
+    const since = this.#since
+    if (since === undefined || !this.#isFound) return
+    writer.write('live', { kind: 'mark', mark: { type: 'hole', since, reason: 'the agent was not watching' } })
+    writer.close(false)
   }
 
   /** A batch is about to be handed out; its changes are in the catalog. */

@@ -5,7 +5,7 @@ import { attributesAt } from './attributes.ts'
 import type { BatchWriter } from './batch-writer.ts'
 import type { CatalogTree } from './catalog-tree.ts'
 import type { NewChunk, Reading } from './content-reader.ts'
-import { type EntryCapture, largeFileBytes, type Outcome, type Place } from './entry-capture.ts'
+import type { FileCapture } from './file-capture.ts'
 import { FileComparison } from './file-comparison.ts'
 import type { Look } from './filesystems.ts'
 import { offerBytesWanted, type Offers } from './offers.ts'
@@ -14,7 +14,10 @@ import { extentOf, type FileReader, type FileVersion, isStill, openFile } from '
 import { emptySignature, type Signature } from './signature.ts'
 import type { Staging, StagingPlace } from './staging.ts'
 import { inodeOf, sizeOf, typeOf, unprovenStat } from './stat.ts'
+import type { Outcome, Place } from './subject.ts'
 
+/** Larger files are read in steps. */
+export const largeFileBytes = 16 * 1024 * 1024
 /** Times a file is compared with what has been built of it, because it changed meanwhile. */
 const passesMax = 8
 
@@ -23,7 +26,7 @@ export interface LargeFileParts {
   readonly writer: BatchWriter
   readonly offers: Offers
   readonly staging: Staging
-  readonly entries: EntryCapture
+  readonly files: FileCapture
   readonly reader: FileReader
   /** What was noticed of the file until now is about to be read. */
   beginPass(): void
@@ -94,7 +97,7 @@ export class LargeFile {
     const staged = this.#staged
     if (staged === undefined || !this.#isStaged(staged)) return
     this.#parts.writer.write(this.place.lane, { kind: 'remove', path: staged.path })
-    this.#parts.tree.remove(staged.parent, staged.name)
+    this.#parts.tree.remove(staged.directory, staged.name)
   }
 
   #fail(): Outcome {
@@ -117,7 +120,7 @@ export class LargeFile {
     if (result === 'more') return 'more'
     if (result === 'torn') return this.#staged === undefined ? 'torn' : this.#compare()
     if (result === 'much') return this.#build()
-    if (this.#staged === undefined) return this.#parts.entries.writeVersion(this.place, result)
+    if (this.#staged === undefined) return this.#parts.files.write(this.place, result)
     this.#comparison = undefined
     this.#finish(this.#staged, result)
     return 'more'
@@ -154,7 +157,7 @@ export class LargeFile {
     const { attributes } = attributesAt(absolute(path), look.stat)
     writer.write(lane, { kind: 'put', path: staged.path, attributes, content: { type: 'file', bytes: 0, extents: [] } })
     const stat = unprovenStat({ ...attributes, type: 'file', size: 0 })
-    tree.addFile(staged.parent, staged.name, { stat, xattrs: undefined }, emptySignature)
+    tree.addFile(staged.directory, staged.name, { stat, xattrs: undefined }, emptySignature)
     return staged
   }
 
@@ -201,7 +204,7 @@ export class LargeFile {
   }
 
   #finish(staged: StagingPlace, version: FileVersion): void {
-    const { entries, writer } = this.#parts
+    const { files, writer } = this.#parts
     const { attributes, bytes, changed, zeros } = version
     this.#offer(version.chunks, (missing) => {
       if (!this.#isStaged(staged)) return void (this.#outcome = 'torn')
@@ -214,7 +217,7 @@ export class LargeFile {
         zeros: [...zeros],
       }
       writer.write(this.place.lane, patch, missing)
-      this.#outcome = entries.placeStaged(this.place, version, staged) ? 'done' : this.#fail()
+      this.#outcome = files.placeStaged(this.place, version, staged) ? 'done' : this.#fail()
     })
   }
 
@@ -230,6 +233,6 @@ export class LargeFile {
   }
 
   #isStaged(staged: StagingPlace): boolean {
-    return this.#parts.tree.child(staged.parent, staged.name) !== undefined
+    return this.#parts.tree.child(staged.directory, staged.name) !== undefined
   }
 }

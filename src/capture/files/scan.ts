@@ -7,11 +7,14 @@ import { attributesAt } from './attributes.ts'
 import type { BatchWriter } from './batch-writer.ts'
 import { type CatalogTree, type ChildRow, type NodeId, rootNode } from './catalog-tree.ts'
 import { reason } from './dirty-set.ts'
-import type { EntryCapture, Outcome, Subject } from './entry-capture.ts'
+import type { EntryCapture } from './entry-capture.ts'
 import type { Filesystems, Look } from './filesystems.ts'
+import type { Hearing } from './hearing.ts'
 import type { Problems } from './problems.ts'
 import { absolute, type ProtectedPaths } from './protected-paths.ts'
+import type { SourceTree } from './source-tree.ts'
 import { changedNsOf, isEqualStat, sizeOf, systemPath, typeOf } from './stat.ts'
+import type { Outcome, Subject } from './subject.ts'
 import type { Watching } from './watching.ts'
 
 /** Names that are no longer where they were are looked at last, when what has been renamed has been found elsewhere. */
@@ -27,11 +30,11 @@ export interface ScanParts {
   readonly anchors: Anchors
   readonly protectedPaths: ProtectedPaths
   readonly problems: Problems
+  readonly source: SourceTree
   readonly entries: EntryCapture
-  /** A directory in which something was found: its own times may be of before it was followed. */
-  touched(directory: NodeId): void
+  readonly hearing: Hearing
   /** Looks after what could not be captured at once. */
-  unsettled(subject: Subject, outcome: Outcome): void
+  unsettled(subject: Subject, outcome: Exclude<Outcome, 'done'>): void
 }
 
 export interface ScanRequest {
@@ -146,11 +149,11 @@ export class Scan {
   }
 
   #list(directory: NodeId): void {
-    const { tree, anchors, problems, entries } = this.#parts
+    const { tree, anchors, problems, source } = this.#parts
     const path = tree.pathOf(directory)
     if (path === undefined || anchors.isVanished(path)) return
     const names = listDirectory(path, problems)
-    if (!entries.stands(directory)) return this.#listLater(directory)
+    if (!source.stands(directory)) return this.#listLater(directory)
     if (names === undefined) return
     const known = new Map(tree.children(directory).map((row) => [row.name, row]))
     if (directory === rootNode) known.delete(stagingName)
@@ -163,7 +166,7 @@ export class Scan {
     const tries = (this.#tries.get(directory) ?? 0) + 1
     if (at === undefined || tries > triesMax) return
     this.#tries.set(directory, tries)
-    this.#parts.unsettled({ directory: at.parent, name: at.name, reasons: reason.entry }, 'moved')
+    this.#parts.unsettled({ ...at, reasons: reason.entry }, 'moved')
     this.#directories.unshift(directory)
   }
 
@@ -174,7 +177,8 @@ export class Scan {
     const name = names[listing.index++]
     if (name === undefined) {
       this.#listing = undefined
-      if (listing.isTouched || known.size > 0) this.#parts.touched(directory)
+      // Its own times may be of before it was followed.
+      if (listing.isTouched || known.size > 0) this.#parts.hearing.directory(directory)
       for (const goneName of known.keys()) {
         const gone = { directory, name: goneName, reasons: reason.entry }
         if (this.#gone.length < goneMax) this.#gone.push(gone)

@@ -1,13 +1,11 @@
 import { joinPath, stagingName, type TreePath } from '../../model/path.ts'
 import type { Attributes } from '../../model/change.ts'
 import type { BatchWriter, Lane } from './batch-writer.ts'
-import { type CatalogTree, type NodeId, rootNode } from './catalog-tree.ts'
+import { type CatalogTree, type NameRow, type NodeId, rootNode } from './catalog-tree.ts'
 import { unprovenStat } from './stat.ts'
 
 /** A free name in the staging directory. */
-export interface StagingPlace {
-  readonly parent: NodeId
-  readonly name: string
+export interface StagingPlace extends NameRow {
   readonly path: TreePath
 }
 
@@ -26,7 +24,7 @@ export class Staging {
 
   place(lane: Lane): StagingPlace {
     const name = String(++this.#count)
-    return { parent: this.#directory(lane), name, path: joinPath(stagingName as TreePath, name) }
+    return { directory: this.#directory(lane), name, path: joinPath(stagingName as TreePath, name) }
   }
 
   /** What an earlier session left is of no use. */

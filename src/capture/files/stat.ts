@@ -1,5 +1,6 @@
 import { type BigIntStats, lstatSync, statSync } from 'node:fs'
 import type { Content } from '../../model/change.ts'
+import type { Moment } from '../../model/moment.ts'
 import type { BinaryString } from '../../model/path.ts'
 
 /** A path as system calls take it: absolute, bytes as they are. */
@@ -14,7 +15,7 @@ export type NodeType = Content['type']
  *    4  4  st_mode: type and permission bits
  *    8  4  owner       12  4  group
  *   16  8  inode
- *   24  8  generation of a directory (see generation.ts); 0 for others and where it is not known
+ *   24  8  generation of a directory (see handle-identity.ts); 0 for others and where it is not known
  *   32  8  size (0 for directories: it says nothing of them)
  *   40  8  modified, nanoseconds
  *   48  8  changed (ctime), nanoseconds; 0 says that nobody has compared this node's content with the source yet
@@ -100,12 +101,6 @@ export function unprovenStat(of: {
   return stat
 }
 
-export function disprove(stat: Stat): Stat {
-  const copy = Buffer.from(stat) as Stat
-  copy.writeBigInt64LE(0n, 48)
-  return copy
-}
-
 const options = { bigint: true, throwIfNoEntry: false } as const
 
 /** Undefined where there is nothing; ENOTDIR (a parent is no directory now) is nothing, too. */
@@ -129,3 +124,9 @@ function absentAsUndefined(call: () => BigIntStats | undefined): BigIntStats | u
 }
 
 export const systemPath = (path: AbsolutePath): Buffer => Buffer.from(path, 'latin1')
+
+/** The kernel sets the times of a file before it copies the bytes, and its clock may be coarse. */
+const granularityNs = 2_000_000_000n
+
+/** What is changed after that moment has times from here on. */
+export const earliestNsAfter = (since: Moment): bigint => BigInt(since) * 1000n - granularityNs
