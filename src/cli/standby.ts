@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmodSync, existsSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { connect as connectSocket, createServer } from 'node:net'
 import { resolve as resolvePath } from 'node:path'
 import { type Command, Option } from 'commander'
@@ -11,6 +11,8 @@ import { formatMoment, isoMoment } from '../model/moment.ts'
 import { serverUser } from '../recover/postgres/server-programs.ts'
 import { controlSocket, readStandby } from '../recover/postgres/standby/directory.ts'
 import { type Promotion, Standby, type StandbyParts, type StandbyStatus } from '../recover/postgres/standby/standby.ts'
+import { JournalWal } from '../recover/postgres/walsender/journal-wal.ts'
+import { startWalsender } from '../recover/postgres/walsender/server.ts'
 import type { RestoreProgress } from '../recover/progress.ts'
 import { follow } from '../wire/follow.ts'
 import { apiOrigin } from './api-origin.ts'
@@ -22,7 +24,8 @@ import { askOver, statusOf } from './postgres.ts'
 import { apiTreeReader } from './tree-reader.ts'
 
 interface StandbyOptions {
-  to: string
+  to?: string
+  feed?: string
   promote?: boolean
   pgBin?: string
   port: number
@@ -38,7 +41,8 @@ export function standbyCommand(program: Command, parts: Parts): void {
     .command('standby')
     .argument('<source>')
     .description('keep a running copy of a PostgreSQL source, fed from the vault, ready to take over')
-    .requiredOption('--to <directory>', 'its data directory: an empty or new one, or the one it was begun in')
+    .option('--to <directory>', 'its data directory: an empty or new one, or the one it was begun in')
+    .option('--feed <directory>', 'only feed a standby of your own, through a socket in this directory')
     .option('--promote', 'make it a primary, with everything that is durable at the vault')
     .option('--pg-bin <directory>', 'folder of the server programs, of the same major version as the source')
     .addOption(new Option('--port <port>', 'of the copy').default(5433).argParser(portNumber))
@@ -57,9 +61,17 @@ With --promote, here or beside the running command, the copy replays all that th
 Examples:
   tidemark standby orders --to /srv/standby/orders
   tidemark standby orders --to /srv/standby/orders --promote
+  tidemark standby orders --feed /run/tidemark-feed
 ${exitStatusHelp}`,
     )
     .action(async (name: string, options: StandbyOptions, command: Command) => {
+      if (options.feed !== undefined && options.to === undefined && !options.promote)
+        return feed(connect(command, parts), name, options.feed, options, parts)
+      if (options.to === undefined || options.feed !== undefined)
+        throw new TidemarkError('bad-request', {
+          message: 'name either the directory of the copy with --to, or that of a socket with --feed',
+          hint: '"tidemark standby --help" shows both',
+        })
       const data = resolvePath(options.to)
       if (options.promote) {
         const asked = await askRunning(data)
@@ -115,6 +127,45 @@ function standbyParts(client: ApiClient, source: SourceStatus, options: StandbyO
       if (options.json) out.write(`${JSON.stringify({ vault: why === undefined ? 'reached' : messageOf(why) })}\n`)
       else err.write(`${why === undefined ? 'the vault answers again' : `the vault does not answer: ${why.message}`}\n`)
     },
+  }
+}
+
+/** The walsender alone, until it is stopped. */
+async function feed(
+  client: ApiClient,
+  name: string,
+  folder: string,
+  options: StandbyOptions,
+  parts: Parts,
+): Promise<void> {
+  const source = await postgresSource(client, name)
+  const place = resolvePath(folder)
+  const owner = serverUser(options.user)
+  if (!existsSync(place)) {
+    mkdirSync(place, { mode: 0o700 })
+    if (owner) chownSync(place, owner.uid, owner.gid)
+  }
+  await using wal = await JournalWal.open(standbyParts(client, source, options, parts))
+  const session = { source: wal, clock: parts.clock, random: parts.random }
+  await using walsender = await startWalsender(place, session, owner)
+  const { conninfo } = walsender
+  if (options.json) parts.out.write(`${JSON.stringify({ primary_conninfo: conninfo })}\n`)
+  else parts.out.write(`primary_conninfo = '${conninfo.replaceAll("'", "''")}'\n`)
+  for (;;) {
+    const { timeline, end } = wal.newest()
+    const receivers = walsender.receivers().map(({ applicationName, sent, flushed, applied }) => ({
+      applicationName,
+      sent: formatLsn(sent),
+      flushed: formatLsn(flushed),
+      replayed: formatLsn(applied),
+    }))
+    if (options.json)
+      parts.out.write(`${JSON.stringify({ status: { timeline, durable: formatLsn(end), receivers } })}\n`)
+    else if (parts.err.isTerminal)
+      parts.err.write(
+        `\r${formatLsn(end)}; ${receivers.map((one) => `${one.applicationName}: replayed ${one.replayed}`).join(', ') || 'nobody asks'}\x1b[K`,
+      )
+    await parts.clock.sleep(statusMs, parts.signal)
   }
 }
 

@@ -16,7 +16,6 @@ interface Pair {
   readonly world: World
   readonly primary: Cluster
   readonly standby: Process
-  readonly to: string
   readonly args: readonly string[]
   readonly ask: (text: string) => Promise<(string | null)[]>
 }
@@ -43,7 +42,7 @@ async function begin(t: TestContext): Promise<Pair> {
   await standby.start()
   const server = { socketFolder: join(to, 'tidemark/socket'), port: 5433 }
   const ask = async (text: string): Promise<(string | null)[]> => [...((await askRestored(server, text))[0] ?? [])]
-  return { world, primary, standby, to, args, ask }
+  return { world, primary, standby, args, ask }
 }
 
 const until = (what: string, ask: Pair['ask'], rows: number): Promise<unknown> =>
@@ -112,14 +111,19 @@ test(
   'a server that is behind the vault is fed from it before it is promoted, and has every commit',
   { skip: lackingPostgres(major), timeout: 300_000 },
   async (t) => {
-    const { primary, to, ask } = await begin(t)
+    const { world, primary, ask } = await begin(t)
     const second = await primary.standby(t, { wal_retrieve_retry_interval: '100ms' })
     await second.start()
     await second.stop()
     const acknowledged = await killUnderLoad(primary)
     await until('the vault has it all', ask, 0)
 
-    second.configure({ primary_conninfo: `host=${join(to, 'tidemark/feed')} user=tidemark`, primary_slot_name: 'any' })
+    const folder = join(world.folder, 'feed')
+    const feeding = ['--vault', world.vaultFolder, 'standby', 'shop', '--feed', folder]
+    const feed = new Process(feeding, /primary_conninfo/, join(world.folder, 'feed.log'))
+    t.after(() => feed.kill())
+    await feed.start()
+    second.configure({ primary_conninfo: `host=${folder} user=tidemark`, primary_slot_name: 'any' })
     const began = systemClock.monotonicMs()
     await second.start()
     const [[end] = []] = await waitFor(
