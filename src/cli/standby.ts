@@ -169,39 +169,44 @@ async function feed(
   }
 }
 
-/** Until it is stopped, or promoted on the request of another process. */
+/** Until it is stopped, or promoted on the request of another process. A promotion that fails leaves it as it was. */
 async function keep(standby: Standby, data: string, options: StandbyOptions, parts: Parts): Promise<void> {
-  const asked = Promise.withResolvers<void>()
-  const stop = new AbortController()
+  const done = new AbortController()
+  let isPromoting = false
   await using _control = await serveControl(data, async () => {
-    stop.abort(new Error('it is promoted'))
-    const promotion = toldOf(await standby.promote(parts.signal))
-    tellPromotion(promotion, options, parts)
-    asked.resolve()
-    return promotion
+    isPromoting = true
+    try {
+      const promotion = toldOf(await standby.promote(parts.signal))
+      tellPromotion(promotion, options, parts)
+      done.abort(new Error('it is promoted'))
+      return promotion
+    } finally {
+      isPromoting = false
+    }
   })
-  const watching = watch(standby, options, parts, AbortSignal.any([parts.signal, stop.signal])).catch(
-    (error: unknown) => {
-      // Stopped for a promotion, it waits for its end.
-      if (!stop.signal.aborted) throw error
-      return asked.promise
-    },
-  )
-  await Promise.race([watching, asked.promise])
+  try {
+    await watch(standby, () => isPromoting, options, parts, AbortSignal.any([parts.signal, done.signal]))
+  } catch (error) {
+    if (!done.signal.aborted) throw error
+  }
 }
 
-async function watch(standby: Standby, options: StandbyOptions, parts: Parts, signal: AbortSignal): Promise<never> {
-  let before = ''
-  for (;;) {
+async function watch(
+  standby: Standby,
+  isBusy: () => boolean,
+  options: StandbyOptions,
+  parts: Parts,
+  signal: AbortSignal,
+): Promise<never> {
+  for (let before = ''; ; await parts.clock.sleep(statusMs, signal)) {
     signal.throwIfAborted()
+    if (isBusy()) continue
     const status = await standby.status()
     const text = options.json ? JSON.stringify({ status: toldStatus(status) }) : describe(status)
-    if (options.json || parts.err.isTerminal || text !== before) {
-      if (options.json) parts.out.write(`${text}\n`)
-      else parts.err.write(parts.err.isTerminal ? `\r${text}\x1b[K` : `${text}\n`)
-    }
+    if (isBusy() || (text === before && !options.json)) continue
+    if (options.json) parts.out.write(`${text}\n`)
+    else parts.err.write(parts.err.isTerminal ? `\r${text}\x1b[K` : `${text}\n`)
     before = text
-    await parts.clock.sleep(statusMs, signal)
   }
 }
 
@@ -218,9 +223,10 @@ async function serveControl(data: string, promote: () => Promise<ToldPromotion>)
       if (bytes.toString('utf8') !== 'promote\n') return void socket.destroy()
       promoting ??= promote().then(
         (promotion) => ({ promotion }),
-        (error: unknown) => ({
-          error: { code: error instanceof TidemarkError ? error.code : 'failed', message: messageOf(error) },
-        }),
+        (error: unknown) => {
+          promoting = undefined
+          return { error: { code: error instanceof TidemarkError ? error.code : 'failed', message: messageOf(error) } }
+        },
       )
       void promoting.then((answer) => socket.end(`${JSON.stringify(answer)}\n`))
     })
