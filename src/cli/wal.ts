@@ -22,8 +22,10 @@ export function walCommand(program: Command, parts: Parts): void {
       'after',
       `
 A segment of which only the beginning is known is filled up with zeros to its length.
-Example, in postgresql.conf:
+In postgresql.conf:
   restore_command = 'tidemark wal get shop "%f" "%p"'
+Example:
+  tidemark wal get shop 000000010000000000000003 /tmp/000000010000000000000003
 Exit status: 0 done · 1 the vault has no such file · 126 it could not be had, and recovery must stop`,
     )
     .action(async (source: string, name: string, to: string, options: { at: string }, command: Command) => {
