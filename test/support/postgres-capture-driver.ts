@@ -135,8 +135,9 @@ export class PostgresCaptureDriver implements AsyncDisposable {
   offered = 0
   sentBytes = 0
   isAcknowledging = true
-  /** Before an output is asked for. */
-  pace: () => Promise<void> = async () => {}
+  /** Takes nothing more when it has so many batches of bulk; what the capture says then is lost when it is closed. */
+  bulkMax = Infinity
+  #isClosing = false
   readonly #settings: PostgresSettings
   readonly id: Id
   #capture: Capture | undefined
@@ -183,6 +184,7 @@ export class PostgresCaptureDriver implements AsyncDisposable {
       { user: 'postgres', homeFolder: '/nonexistent', environment: {} },
     )
     this.#capture = capture
+    this.#isClosing = false
     this.reports = []
     capture.line(line)
     this.#taking = this.#take(capture).catch((error: unknown) => {
@@ -190,7 +192,12 @@ export class PostgresCaptureDriver implements AsyncDisposable {
     })
   }
 
+  get bulkBatches(): number {
+    return this.batches.filter(({ bulk }) => bulk).length
+  }
+
   async close(): Promise<void> {
+    this.#isClosing = true
     await this.#capture?.[Symbol.asyncDispose]()
     this.#capture = undefined
     await this.#taking
@@ -260,7 +267,8 @@ export class PostgresCaptureDriver implements AsyncDisposable {
   async #take(capture: Capture): Promise<void> {
     const outputs = capture.outputs[Symbol.asyncIterator]()
     for (;;) {
-      await this.pace()
+      while (this.bulkBatches >= this.bulkMax && !this.#isClosing) await sleep(5)
+      if (this.bulkBatches >= this.bulkMax) return
       const { value, done } = await outputs.next()
       if (done === true) return
       this.#keep(value, capture)

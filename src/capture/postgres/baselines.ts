@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import type { CaptureReport } from '../../model/report.ts'
@@ -10,6 +10,7 @@ import type { Journal } from './journal.ts'
 import { problemOf, type Problems } from './problems.ts'
 import { openServer, type ServerRequest } from './server.ts'
 import { serverProperties } from './server-properties.ts'
+import { changed, changeWithin, untilSo } from './waiting.ts'
 
 export interface BaselinesParts {
   readonly journal: Journal
@@ -54,19 +55,20 @@ export class Baselines {
   /** As soon as it can be. */
   request(): void {
     this.#isRequested = true
-    this.#changed.emit('change')
+    this.#changed.emit(changed)
   }
 
   /** WAL has arrived in this session: a baseline finds what it needs in the journal. */
   logGrew(): void {
+    const isNews = !this.#hasLog || this.isUnderWay
     this.#hasLog = true
-    this.#changed.emit('change')
+    if (isNews) this.#changed.emit(changed)
   }
 
   line(up: boolean): void {
     this.#line = up
     if (up) this.#offers?.askAgain()
-    this.#changed.emit('change')
+    this.#changed.emit(changed)
   }
 
   answer(tag: number, missing: readonly boolean[]): void {
@@ -110,7 +112,7 @@ export class Baselines {
       const isOld = clock.now() - journal.baselines.completedAt > settings.baselineMs * 1000
       if (this.#line && this.#hasLog && (this.#isRequested || !journal.isRestorable || isOld)) return
       if (this.#line && journal.tidy()) await this.#parts.room(signal)
-      else await Promise.race([clock.sleep(dueLookMs, signal), once(this.#changed, 'change', { signal })])
+      else await changeWithin(this.#changed, clock, dueLookMs, signal)
     }
   }
 
@@ -162,12 +164,13 @@ export class Baselines {
     const { journal, problems } = this.#parts
     const { timeline, start, end, files, bytes, tablespaces } = result
     journal.completeBaseline({ timeline, start, end, files, bytes, tablespaces: [...tablespaces], properties })
+    for (const topic of ['fork', 'gap', 'commits']) problems.clear(topic)
     if (damage === undefined) problems.clear('pages')
     else problems.set('pages', { code: 'damaged', message: `the server's own files: ${damage}` })
   }
 
   async #mayWrite(signal: AbortSignal, room: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    while (!this.#line) await once(this.#changed, 'change', { signal })
+    await untilSo(this.#changed, () => this.#line, signal)
     // What arrived meanwhile, live WAL above all, comes between two bulk changes.
     await new Promise((resolve) => setImmediate(resolve))
     await room(signal)
@@ -175,9 +178,7 @@ export class Baselines {
 
   async #logUpTo({ end, timeline }: BaselineResult, signal: AbortSignal): Promise<void> {
     const { journal } = this.#parts
-    signal.throwIfAborted()
-    while (journal.timeline !== timeline || (journal.position ?? 0) < end) {
-      await once(this.#changed, 'change', { signal })
-    }
+    const isThere = (): boolean => journal.timeline === timeline && (journal.position ?? 0) >= end
+    await untilSo(this.#changed, isThere, signal)
   }
 }

@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
@@ -11,7 +11,7 @@ import type { CaptureOutput } from '../capture.ts'
 import { Baselines } from './baselines.ts'
 import { Coverage } from './coverage.ts'
 import { decodeCursor } from './cursor.ts'
-import { Journal, walBytesPerBatch } from './journal.ts'
+import { Journal } from './journal.ts'
 import { type EngineRequest, type ToEngine, waitingBytes } from './messages.ts'
 import { checkServer } from './preconditions.ts'
 import { openPrimary } from './primary.ts'
@@ -23,6 +23,8 @@ import { watchSlot } from './server-watch.ts'
 import { ensureSlot, slotOf } from './slot.ts'
 import { removeSlot } from './slot-removal.ts'
 import { placeInHistory, timelineAt } from './timelines.ts'
+import { changeWithin, changed, untilSo } from './waiting.ts'
+import { WalGathering } from './wal-gathering.ts'
 import { type UnprotectedSpan, ZeroLossKeeper } from './zero-loss.ts'
 
 export interface EngineParts {
@@ -41,8 +43,6 @@ const caughtUpBytes = 64 * 1024
 /** A mark does not wait longer for the server's word. */
 const markMsMax = 2000
 const retryMs = { min: 200, max: 5000 }
-/** A cluster that is another one is not asked often. */
-const otherClusterMs = 30_000
 
 interface PendingMark {
   readonly tag: number
@@ -151,7 +151,7 @@ export class Engine {
         this.#stop.abort(new TidemarkError('interrupted', { message: 'the capture is closed' }))
         break
     }
-    this.#changed.emit('change')
+    this.#changed.emit(changed)
   }
 
   /** Until it is told to stop. */
@@ -191,7 +191,7 @@ export class Engine {
       }
       this.#report()
       retry = this.#journal.position === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
-      if (!lineDown.aborted) await this.#parts.clock.sleep(this.#isVanished ? otherClusterMs : retry, signal)
+      if (!lineDown.aborted) await this.#parts.clock.sleep(retry, signal)
     }
   }
 
@@ -205,6 +205,7 @@ export class Engine {
     if (this.#journal.log === undefined) await this.#begin(server, restart)
     else if (this.#startsAnew) await this.#beginAnew(server, restart)
     else await this.#goOn(server)
+    this.#isVanished = false
     for (;;) {
       const end = await this.#streamTimeline(server, signal)
       if (end?.kind !== 'timeline-end') return
@@ -214,7 +215,6 @@ export class Engine {
 
   #requireSameCluster({ identity, replication, segmentBytes }: Server): void {
     const { log } = this.#journal
-    this.#isVanished = false
     if (log === undefined || (BigInt(identity.systemId) === log.systemId && segmentBytes === log.segmentBytes)) return
     this.#isVanished = true
     throw new TidemarkError('source-vanished', {
@@ -299,9 +299,11 @@ export class Engine {
     this.#baselines.logGrew()
     try {
       if (signal.aborted) return undefined
+      const gathering = new WalGathering()
       for await (const item of stream) {
+        const pieces = item.kind === 'wal' ? gathering.pieces(item, stream.serverEnd) : gathering.rest()
+        for (const piece of pieces) this.#take(piece, stream)
         if (item.kind !== 'wal') return item
-        this.#take(item.bytes, stream)
         await this.#room(signal)
       }
       return undefined
@@ -313,17 +315,13 @@ export class Engine {
   }
 
   #take(bytes: Buffer, stream: WalStream): void {
-    for (let at = 0; at < bytes.length; at += walBytesPerBatch) {
-      const isLast = at + walBytesPerBatch >= bytes.length
-      const isSettled = (position: Lsn): boolean => isLast && position >= stream.serverEnd
-      this.#journal.append(bytes.subarray(at, at + walBytesPerBatch), isSettled)
-    }
+    this.#journal.append(bytes, (position) => position >= stream.serverEnd)
     if (!this.#hasStreamed) {
       this.#hasStreamed = true
       this.#report()
     }
     this.#takenAt = this.#now
-    this.#changed.emit('change')
+    this.#changed.emit(changed)
     this.#gapAt = undefined
     this.#problems.clear('server')
     const { damage } = this.#journal
@@ -433,16 +431,11 @@ export class Engine {
 
   async #nextBeat(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts
-    if (this.#marks.length > 0) return await clock.sleep(beatMs.mark, signal)
-    if (this.#isBusy) return await clock.sleep(beatMs.busy, signal)
-    // Something may come before that, which makes the next beat an early one.
-    const early = new AbortController()
-    const inside = AbortSignal.any([signal, early.signal])
-    const isEarly = (): boolean => this.#marks.length > 0 || this.#isBusy
-    try {
-      await Promise.race([clock.sleep(beatMs.usual, inside), this.#until(isEarly, inside)].map(unlessAbortedBy(early)))
-    } finally {
-      early.abort()
+    const endsAt = clock.monotonicMs() + beatMs.usual
+    for (let left: number = beatMs.usual; left > 0; left = endsAt - clock.monotonicMs()) {
+      if (this.#marks.length > 0) return await clock.sleep(beatMs.mark, signal)
+      if (this.#isBusy) return await clock.sleep(beatMs.busy, signal)
+      await changeWithin(this.#changed, clock, left, signal)
     }
   }
 
@@ -466,7 +459,6 @@ export class Engine {
   #report(): void {
     this.#reportedAtMs = this.#parts.clock.monotonicMs()
     this.#reportedUpTo = this.#journal.sequence
-    if (this.#journal.isRestorable && !this.#baselines.isUnderWay) this.#problems.clear('gap')
     const { progress } = this.#baselines
     const report: CaptureReport = {
       state: this.#state,
@@ -495,19 +487,10 @@ export class Engine {
     return { url: this.#settings.url, account: this.#request.account, applicationName: this.#slot, clock, random }
   }
 
-  async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
-    while (!isSo()) await once(this.#changed, 'change', { signal })
+  #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
+    return untilSo(this.#changed, isSo, signal)
   }
 }
-
-/** What loses a race is ended, and says so to nobody. */
-const unlessAbortedBy =
-  ({ signal }: AbortController) =>
-  (waiting: Promise<void>): Promise<void> =>
-    waiting.catch((error: unknown) => {
-      if (!signal.aborted) throw error
-    })
 
 /** The first timeline has none. */
 const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>

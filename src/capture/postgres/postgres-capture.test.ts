@@ -308,11 +308,13 @@ test('a baseline that is interrupted is removed and taken again, and no chunk is
   await cluster.sql('CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 60000) n')
   await using driver = new PostgresCaptureDriver(cluster.url)
   for (const enough of [3, 6, 9]) {
+    driver.bulkMax = enough
     await driver.open()
-    await driver.until(() => driver.batches.filter(({ bulk }) => bulk).length >= enough, 'some of it is there')
+    await driver.until(() => driver.bulkBatches >= enough, 'some of it is there')
     await driver.close()
     assert.equal(driver.marks.filter(({ type }) => type === 'complete').length, 0)
   }
+  driver.bulkMax = Infinity
   await driver.open()
   await driver.live()
   await driver.covered()

@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { isCode, TidemarkError } from '../../../base/errors.ts'
 import { describeTarget } from './target.ts'
-import { parsePostgresUrl } from './url.ts'
+import { parsePostgresUrl, parsePostgresUrls } from './url.ts'
 
 const parse = (text: string) => parsePostgresUrl(text, 'me')
 
@@ -43,6 +43,26 @@ test('every part can be said, in its place or as a parameter, with codes for wha
   assert.deepEqual(socket.address, { kind: 'socket', folder: '/run/pg', port: 5433 })
   assert.equal(describeTarget(socket), 'u@/run/pg/.s.PGSQL.5433')
   assert.deepEqual(parse('postgres://%2Frun%2Fpg/db').address, { kind: 'socket', folder: '/run/pg', port: 5432 })
+})
+
+test('several hosts are the members of one cluster, in the URL or as parameters', () => {
+  const addresses = (text: string) => parsePostgresUrls(text, 'me').map(({ address }) => address)
+  const pair = [
+    { kind: 'tcp', host: 'a', port: 5433 },
+    { kind: 'tcp', host: '::1', port: 5432 },
+  ]
+  assert.deepEqual(addresses('postgres://u@a:5433,[::1]/d'), pair)
+  assert.deepEqual(addresses('postgres:///d?host=a,::1&port=5433,'), pair)
+  assert.deepEqual(
+    addresses('postgres://a,b:/d?port=6000').map(({ port }) => port),
+    [6000, 6000],
+  )
+  for (const wrong of ['postgres://a,b,c/d?port=1,2', `postgres://${'h,'.repeat(17)}h/d`]) {
+    assert.throws(
+      () => addresses(wrong),
+      (error) => isCode(error, 'bad-request'),
+    )
+  }
 })
 
 test('a password is never shown', () => {
