@@ -34,8 +34,9 @@ if (options.help) {
 const site = new Site()
 
 async function main(): Promise<boolean> {
-  say('vault', `and agent start; everything of this demonstration is below ${site.place}`)
+  say('start', `everything of this demonstration is below ${site.place}`)
   await site.open()
+  say('', 'a vault and an agent run, joined by mutual TLS')
   if (options.files !== undefined) return await protectOwn(site, options.files)
   const office = await openOffice(site)
   await protect(site, office)
@@ -67,22 +68,22 @@ To end it: kill -INT ${servers.join(' ')}; kill ${site.processIds().join(' ')}; 
 `)
 }
 
-/** Ends the wait for `main` by the status that a shell tells. */
-const interrupted = new Promise<number>((resolve) => {
-  process.once('SIGINT', () => resolve(130))
-  process.once('SIGTERM', () => resolve(143))
-  process.once('SIGHUP', () => resolve(129))
+/** Ends the wait for `main`, by the status that a shell tells of a signal. */
+const interrupted = new Promise<number>((resolve, reject) => {
+  process.on('SIGINT', () => resolve(130))
+  process.on('SIGTERM', () => resolve(143))
+  process.on('SIGHUP', () => resolve(129))
+  process.on('uncaughtException', reject)
 })
 
 let status = 1
-let isKept = options.keep
+let isKept = false
 try {
   const ended = await Promise.race([main(), interrupted])
   status = typeof ended === 'number' ? ended : ended ? 0 : 1
-  if (typeof ended === 'number') isKept = false
+  isKept = options.keep && typeof ended === 'boolean'
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : error}\n`)
-  isKept = false
 }
 if (!isKept) await site.end()
 process.exit(status)

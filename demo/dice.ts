@@ -12,10 +12,9 @@ export class Dice {
     return Math.floor((this.#state / 0x1_0000_0000) * limit)
   }
 
-  /** Words that do not compress to nothing. */
-  text(bytes: number): string {
-    const words: string[] = []
-    for (let length = 0; length < bytes; length += 9) words.push(this.below(0xffff_ffff).toString(16).padStart(8, ' '))
-    return words.join(' ').slice(0, bytes)
+  /** Hexadecimal digits. */
+  text(length: number): string {
+    const words = Uint32Array.from({ length: Math.ceil(length / 8) }, () => this.below(0xffff_ffff))
+    return Buffer.from(words.buffer).toString('hex').slice(0, length)
   }
 }

@@ -20,6 +20,8 @@ export class Editor {
 
   /** A first set of documents. */
   fill(count: number): void {
+    for (const folder of ['archive', ...Array.from({ length: 20 }, (_, number) => `office-${number}`)])
+      mkdirSync(join(this.directory, folder))
     for (let number = 0; number < count; number++)
       this.#write(`office-${number % 20}/document-${number}.txt`, 400 + this.#dice.below(24_000))
     for (let number = 0; number < 4; number++)
@@ -42,9 +44,7 @@ export class Editor {
 
   #write(name: string, bytes: number): void {
     const content = this.#dice.text(bytes)
-    const path = join(this.directory, name)
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, content)
+    writeFileSync(join(this.directory, name), content)
     this.record.set(name, digest(content))
   }
 

@@ -154,7 +154,7 @@ export class Orders {
       { length: 1 + dice.below(4) },
       (_, at) => [at + 1, from + at * 2, 1 + dice.below(9)] as const,
     )
-    return { id: this.#nextId++, customer: dice.below(5000), note: dice.text(40 + dice.below(160)).trim(), lines }
+    return { id: this.#nextId++, customer: dice.below(5000), note: dice.text(40 + dice.below(160)), lines }
   }
 
   async #enter(connection: Connection, order: Order, changes: RowChange[]): Promise<void> {

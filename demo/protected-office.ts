@@ -1,3 +1,4 @@
+import type { SourceStatus } from '../src/api/schemas.ts'
 import { formatBytes, formatCount, formatDurationMs } from '../src/cli/format.ts'
 import { isoMoment, type Moment, moment } from '../src/model/moment.ts'
 import { urlOf } from './cluster.ts'
@@ -28,14 +29,17 @@ export async function protect(site: Site, { documents, cluster, editor, orders }
     const { documents: files, database } = await site.status()
     if (performance.now() - toldAtMs > 1000) {
       toldAtMs = performance.now()
-      const copied = [files, database].map(({ name, progress, state }) =>
-        progress ? `${name} ${formatCount(progress.files)} files, ${formatBytes(progress.bytes)}` : `${name} ${state}`,
-      )
-      say('baseline', copied.join(' · '))
+      say('baseline', `documents ${copied(files)} · database ${copied(database)}`)
     }
     return files.state === 'protected' && database.state === 'protected'
   })
-  say('protected', `documents and database, as one system; work went on meanwhile`)
+  say('protected', 'both, as one system; work went on meanwhile, and goes on')
+}
+
+function copied({ state, progress }: SourceStatus): string {
+  const text =
+    progress && `${formatCount(progress.files).padStart(5)} files, ${formatBytes(progress.bytes).padStart(8)}`
+  return (text ?? (state === 'protected' ? 'complete' : 'begins')).padEnd(21)
 }
 
 /** In milliseconds, as the vault measured them. */
@@ -65,7 +69,7 @@ export async function work(site: Site, { editor, orders }: Office): Promise<Lags
     const rate = (value: number): string => formatCount(Math.round((value * 1000) / (atMs - (told?.atMs ?? 0))))
     say(
       'live',
-      `documents ${column(rate(count.changes - told.changes), 4)} changes/s, lag ${lag(lags.documents)} · ` +
+      `documents ${column(rate(count.changes - told.changes), 5)} changes/s, lag ${lag(lags.documents)} · ` +
         `database ${column(rate(count.commits - told.commits), 5)} commits/s, lag ${lag(lags.database)}`,
     )
     told = count
@@ -92,15 +96,15 @@ export async function accident(site: Site, { documents, editor, orders, administ
   await pause(stillMs)
   const happened = now()
   await administrator.query('CREATE TABLE orders_again (LIKE orders INCLUDING ALL); DROP TABLE orders')
+  say('accident', `the table "orders" is dropped at ${isoMoment(happened)}`)
   const { commits } = orders
   orders.release('orders_again')
-  const { encrypted, renamed, deleted } = ransomware(documents)
+  const counts = ransomware(documents)
+  const [encrypted, renamed, deleted] = [counts.encrypted, counts.renamed, counts.deleted].map(formatCount)
+  say('', `${encrypted} files are encrypted in place, ${renamed} encrypted and renamed, ${deleted} deleted`)
   await pause(afterwardsMs)
   await orders.stop()
-  say('accident', `${isoMoment(happened)}: the table "orders" is dropped;`)
-  say('', `${formatCount(orders.commits - commits)} more transactions go into another table;`)
-  const counts = [encrypted, renamed, deleted].map(formatCount)
-  say('', `${counts[0]} files encrypted in place, ${counts[1]} encrypted and renamed, ${counts[2]} deleted`)
+  say('', `${formatCount(orders.commits - commits)} transactions follow it, with orders in another table`)
   await vaultHasAll(site, now())
   return lastGood
 }

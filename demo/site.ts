@@ -68,7 +68,7 @@ export class Site {
     return { documents: named(sources, 'documents'), database: named(sources, 'database') }
   }
 
-  /** What must be ended before the vault and the agent are. */
+  /** For what is not a process of tidemark itself; called once those have ended. */
   onEnd(end: () => Promise<void>): void {
     this.#onEnd.push(end)
   }
@@ -76,8 +76,8 @@ export class Site {
   /** Ends everything and removes it. */
   async end(): Promise<void> {
     this.#hasEnded = true
-    for (const end of this.#onEnd.toReversed()) await end()
     for (const child of this.#running.toReversed()) await ended(child)
+    for (const end of this.#onEnd.toReversed()) await end()
     rmSync(this.place, { recursive: true, force: true, maxRetries: 5 })
   }
 
