@@ -217,8 +217,10 @@ export class EntryCapture {
       const names = tree
         .names(node.id)
         .filter(({ directory, name }) => directory !== subject.directory || name !== subject.name)
-      const kept = look.links > 1 ? names.find((other) => this.#standsAt(other, node)) : undefined
-      if (kept !== undefined) return this.#link(at, node, kept)
+      const kept = names.find((other) => this.#standsAt(other, node))
+      // Mounted at two places, or with a symbolic link to it that is protected, one directory is two in the tree.
+      if (kept !== undefined && typeOf(look.stat) === 'directory') continue
+      if (kept !== undefined && look.links > 1) return this.#link(at, node, kept)
       const left = names.find((other) => !this.#standsAt(other, node))
       if (left === undefined) continue
       const from = tree.pathAt(left.directory, left.name)
@@ -239,7 +241,7 @@ export class EntryCapture {
   #standsAt({ directory, name }: NameRow, node: CatalogNode): boolean {
     const path = this.#parts.tree.pathAt(directory, name)
     if (path === undefined) return false
-    const look = this.#parts.filesystems.look(absolute(path))
+    const look = this.#parts.source.look(path)
     return look !== undefined && isSameNode(look.stat, node.stat)
   }
 

@@ -45,6 +45,31 @@ test('a protected path may be a symbolic link: what it leads to is protected und
   assert.equal(driver.tree.fileAt(join(scratch, 'link', 'below', 'file'))?.toString(), 'through the link')
 })
 
+test('a directory that stands at two places of the source is captured at both, and compared where nobody tells of it', async (context) => {
+  const scratch = scratchFolder(context)
+  mkdirSync(join(scratch, 'real', 'below'), { recursive: true })
+  writeFileSync(join(scratch, 'real', 'below', 'file'), 'first')
+  symlinkSync('real', join(scratch, 'alias'))
+  const places = [join(scratch, 'alias'), join(scratch, 'real')]
+  const driver = new CaptureDriver(scratch, { paths: places })
+  context.after(() => driver.close())
+  await driver.settle()
+  assert.match(driver.report?.watching ?? '', /scanning/)
+  writeFileSync(join(scratch, 'real', 'below', 'file'), 'second')
+  driver.engine.receive({ kind: 'reconcile' })
+  await driver.settle()
+  for (const place of places)
+    assert.equal(driver.tree.fileAt(join(place, 'below', 'file'))?.toString(), 'second', place)
+  assert.ok(!driver.changes.some(({ kind }) => kind === 'rename' || kind === 'link'))
+  renameSync(join(scratch, 'real', 'below'), join(scratch, 'real', 'moved'))
+  driver.engine.receive({ kind: 'reconcile' })
+  await driver.settle()
+  for (const place of places) {
+    assert.equal(driver.tree.fileAt(join(place, 'moved', 'file'))?.toString(), 'second', place)
+    assert.equal(driver.tree.fileAt(join(place, 'below', 'file')), undefined, place)
+  }
+})
+
 test(
   'what cannot be read is a problem by name, the rest goes on, and the older version stands',
   { skip: needsRoot },

@@ -6,7 +6,7 @@ import type { NodeId } from './catalog-tree.ts'
 import { reason } from './dirty-set.ts'
 import type { Look } from './filesystems.ts'
 import type { AbsolutePath } from './stat.ts'
-import type { Noticed, Watch } from './watch.ts'
+import type { Displaced, Noticed, Watch } from './watch.ts'
 
 /**
  * Whole file systems, by fanotify. Events of directories that are not followed are dropped; those from before `follow`
@@ -18,8 +18,11 @@ export class FanotifyWatch implements Watch {
   readonly #directories = new Map<HandleKey, NodeId>()
   readonly #handles = new Map<NodeId, HandleKey>()
 
-  constructor(options: { unlimitedQueue: boolean }) {
-    this.#group = new Fanotify(options)
+  readonly #displaced: Displaced
+
+  constructor({ unlimitedQueue, displaced }: { unlimitedQueue: boolean; displaced: Displaced }) {
+    this.#group = new Fanotify({ unlimitedQueue })
+    this.#displaced = displaced
   }
 
   get fd(): number {
@@ -34,6 +37,8 @@ export class FanotifyWatch implements Watch {
   follow(directory: NodeId, _path: AbsolutePath, { handle }: Look): boolean {
     if (handle === undefined) return false
     this.forget(directory)
+    const other = this.#directories.get(handle)
+    if (other !== undefined) this.#displaced(other)
     this.#directories.set(handle, directory)
     this.#handles.set(directory, handle)
     return true

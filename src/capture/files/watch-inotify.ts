@@ -6,7 +6,7 @@ import type { NodeId } from './catalog-tree.ts'
 import { reason } from './dirty-set.ts'
 import type { Look } from './filesystems.ts'
 import { type AbsolutePath, inodeOf, systemPath } from './stat.ts'
-import type { Noticed, Watch } from './watch.ts'
+import type { Displaced, Noticed, Watch } from './watch.ts'
 
 /**
  * Every directory by itself, by inotify: for users who are not root and file systems that fanotify cannot follow. A
@@ -21,9 +21,11 @@ export class InotifyWatch implements Watch {
   #leaving: { cookie: number; directory: NodeId; name: string } | undefined
   /** Called once each time the limit of watches is met. */
   readonly #limitReached: () => void
+  readonly #displaced: Displaced
 
-  constructor(limitReached: () => void) {
+  constructor({ limitReached, displaced }: { limitReached: () => void; displaced: Displaced }) {
     this.#limitReached = limitReached
+    this.#displaced = displaced
   }
 
   get fd(): number {
@@ -35,6 +37,8 @@ export class InotifyWatch implements Watch {
     if (watch === undefined) return false
     const before = this.#watches.get(directory)
     if (before !== undefined && before !== watch) this.#directories.delete(before)
+    const other = this.#directories.get(watch)
+    if (other !== undefined && other !== directory) this.#displaced(other)
     this.#directories.set(watch, directory)
     this.#watches.set(directory, watch)
     return true

@@ -19,6 +19,9 @@ export interface Watch extends Disposable {
   hear(noticed: Noticed): void
 }
 
+/** Two nodes stand for one directory, and what happens in it is told of the one that was followed last: not of this one. */
+export type Displaced = (directory: NodeId) => void
+
 export interface Noticed {
   /**
    * `reasons` are those of dirty-set.ts; `closed` is false while a file may still be open for writing; `inode` is what

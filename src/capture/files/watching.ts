@@ -96,14 +96,17 @@ export class Watching implements Disposable {
     if (allowed.includes('fanotify')) {
       const obstacle = fanotifyObstacle(path)
       if (obstacle === undefined) {
-        this.#fanotify ??= new FanotifyWatch({ unlimitedQueue })
+        this.#fanotify ??= new FanotifyWatch({ unlimitedQueue, displaced: (directory) => this.#displaced(directory) })
         this.#fanotify.addFilesystem(path)
         return this.#fanotify
       }
     }
     if (allowed.includes('inotify')) {
       try {
-        return (this.#inotify ??= new InotifyWatch(() => this.#limitReached()))
+        return (this.#inotify ??= new InotifyWatch({
+          limitReached: () => this.#limitReached(),
+          displaced: (directory) => this.#displaced(directory),
+        }))
       } catch (error) {
         this.#problems.set('watching', {
           code: 'watch-limit',
@@ -112,6 +115,11 @@ export class Watching implements Disposable {
       }
     }
     return noWatch
+  }
+
+  #displaced(directory: NodeId): void {
+    this.#followed.delete(directory)
+    this.#unfollowed.add(directory)
   }
 
   #limitReached(): void {
