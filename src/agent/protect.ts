@@ -232,6 +232,7 @@ export class Protection {
     this.#toldDurable = resumeAt
     await holes.opened(capture, resumeAt)
     capture.line(this.#session !== undefined)
+    capture.acknowledged?.(backlog.acknowledgedUpTo)
     const outputs = capture.outputs[Symbol.asyncIterator]()
     for (;;) {
       await backlog.wantsMore(signal)
@@ -362,6 +363,7 @@ export class Protection {
     this.#isStalled = false
     backlog.line(true)
     this.#capture?.line(true)
+    this.#capture?.acknowledged?.(backlog.acknowledgedUpTo)
     if (this.#report) session.report(this.#report)
     this.#changed.wake()
   }

@@ -20,7 +20,8 @@ const version = 1
 const settledFlag = 1
 
 export function encodeBatch(batch: Batch): Buffer {
-  const writer = new ByteWriter(64 + batch.changes.length * 96)
+  const written = batch.changes.reduce((sum, { change }) => sum + (change.kind === 'write' ? change.data.length : 0), 0)
+  const writer = new ByteWriter(64 + batch.changes.length * 96 + written)
   const start = batch.changes[0]?.moment ?? 0
   writer.u8(version).u8(batch.settled ? settledFlag : 0)
   writer.varint(batch.first).varint(batch.changes.length).varint(start).bytes(batch.cursor)
