@@ -58,9 +58,9 @@ async function restored(
   point: string,
   options: Partial<BringBackRequest> & { tablespaces?: ReadonlyMap<number, string> } = {},
 ): Promise<Restored> {
+  const plan = await planRecovery(recorded, parsePostgresPoint(point, now()))
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-back-'))
   chmodSync(folder, 0o755)
-  const plan = await planRecovery(recorded, parsePostgresPoint(point, now()))
   const owner = serverUser(serverOwner() === undefined ? undefined : 'postgres')
   const data = join(folder, 'data')
   let server: BroughtBack['running']
