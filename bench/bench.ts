@@ -1,18 +1,27 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { benchDirectory, fullSize, makeDataset, quickSize } from './dataset.ts'
+import { benchDirectory, type Dataset, fullSize, makeDataset, quickSize } from './dataset.ts'
 import { describeMachine, machineLines, watchersOfFileSystems } from './machine.ts'
+import { isPostgresInstalled } from './postgres/programs.ts'
 import { Record, table } from './record.ts'
 import type { Row } from './row.ts'
 import { baseline } from './rows/baseline.ts'
 import { ingest } from './rows/ingest.ts'
 import { live } from './rows/live.ts'
+import { pgBase } from './rows/pg-base.ts'
+import { pgCommit } from './rows/pg-commit.ts'
+import { pgRestore } from './rows/pg-restore.ts'
+import { pgScan } from './rows/pg-scan.ts'
+import { pgStandby } from './rows/pg-standby.ts'
+import { pgWal } from './rows/pg-wal.ts'
 import { reconcile } from './rows/reconcile.ts'
 import { restore } from './rows/restore.ts'
 import { view } from './rows/view.ts'
 
-const rows: readonly Row[] = [baseline, reconcile, restore, live, ingest, view]
+const files = [baseline, reconcile, restore, live, ingest, view]
+const postgres = [pgWal, pgCommit, pgBase, pgRestore, pgStandby, pgScan]
+const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : [])]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named
 
@@ -48,22 +57,30 @@ async function measureAll(): Promise<void> {
   if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs takes a number from 1')
   mkdirSync(benchDirectory, { recursive: true })
   const machine = describeMachine(benchDirectory)
-  const dataset = makeDataset(options.quick ? quickSize : fullSize, tell)
+  const size = options.quick ? quickSize : fullSize
+  let made: Dataset | undefined
   for (const watcher of watchersOfFileSystems()) {
     tell(`${watcher} listens to changes of file systems (fanotify); figures may suffer from it`)
   }
   const record = new Record()
   for (const row of chosen) {
     tell(`${row.name}: ${row.title}`)
-    await row.measure({ record, dataset, runs, isQuick: options.quick, profileDirectory: options['cpu-prof'], tell })
+    await row.measure({
+      record,
+      // Not all rows need it.
+      get dataset() {
+        return (made ??= makeDataset(size, tell))
+      },
+      runs,
+      isQuick: options.quick,
+      profileDirectory: options['cpu-prof'],
+      tell,
+    })
   }
   const sections = new Map(chosen.map((row) => [row.name, describe(row, record, runs, machineLines(machine))]))
   process.stdout.write([...sections.values()].join('\n'))
   if (options.json !== undefined)
-    writeFileSync(
-      options.json,
-      `${JSON.stringify({ machine, size: dataset.size, runs, figures: record.figures }, undefined, 2)}\n`,
-    )
+    writeFileSync(options.json, `${JSON.stringify({ machine, size, runs, figures: record.figures }, undefined, 2)}\n`)
   if (!options.quick) keep(sections)
 }
 

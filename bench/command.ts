@@ -12,6 +12,10 @@ export interface Settings {
   readonly directory?: string
   /** Statuses other than 0 that are no failure. */
   readonly allowed?: readonly number[]
+  /** Whom it runs as, where this is root. */
+  readonly user?: { readonly uid: number; readonly gid: number } | undefined
+  /** What ends a service. */
+  readonly stopSignal?: NodeJS.Signals
 }
 
 /**
@@ -37,6 +41,7 @@ async function runBelowShell(script: string, parameters: readonly string[], sett
   const child = spawn('sh', ['-c', whole, 'sh', ...parameters], {
     env: { ...process.env, ...settings.environment },
     ...(settings.directory === undefined ? {} : { cwd: settings.directory }),
+    ...settings.user,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   })
   using watched = new Watched([child.pid as number])
@@ -70,6 +75,7 @@ function collected(child: ChildProcess, descriptor: number): string[] {
 export class Service implements AsyncDisposable {
   readonly pid: number
   readonly #child: ChildProcess
+  readonly #stopSignal: NodeJS.Signals
   readonly #said: string[] = []
 
   constructor(command: readonly string[], settings: Settings = {}) {
@@ -77,8 +83,10 @@ export class Service implements AsyncDisposable {
     this.#child = spawn(program as string, parameters, {
       env: { ...process.env, ...settings.environment },
       ...(settings.directory === undefined ? {} : { cwd: settings.directory }),
+      ...settings.user,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    this.#stopSignal = settings.stopSignal ?? 'SIGTERM'
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (piece: Buffer) => {
         this.#said.push(piece.toString())
@@ -93,15 +101,19 @@ export class Service implements AsyncDisposable {
     return this.#said.join('')
   }
 
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   assertRunning(): void {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) return
+    if (this.isRunning) return
     throw new Error(`${this.#child.spawnargs.slice(0, 4).join(' ')} ended of itself:\n${this.said.slice(-3000)}`)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    if (!this.isRunning) return
     const ended = once(this.#child, 'exit')
-    this.#child.kill('SIGTERM')
+    this.#child.kill(this.#stopSignal)
     const killing = setTimeout(() => this.#child.kill('SIGKILL'), stopMsMax)
     await ended
     clearTimeout(killing)

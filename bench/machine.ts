@@ -21,6 +21,7 @@ const asked: Readonly<{ [program: string]: readonly string[] }> = {
   syncthing: ['syncthing', '--version'],
   zstd: ['zstd', '--version'],
   tar: ['tar', '--version'],
+  pgbackrest: ['pgbackrest', 'version'],
 }
 
 export function describeMachine(directory: string): Machine {

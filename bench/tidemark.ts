@@ -1,9 +1,11 @@
 import http from 'node:http'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PointRow, SourceStatus, VaultStatus } from '../src/api/schemas.ts'
-import { type Finished, pause, run, Service, until } from './command.ts'
+import { slotOf } from '../src/capture/postgres/slot.ts'
+import type { Id } from '../src/model/source.ts'
+import { type Finished, pause, run, runScript, Service, until } from './command.ts'
 import { freePort, storedBytes } from './place.ts'
 import { type Usage, usageSinceStart, Watched } from './usage.ts'
 
@@ -97,6 +99,63 @@ export class Tidemark implements AsyncDisposable {
     await this.untilSettled(name, 0)
   }
 
+  /** The same for a PostgreSQL server. */
+  async protectPostgres(name: string, url: string, settings: { readonly zeroLoss?: boolean } = {}): Promise<void> {
+    const options = ['--name', name, '--on', 'server', ...(settings.zeroLoss ? ['--zero-loss=block'] : [])]
+    await this.command(['protect', 'postgres', url, ...options])
+    await this.untilSettled(name, 0)
+  }
+
+  /** A source that is paused keeps its place in the server's log. */
+  async pause(name: string): Promise<void> {
+    await this.ask('POST', `/v1/sources/${name}/pause`)
+    await until(`${name} to be paused`, async () => (await this.source(name))?.state === 'paused')
+  }
+
+  async resume(name: string): Promise<void> {
+    await this.ask('POST', `/v1/sources/${name}/resume`)
+  }
+
+  async known(name: string): Promise<SourceStatus> {
+    const source = await this.source(name)
+    if (source === undefined) throw new Error(`the vault knows no source ${name}`)
+    return source
+  }
+
+  /** By which a PostgreSQL source is known to its server: the name of its slot, and of the application. */
+  async slotOf(name: string): Promise<string> {
+    return slotOf({ id: (await this.known(name)).id as Id })
+  }
+
+  /** Until the tree of a PostgreSQL source has had so many complete baselines. */
+  async untilBaselines(name: string, count: number): Promise<void> {
+    await until(`baseline ${count} of ${name} to be complete`, async () => {
+      this.#vault?.assertRunning()
+      this.#agent?.assertRunning()
+      const told = await this.askText('GET', `/v1/sources/${name}/content?path=/baselines`)
+      return lines(told).length >= count
+    })
+  }
+
+  /** Until all that was changed up to now is durable. */
+  async untilCovered(name: string): Promise<void> {
+    const asked = new Date().toISOString()
+    await until(`${name} to be covered`, async () => ((await this.source(name))?.covered ?? '') > asked)
+  }
+
+  /** All that the agent has written since its start: but for a few answers to servers, to the link. */
+  get agentSentBytes(): number {
+    return Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${(this.#agent as Service).pid}/io`, 'utf8'))?.[1])
+  }
+
+  /** Until all that is durable can be viewed. */
+  async untilIndexed(name: string): Promise<void> {
+    await until(`${name} to be indexed`, async () => {
+      const source = await this.source(name)
+      return source !== undefined && source.indexed === source.sequence
+    })
+  }
+
   /**
    * Until a comparison with the source that began after `sequence` is complete in the journal: the span in which the
    * tree may be behind is closed by a durable mark. Answered by the vault from what it has indexed.
@@ -156,19 +215,26 @@ export class Tidemark implements AsyncDisposable {
   }
 
   command(parameters: readonly string[], environment: Record<string, string> = {}): Promise<Finished> {
-    return run(
-      [
-        process.execPath,
-        '--disable-warning=ExperimentalWarning',
-        mainFile,
-        '--vault',
-        join(this.home, 'vault'),
-        ...parameters,
-      ],
-      {
-        environment: { TIDEMARK_HOME: this.home, ...environment },
-      },
-    )
+    return run(this.#words(parameters), { environment: { TIDEMARK_HOME: this.home, ...environment } })
+  }
+
+  /** The command as a program that runs until it is told to stop. */
+  service(parameters: readonly string[]): Service {
+    return new Service(this.#words(parameters), { environment: { TIDEMARK_HOME: this.home } })
+  }
+
+  /** SHA-256 of a file of a source. */
+  async digest(source: string, path: string): Promise<string> {
+    const copy = join(this.home, 'copy')
+    const words = this.#words(['cat', `${source}:${path}`])
+    const script = 'copy=$1; shift; "$@" > "$copy" && sha256sum "$copy" && rm "$copy"'
+    const { output } = await runScript(script, [copy, ...words], { environment: { TIDEMARK_HOME: this.home } })
+    return output.split(' ')[0] as string
+  }
+
+  #words(parameters: readonly string[]): string[] {
+    const vault = join(this.home, 'vault')
+    return [process.execPath, '--disable-warning=ExperimentalWarning', mainFile, '--vault', vault, ...parameters]
   }
 
   get vaultBytes(): number {
