@@ -36,7 +36,7 @@ max_slot_wal_keep_size = '10GB'
 const accessRules = 'local all all trust\nlocal replication all trust\n'
 
 /** 17, or the newest one there is for this machine. */
-export function newestMajor(): PostgresMajor {
+export function chooseMajor(): PostgresMajor {
   const majors = availableMajors()
   const major = majors.includes(17) ? 17 : majors.at(-1)
   if (major === undefined) throw new Error('there is no PostgreSQL server: run "node scripts/setup.mjs --engines"')

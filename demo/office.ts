@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Connection } from '../src/capture/postgres/protocol/connection.ts'
 import { formatBytes, formatCount } from '../src/cli/format.ts'
-import { connectTo, createCluster, newestMajor, stopCluster } from './cluster.ts'
+import { connectTo, createCluster, chooseMajor, stopCluster } from './cluster.ts'
 import { treeBytes } from './comparison.ts'
 import { Editor } from './editor.ts'
 import { OrderRecord } from './order-record.ts'
@@ -35,7 +35,7 @@ export async function openOffice(site: Site): Promise<Office> {
   editor.fill(documentsAtFirst)
   say('documents', `${formatCount(editor.record.size)} files in a directory, ${formatBytes(treeBytes(documents))}`)
 
-  const major = newestMajor()
+  const major = chooseMajor()
   const cluster = join(site.place, 'postgres', 'data')
   site.onEnd(() => stopCluster(cluster))
   await createCluster(major, cluster)

@@ -1,6 +1,8 @@
 /** One line of the story: when, what it is about, what happens. */
 export const say = (about: string, text: string): void =>
-  void process.stdout.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${`${about.padEnd(10)} ${text}`.trimEnd()}\n`)
+  void process.stdout.write(
+    `${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${`${about.padEnd(10)} ${text}`.trimEnd()}\n`,
+  )
 
 export const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms))
 

@@ -27,6 +27,8 @@ export class Site {
     chmodSync(this.place, 0o711)
     this.home = join(this.place, 'home')
     mkdirSync(this.home, { mode: 0o700 })
+    // All that is temporary goes with the place, such as server programs that only root could reach where they are.
+    process.env['TMPDIR'] = this.place
     this.#environment = { ...process.env, TIDEMARK_HOME: this.home }
   }
 
