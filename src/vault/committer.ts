@@ -63,7 +63,7 @@ interface Lane {
 const itemBytesPerRound = 8 * 1024 * 1024
 /** What a frame takes beside its content, with its share of headers, indexes and seals. */
 const besideBytes = 256
-const noteEveryMs = 1000
+const noteEveryMs = 200
 
 /**
  * Group commit. Pack items go to the packs in the order they came; batches go to their journals once all items that

@@ -65,6 +65,8 @@ async function aVaultAtRest(t: Parameters<typeof World.begin>[0]) {
     await systemClock.sleep(20)
   }
   const at = await world.quietMoment('tree')
+  // By then the vault has noted how far its files are durable; of the last moments before a crash a torn tail and damage look alike.
+  await systemClock.sleep(1000)
   await agent.process.kill()
   await world.vault.kill()
   return { world, directory, at }
