@@ -49,6 +49,8 @@ export async function openSegment(store: Store, source: Id, key: KeyObject, numb
 export class StoredJournal implements JournalReader {
   readonly #parts: JournalReaderParts
   readonly #segments = new Cache<number, Segment>(openSegmentsMax)
+  /** Readings that stand behind a batch that was asked for, each to be gone on with by one. */
+  #courses: { readonly next: number; readonly batches: AsyncGenerator<StoredBatch> }[] = []
 
   constructor(parts: JournalReaderParts) {
     this.#parts = parts
@@ -87,8 +89,22 @@ export class StoredJournal implements JournalReader {
 
   async batchOf(at: Sequence): Promise<StoredBatch> {
     if (at < 1 || at > this.#parts.durable()) throw unreachablePoint(at, 'it has not happened')
-    for await (const stored of this.batches(sequence(at - 1))) return stored
+    const course = this.#courseTo(at)
+    for (let step = await course.next(); !step.done; step = await course.next()) {
+      const last = lastOf(step.value.batch)
+      if (last < at) continue
+      this.#courses.push({ next: last + 1, batches: course })
+      if (this.#courses.length > coursesMax) this.#courses.shift()
+      return step.value
+    }
     throw unreachablePoint(at, 'it has not happened')
+  }
+
+  /** Goes on where an earlier reading stands shortly before, so that what is read in order is decoded once. */
+  #courseTo(at: Sequence): AsyncGenerator<StoredBatch> {
+    const near = this.#courses.findIndex(({ next }) => next <= at && at - next <= stepsMax)
+    const [course] = near === -1 ? [] : this.#courses.splice(near, 1)
+    return course?.batches ?? this.batches(sequence(at - 1))
   }
 
   async checkpoint(): Promise<Checkpoint | undefined> {
@@ -152,6 +168,9 @@ export class StoredJournal implements JournalReader {
 }
 
 const openSegmentsMax = 64
+const coursesMax = 8
+/** Changes that are read past rather than looked up anew: about as many small batches as stand between two places. */
+const stepsMax = 512
 /** Places are remembered this far apart. */
 const placeEveryBytes = 64 * 1024
 
