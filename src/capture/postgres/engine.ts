@@ -81,6 +81,7 @@ export class Engine {
   #takenAt = moment(0)
   #reportedAtMs = 0
   #reportedUpTo: Sequence | undefined
+  #reportedCovered = 0
   /** Where the server lacked the log that comes next. */
   #gapAt: Lsn | undefined
   #startsAnew = false
@@ -423,7 +424,8 @@ export class Engine {
       this.#coverage.heard(this.#stream?.known, this.#journal.position)
       this.#writeMarks()
       this.#tellKeeper()
-      const hasNews = this.#coverage.covered >= this.#takenAt && this.#reportedUpTo !== this.#journal.sequence
+      const isFurther = this.#coverage.covered > this.#reportedCovered
+      const hasNews = isFurther && this.#reportedUpTo !== this.#journal.sequence
       const sinceMs = this.#parts.clock.monotonicMs() - this.#reportedAtMs
       if (sinceMs >= (hasNews ? reportMs.busy : reportMs.usual)) this.#report()
     }
@@ -459,6 +461,7 @@ export class Engine {
   #report(): void {
     this.#reportedAtMs = this.#parts.clock.monotonicMs()
     this.#reportedUpTo = this.#journal.sequence
+    this.#reportedCovered = this.#coverage.covered
     const { progress } = this.#baselines
     const report: CaptureReport = {
       state: this.#state,
