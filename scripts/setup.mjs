@@ -24,7 +24,7 @@ const engines = join(root, 'test', 'engines')
 const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
 
 /** What a Debian package is recognised by, where its program has another name. */
-const programOf = { acl: 'getfacl', attr: 'getfattr', borgbackup: 'borg' }
+const programOf = { acl: 'getfacl', attr: 'getfattr', borgbackup: 'borg', postgresql: 'pg_ctlcluster' }
 
 const request = parseArguments(process.argv.slice(2))
 installNpmPackages()

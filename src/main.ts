@@ -27,7 +27,7 @@ process.stdout.on('error', (error) => {
 const terminal = (stream: NodeJS.WriteStream): Terminal => ({
   write: (text) => void stream.write(text),
   isTerminal: stream.isTTY,
-  drained: () => (stream.writableNeedDrain ? new Promise((done) => stream.once('drain', done)) : Promise.resolve()),
+  drained: () => new Promise((done) => stream.write('', () => done())),
 })
 
 let status: ExitStatus = exitStatus.done
@@ -52,5 +52,6 @@ try {
   else status = tellFailure(error, process.argv.includes('--json'), parts)
 }
 process.exitCode = status
-await parts.out.drained()
+// What was written to a pipe may be on its way still, and would go with the process.
+await Promise.all([parts.out.drained(), parts.err.drained()])
 process.exit()
