@@ -305,19 +305,19 @@ export class Connection implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const { socket } = this.#open
     if (socket.closed) return
-    const closed = once(socket, 'close')
+    const ended = closed(socket)
     if (this.#failure === undefined && this.#exchange === undefined) {
       this.#failure = new TidemarkError('interrupted', {
         message: `the connection with ${this.#where} has been closed`,
       })
       socket.resume()
       socket.end(terminate())
-      await Promise.race([closed, this.clock.sleep(closeMsMax)])
+      await Promise.race([ended, this.clock.sleep(closeMsMax)])
     } else {
       this.#fail(new TidemarkError('interrupted', { message: `the connection with ${this.#where} has been closed` }))
     }
     socket.destroy()
-    await closed
+    await ended
   }
 
   #expect(sink: AnswerSink, attempted: string): Promise<void> {
@@ -454,3 +454,7 @@ export class Connection implements AsyncDisposable {
     this.#exchange = undefined
   }
 }
+
+/** However it comes to that: an error of a socket that is being left says nothing more. */
+const closed = (socket: OpenSocket['socket']): Promise<void> =>
+  socket.closed ? Promise.resolve() : new Promise((done) => void socket.once('close', () => done()))
