@@ -28,7 +28,7 @@ const help = `npm run bench -- [row…] [options]     measures against peers tha
 Rows: ${rows.map(({ name }) => name).join(' ')}
       clean            delete the data that is kept between runs
 Options:
-  --quick              a tenth of the data; not written to bench/results.md, where all else goes
+  --quick              a tenth of the data; replaces no whole measurement in bench/results.md
   --runs COUNT         of each, in turn (3)
   --json FILE          every figure, as JSON
   --cpu-prof FOLDER    leave CPU profiles of the vault and the agent there
@@ -81,7 +81,7 @@ async function measureAll(): Promise<void> {
   process.stdout.write([...sections.values()].join('\n'))
   if (options.json !== undefined)
     writeFileSync(options.json, `${JSON.stringify({ machine, size, runs, figures: record.figures }, undefined, 2)}\n`)
-  if (!options.quick) keep(sections)
+  keep(sections)
 }
 
 function describe({ name, title }: Row, record: Record, runs: number, machine: string): string {
@@ -90,26 +90,25 @@ function describe({ name, title }: Row, record: Record, runs: number, machine: s
   return `## ${title}
 
 ${machine}
-Measured ${day} by \`npm run bench -- ${name} --runs ${runs}\`.${options.quick ? ' **A tenth of the data** (`--quick`).' : ''}
+Measured ${day} by \`npm run bench -- ${name} --runs ${runs}\`.${options.quick ? quickNote : ''}
 
 ${table(figures)}`
 }
 
 /** Puts the sections of the rows that were measured in the place of their older ones in results.md. */
-function keep(sections: ReadonlyMap<string, string>): void {
+function keep(measured: ReadonlyMap<string, string>): void {
   const path = join(import.meta.dirname, 'results.md')
-  const before = existsSync(path) ? readFileSync(path, 'utf8').split(/^(?=## )/m) : []
+  const older = existsSync(path) ? readFileSync(path, 'utf8').split(/^(?=## )/m) : []
   const kept = rows.flatMap(({ name, title }) => {
-    const section =
-      sections.get(name) ??
-      before
-        .find((one) => one.startsWith(`## ${title}\n`))
-        ?.trimEnd()
-        .concat('\n')
-    return section === undefined ? [] : [section]
+    const before = older.find((one) => one.startsWith(`## ${title}\n`))?.trimEnd()
+    const isWholeBefore = before !== undefined && !before.includes(quickNote)
+    const section = options.quick && isWholeBefore ? before : (measured.get(name) ?? before)
+    return section === undefined ? [] : [`${section.trimEnd()}\n`]
   })
   writeFileSync(path, [head, ...kept].join('\n'))
 }
+
+const quickNote = ' **A tenth of the data** (`--quick`).'
 
 const head = `# Measured
 
