@@ -137,6 +137,8 @@ export class PostgresCaptureDriver implements AsyncDisposable {
   isAcknowledging = true
   /** Takes nothing more when it has so many batches of bulk; what the capture says then is lost when it is closed. */
   bulkMax = Infinity
+  /** How long it takes over a batch. */
+  batchMs = 0
   #isClosing = false
   readonly #settings: PostgresSettings
   readonly id: Id
@@ -272,6 +274,7 @@ export class PostgresCaptureDriver implements AsyncDisposable {
       const { value, done } = await outputs.next()
       if (done === true) return
       this.#keep(value, capture)
+      if (this.batchMs > 0 && value.kind === 'batch') await sleep(this.batchMs)
     }
   }
 

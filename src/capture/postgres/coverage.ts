@@ -1,11 +1,11 @@
 import type { Lsn } from '../../model/lsn.ts'
 import type { Moment } from '../../model/moment.ts'
-import type { WalKnown } from './protocol/wal-stream.ts'
+import type { Flushed } from './flushed.ts'
 
 /** Up to which moment everything is in the journal: what the server was known to have, once the journal has it too. */
 export class Coverage {
   #covered: Moment
-  #goal: WalKnown | undefined
+  #goal: Flushed | undefined
 
   constructor(covered: Moment) {
     this.#covered = covered
@@ -20,7 +20,7 @@ export class Coverage {
     this.#goal = undefined
   }
 
-  heard(known: WalKnown | undefined, position: Lsn | undefined): void {
+  heard(known: Flushed | undefined, position: Lsn | undefined): void {
     if (position === undefined) return
     this.#reach(position)
     if (known === undefined || known.moment <= this.#covered) return

@@ -11,6 +11,7 @@ import type { CaptureOutput } from '../capture.ts'
 import { Baselines } from './baselines.ts'
 import { Coverage } from './coverage.ts'
 import { decodeCursor } from './cursor.ts'
+import { FlushedPosition } from './flushed.ts'
 import { Journal } from './journal.ts'
 import { type EngineRequest, type ToEngine, waitingBytes } from './messages.ts'
 import { checkServer } from './preconditions.ts'
@@ -73,6 +74,7 @@ export class Engine {
   #line = false
   #lineDown = new AbortController()
   #stream: WalStream | undefined
+  #flushed: FlushedPosition | undefined
   #isVanished = false
   #hasStreamed = false
   #waitingBytes = 0
@@ -137,7 +139,7 @@ export class Engine {
         break
       case 'mark':
         this.#marks.push({ tag: message.tag, label: message.label, asked: this.#now })
-        this.#stream?.ping()
+        this.#flushed?.ask()
         break
       case 'reconcile':
         this.#baselines.request()
@@ -293,8 +295,14 @@ export class Engine {
     signal.throwIfAborted()
     await using stream = await startPhysical(server.replication, { slot: this.#slot, start, timeline })
     const leave = (): void => void stream[Symbol.asyncDispose]()
+    let failure: { readonly error: unknown } | undefined
+    const flushed = new FlushedPosition(server.sql, this.#parts.clock, (error) => {
+      failure = { error }
+      leave()
+    })
     signal.addEventListener('abort', leave, { once: true })
     this.#stream = stream
+    this.#flushed = flushed
     this.#coverage.restart()
     this.#tellServer()
     this.#baselines.logGrew()
@@ -307,9 +315,11 @@ export class Engine {
         if (item.kind !== 'wal') return item
         await this.#room(signal)
       }
+      if (failure !== undefined && !signal.aborted) throw failure.error
       return undefined
     } finally {
       this.#stream = undefined
+      this.#flushed = undefined
       this.#tellKeeper()
       signal.removeEventListener('abort', leave)
     }
@@ -420,8 +430,8 @@ export class Engine {
   async #beat(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#nextBeat(signal)
-      this.#stream?.ping()
-      this.#coverage.heard(this.#stream?.known, this.#journal.position)
+      this.#coverage.heard(this.#flushed?.known, this.#journal.position)
+      this.#flushed?.ask()
       this.#writeMarks()
       this.#tellKeeper()
       const isFurther = this.#coverage.covered > this.#reportedCovered

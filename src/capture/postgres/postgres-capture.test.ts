@@ -195,6 +195,29 @@ test('log that is gone is told as a hole, and a new baseline makes the tree whol
   assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['1001']])
 })
 
+test('what is told as covered is in the journal, also where the sender of the log was held up', onMain, async (t) => {
+  const cluster = await Cluster.create(t, { ...small, settings: { max_wal_size: '1GB' } })
+  await using driver = new PostgresCaptureDriver(cluster.url)
+  await driver.open()
+  await driver.live()
+  await driver.covered()
+  const [[sender] = []] = await cluster.sql('SELECT pid FROM pg_stat_replication')
+  process.kill(Number(sender), 'SIGSTOP')
+  const [[xid] = []] = await cluster.sql(
+    `SELECT pg_current_xact_id() FROM pg_logical_emit_message(true, '', repeat('x', ${64 * 2 ** 20}))`,
+  )
+  const told = Date.now() * 1000
+  // Long enough for the server to be asked several times.
+  await sleep(1500)
+  // The next report comes in the middle of it.
+  driver.batchMs = 40
+  process.kill(Number(sender), 'SIGCONT')
+  await driver.covered()
+  const claim = driver.reports.find(({ covered }) => covered >= told)
+  const tree = driver.tree(driver.batches.findLastIndex(({ last }) => last <= (claim?.upTo ?? 0)) + 1)
+  assert.ok(commitsIn(tree).some((commit) => commit.xid === Number(xid)))
+})
+
 test('another cluster in the place of the protected one is refused', onMain, async (t) => {
   const cluster = await Cluster.create(t, small)
   const other = await Cluster.create(t, small)

@@ -52,19 +52,11 @@ export interface WalPositions {
   readonly applied?: Lsn
 }
 
-/** All that the server had flushed at `moment`, by our clock, lies before `end`. */
-export interface WalKnown {
-  readonly moment: Moment
-  readonly end: Lsn
-}
-
 const blockBytesUsual = 4 * 1024 * 1024
 const statusMsMax = 10_000
 const statusMsMin = 50
 const silenceMsUsual = 60_000
 const statusBacklogBytesMax = 64 * 1024
-/** A server that answers nothing is not asked on and on. */
-const unansweredMax = 64
 const stopMsMax = 5000
 const dataHeaderBytes = 25
 const keepaliveBytes = 18
@@ -131,10 +123,6 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
   #saidDone = false
   #isDoneByServer = false
   #switched: Extract<WalItem, { kind: 'timeline-end' }> | undefined
-  /** When it was asked what has not been answered, in order. */
-  readonly #asked: Moment[] = []
-  #answeredOf: Moment | undefined
-  #known: WalKnown | undefined
 
   /** Use `startPhysical`. */
   constructor(connection: Connection, { slot, start, timeline, ...limits }: WalRequest, statusMs: number) {
@@ -189,19 +177,6 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
       applied: lsn(Math.max(before.applied, applied)),
     }
     this.#writeStatus(false)
-  }
-
-  /**
-   * Asks the server for a sign of life, which moves `known` on. It answers before it looks for WAL to send, and looks between
-   * two answers: so the answer to one `ping` tells what was flushed before the `ping` before it.
-   */
-  ping(): void {
-    this.#writeStatus(true)
-  }
-
-  /** What the answers to `ping` have told last. */
-  get known(): WalKnown | undefined {
-    return this.#known
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<WalItem, void, void> {
@@ -322,14 +297,6 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
     if (this.#headerLength === dataHeaderBytes) return
     this.#serverSays(new ByteReader(this.#header, 1, keepaliveBytes))
     if (this.#header[keepaliveBytes - 1] !== 0) this.#writeStatus(false)
-    else this.#hasAnswered()
-  }
-
-  #hasAnswered(): void {
-    const asked = this.#asked.shift()
-    if (asked === undefined) return
-    if (this.#answeredOf !== undefined) this.#known = { moment: this.#answeredOf, end: this.#serverEnd }
-    this.#answeredOf = asked
   }
 
   #writeStatus(wantsReply: boolean): void {
@@ -337,10 +304,6 @@ export class WalStream implements AsyncIterable<WalItem>, AsyncDisposable {
     if (this.#isOver || this.#saidDone || this.#connection.writeBacklog > statusBacklogBytesMax) return
     const { written, flushed, applied } = this.#positions
     const now = this.#connection.clock.now()
-    if (wantsReply) {
-      if (this.#asked.length === unansweredMax) return
-      this.#asked.push(moment(now))
-    }
     const sent = BigInt(now - epoch2000Us)
     this.#connection.write(
       new ByteWriter(39)
