@@ -89,7 +89,26 @@ export class StoredJournal implements JournalReader {
 
   async batchOf(at: Sequence): Promise<StoredBatch> {
     if (at < 1 || at > this.#parts.durable()) throw unreachablePoint(at, 'it has not happened')
-    const course = this.#courseTo(at)
+    const near = this.#courses.findIndex(({ next }) => next <= at && at - next <= stepsMax)
+    const [course] = near === -1 ? [] : this.#courses.splice(near, 1)
+    const found = course && (await this.#goOn(course.batches, at))
+    const stored = found ?? (await this.#along(this.batches(sequence(at - 1)), at))
+    if (stored !== undefined) return stored
+    throw unreachablePoint(at, 'it has not happened')
+  }
+
+  /** Undefined where the course ends before, as one does in a segment that retention has dropped since. */
+  async #goOn(course: AsyncGenerator<StoredBatch>, at: Sequence): Promise<StoredBatch | undefined> {
+    try {
+      return await this.#along(course, at)
+    } catch (error) {
+      if (isCode(error, 'not-found')) return undefined
+      throw error
+    }
+  }
+
+  /** The batch that holds `at`; the course stands behind it then, to be gone on with. */
+  async #along(course: AsyncGenerator<StoredBatch>, at: Sequence): Promise<StoredBatch | undefined> {
     for (let step = await course.next(); !step.done; step = await course.next()) {
       const last = lastOf(step.value.batch)
       if (last < at) continue
@@ -97,14 +116,7 @@ export class StoredJournal implements JournalReader {
       if (this.#courses.length > coursesMax) this.#courses.shift()
       return step.value
     }
-    throw unreachablePoint(at, 'it has not happened')
-  }
-
-  /** Goes on where an earlier reading stands shortly before, so that what is read in order is decoded once. */
-  #courseTo(at: Sequence): AsyncGenerator<StoredBatch> {
-    const near = this.#courses.findIndex(({ next }) => next <= at && at - next <= stepsMax)
-    const [course] = near === -1 ? [] : this.#courses.splice(near, 1)
-    return course?.batches ?? this.batches(sequence(at - 1))
+    return undefined
   }
 
   async checkpoint(): Promise<Checkpoint | undefined> {

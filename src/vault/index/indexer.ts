@@ -29,6 +29,8 @@ const commitMs = 1_000
 const commitChanges = 65_536
 /** SQLite's log of an index is emptied so long after a commit that filled it. */
 const shrinkMs = 10_000
+/** Between two turns of applying: each costs a look at the folder, a new reading and a commit. */
+const restMs = 15
 /** Between tries after a failure. */
 const retryMs = 10_000
 /** An index that is found damaged again and again is told as a failure. */
@@ -129,6 +131,8 @@ export class Indexer implements AsyncDisposable {
         if (!this.#checked) await this.#checkPast(durable)
         await this.#catchUp()
         rebuilds = 0
+        // The first change after a pause is seen at once; what comes meanwhile is applied in one go.
+        await this.#parts.clock.sleep(restMs, this.#stop.signal)
       } catch (error) {
         if (this.#stop.signal.aborted) return
         if (isDamage(error) && rebuilds++ < rebuildsMax) this.#rebuild()
