@@ -3,7 +3,7 @@ import type { ApiClient } from '../api/client.ts'
 import { sourceStatus, type SourceStatus } from '../api/schemas.ts'
 import { hasSqlState } from '../capture/postgres/protocol/database-error.ts'
 import { connect as connectToServer } from '../capture/postgres/protocol/connection.ts'
-import { parsePostgresUrl } from '../capture/postgres/protocol/url.ts'
+import { parsePostgresUrl, parsePostgresUrls } from '../capture/postgres/protocol/url.ts'
 import type { CommitListEntry } from '../format/commits.ts'
 import { formatLsn } from '../model/lsn.ts'
 import { formatMoment, isoMoment } from '../model/moment.ts'
@@ -24,7 +24,7 @@ const unknownRole = '28000'
 
 /** Over the private socket, as the first of these roles that there is. */
 export function askOver({ postgres }: SourceStatus, { clock, random }: Parts): Ask {
-  const own = postgres === undefined ? [] : [parsePostgresUrl(postgres.url, 'postgres').user]
+  const own = postgres === undefined ? [] : parsePostgresUrls(postgres.url, 'postgres').map(({ user }) => user)
   const roles = [...new Set(['postgres', ...own])]
   return async ({ socketFolder, port, database = 'postgres' }, text) => {
     for (;;) {

@@ -43,6 +43,11 @@ export class Process {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
 
+  get pid(): number {
+    assert.ok(this.#child?.pid !== undefined && this.isRunning, 'is not running')
+    return this.#child.pid
+  }
+
   async start(environment: Record<string, string> = {}): Promise<void> {
     assert.ok(!this.isRunning, 'is running already')
     const env = { ...process.env, TIDEMARK_TOKEN: '', ...environment }
