@@ -457,7 +457,7 @@ export class Protection {
   #lagMs(): number | undefined {
     const backlog = this.#backlog
     if (!backlog) return undefined
-    const since = backlog.isEmpty && this.#report ? this.#report.covered : backlog.acknowledgedMoment
+    const since = backlog.isEmpty && this.#report?.covered ? this.#report.covered : backlog.acknowledgedMoment
     return since === undefined ? undefined : Math.max(0, (this.#parts.clock.now() - since) / 1000)
   }
 

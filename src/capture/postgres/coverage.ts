@@ -1,16 +1,13 @@
 import type { Lsn } from '../../model/lsn.ts'
-import type { Moment } from '../../model/moment.ts'
+import { type Moment, moment } from '../../model/moment.ts'
 import type { Flushed } from './flushed.ts'
 
 /** Up to which moment everything is in the journal: what the server was known to have, once the journal has it too. */
 export class Coverage {
-  #covered: Moment
+  #covered = moment(0)
   #goal: Flushed | undefined
 
-  constructor(covered: Moment) {
-    this.#covered = covered
-  }
-
+  /** 0 before the server has been heard: when a batch was made does not tell how far behind its log was. */
   get covered(): Moment {
     return this.#covered
   }

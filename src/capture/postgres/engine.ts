@@ -66,7 +66,7 @@ export class Engine {
   readonly #slot: string
   readonly #journal: Journal
   readonly #baselines: Baselines
-  readonly #coverage: Coverage
+  readonly #coverage = new Coverage()
   readonly #keeper: ZeroLossKeeper
   readonly #problems = new Problems()
   readonly #stop = new AbortController()
@@ -97,7 +97,6 @@ export class Engine {
     this.#slot = slotOf(request.source)
     this.#changed.setMaxListeners(0)
     const cursor = decodeCursor(request.cursor)
-    this.#coverage = new Coverage(cursor.moment)
     this.#journal = new Journal({
       cursor,
       sequence: request.resumeAt,
@@ -354,7 +353,7 @@ export class Engine {
       return
     }
     this.#baselines.interrupt('the log has a gap')
-    this.#journal.gap(this.#coverage.covered, error.message)
+    this.#journal.gap(this.#coverage.covered || this.#journal.moment, error.message)
     this.#problems.set('gap', { code: error.code, message: error.message, hint: 'a new baseline is being taken' })
     this.#startsAnew = true
     this.#baselines.request()

@@ -218,6 +218,24 @@ test('what is told as covered is in the journal, also where the sender of the lo
   assert.ok(commitsIn(tree).some((commit) => commit.xid === Number(xid)))
 })
 
+test('a capture that was behind when it ended claims no more when it is opened again', onMain, async (t) => {
+  const cluster = await Cluster.create(t, { ...small, settings: { max_wal_size: '1GB' } })
+  await using driver = new PostgresCaptureDriver(cluster.url)
+  await driver.open()
+  await driver.live()
+  driver.batchMs = 100
+  await cluster.sql(`SELECT 1 FROM pg_logical_emit_message(true, '', repeat('x', ${64 * 2 ** 20}))`)
+  const told = Date.now() * 1000
+  await sleep(500)
+  const taken = driver.batches.length
+  driver.batchMs = 0
+  await driver.close()
+  driver.loseAllBut(taken)
+  await driver.open({ line: false })
+  await driver.until(() => driver.report !== undefined)
+  assert.ok((driver.report?.covered ?? 0) < told)
+})
+
 test('another cluster in the place of the protected one is refused', onMain, async (t) => {
   const cluster = await Cluster.create(t, small)
   const other = await Cluster.create(t, small)
