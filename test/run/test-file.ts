@@ -5,7 +5,7 @@ import type { Outcome, Report } from './report.ts'
 import type { Line } from './reporter.ts'
 import { type Ended, runNode } from './spawn.ts'
 
-const limitMs = 600_000
+const limitMs = 1_200_000
 const reporter = join(import.meta.dirname, 'reporter.ts')
 
 /**
