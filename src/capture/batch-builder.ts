@@ -24,6 +24,8 @@ export interface BatchBuilderParts {
   readonly moment: Moment
   /** Where the capture stands with all that is in the batch that is being closed; `at` is the moment of its last change. */
   readonly cursor: (at: Moment) => Uint8Array
+  /** Told with the first sequence of a batch, before its first change is written. */
+  readonly begun?: (first: Sequence) => void
   readonly hand: (batch: CapturedBatch) => void
 }
 
@@ -75,6 +77,7 @@ export class BatchBuilder {
   write(lane: Lane, change: Change, chunks: readonly Chunk[] = []): void {
     const bytes = estimate(change)
     this.begin(lane, { bytes })
+    if (this.#changes.length === 0) this.#parts.begun?.(advance(this.#last, 1))
     for (const chunk of chunks) this.#send(chunk)
     this.#moment = moment(Math.max(this.#parts.clock.now(), this.#moment + 1))
     this.#changes.push({ moment: this.#moment, change })

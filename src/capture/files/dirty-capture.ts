@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Moment } from '../../model/moment.ts'
-import type { BatchWriter, Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
+import type { BatchWriter } from './batch-writer.ts'
 import type { CatalogTree } from './catalog-tree.ts'
 import { type DirtyKey, dirtyKey, type DirtyName, type DirtySet, reason } from './dirty-set.ts'
 import type { EntryCapture } from './entry-capture.ts'

@@ -14,7 +14,7 @@ import {
 } from '../../model/path.ts'
 import type { Anchors } from './anchors.ts'
 import { attributesAt, isSameXattrs } from './attributes.ts'
-import type { Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
 import type { CatalogNode, CatalogTree, NameRow, NodeId } from './catalog-tree.ts'
 import { dirtyKey, reason } from './dirty-set.ts'
 import type { FileCapture } from './file-capture.ts'

@@ -5,7 +5,8 @@ import type { Moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Capture, CaptureOutput, CaptureRequest } from '../capture.ts'
 import { beginning, decodeCursor } from './cursor.ts'
-import { type EngineRequest, type FromEngine, type ToEngine, waitingBytes } from './messages.ts'
+import { OutputQueue, waitingBytes } from '../output-queue.ts'
+import type { EngineRequest, FromEngine, ToEngine } from './messages.ts'
 import { type WatchingOptions, watchNames } from './watching.ts'
 
 export interface FilesCaptureOptions {
@@ -33,17 +34,16 @@ class FilesCapture implements Capture {
   readonly resumedMoment: Moment | undefined
   readonly ready: Promise<void>
   readonly #worker: Worker
-  readonly #queue: CaptureOutput[] = []
   readonly #ended: Promise<void>
   #wakeFd: number | undefined
-  #failure: Error | undefined
-  #isEnded = false
-  #arrived: () => void = () => undefined
 
   constructor(worker: Worker, resumedMoment: Moment | undefined) {
     this.#worker = worker
     this.resumedMoment = resumedMoment
-    this.outputs = { [Symbol.asyncIterator]: () => this.#take() }
+    const queue = new OutputQueue((output) => {
+      if (output.kind === 'batch') this.#tell({ kind: 'taken', bulk: output.bulk, bytes: waitingBytes(output) })
+    })
+    this.outputs = queue
     let isReady: () => void
     let isUnready: (error: Error) => void
     this.ready = new Promise((resolve, reject) => {
@@ -53,23 +53,21 @@ class FilesCapture implements Capture {
     this.#ended = new Promise((resolve) => {
       worker.on('exit', () => {
         this.#wakeFd = undefined
-        this.#isEnded = true
-        isUnready(this.#failure ?? new Error('the thread of the capture ended'))
-        this.#arrived()
+        isUnready(queue.failure ?? new Error('the thread of the capture ended'))
+        queue.end()
         resolve()
       })
     })
-    worker.on('error', (error) => (this.#failure ??= error as Error))
+    worker.on('error', (error) => queue.fail(error as Error))
     worker.on('message', (message: FromEngine) => {
       if (message.kind === 'ready') {
         this.#wakeFd = message.wakeFd
         isReady()
       } else if (message.kind === 'output') {
-        this.#queue.push(message.output)
-        this.#arrived()
+        queue.put(message.output)
       } else {
         this.#wakeFd = undefined
-        if (message.kind === 'failed') this.#failure = message.error
+        if (message.kind === 'failed') queue.fail(message.error)
       }
     })
   }
@@ -111,21 +109,5 @@ class FilesCapture implements Capture {
     if (this.#wakeFd === undefined) return
     this.#worker.postMessage(message)
     ring(this.#wakeFd)
-  }
-
-  async *#take(): AsyncGenerator<CaptureOutput> {
-    for (;;) {
-      const output = this.#queue.shift()
-      if (output !== undefined) {
-        yield output
-        const bytes = waitingBytes(output)
-        if (output.kind === 'batch') this.#tell({ kind: 'taken', bulk: output.bulk, bytes })
-      } else if (this.#isEnded) {
-        if (this.#failure !== undefined) throw this.#failure
-        return
-      } else {
-        await new Promise<void>((resolve) => (this.#arrived = resolve))
-      }
-    }
   }
 }

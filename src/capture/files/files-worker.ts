@@ -4,6 +4,7 @@ import { systemRandom } from '../../base/random.ts'
 import { waitReadable } from '../../base/syscalls/poll.ts'
 import { Wake } from '../../base/syscalls/wake.ts'
 import type { CaptureOutput } from '../capture.ts'
+import { leaving } from '../output-queue.ts'
 import { Engine } from './engine.ts'
 import type { EngineRequest, FromEngine, ToEngine } from './messages.ts'
 
@@ -27,18 +28,9 @@ async function work(): Promise<void> {
   }
 }
 
-/** Buffers of their own travel without a copy. */
-function hand(output: CaptureOutput): void {
-  if (output.kind !== 'batch') return tell({ kind: 'output', output })
-  const bytes = alone(output.bytes)
-  const blocks = output.blocks.map(alone)
-  tell({ kind: 'output', output: { ...output, bytes, blocks } }, [bytes.buffer, ...blocks.map(({ buffer }) => buffer)])
-}
-
-function alone(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const isAlone = bytes.buffer instanceof ArrayBuffer && bytes.buffer.byteLength === bytes.length
-  // Small buffers come from Node's pool, which must not be transferred.
-  return isAlone ? (bytes as Uint8Array<ArrayBuffer>) : Uint8Array.from(bytes)
+function hand(made: CaptureOutput): void {
+  const { output, transfer } = leaving(made)
+  tell({ kind: 'output', output }, transfer)
 }
 
 try {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import type { Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
 
 /** What may go out at present. */
 export interface Flow {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Moment } from '../../model/moment.ts'
-import type { Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
 import { type DirtyKey, dirtyKey, type DirtyName, type DirtySet } from './dirty-set.ts'
 import { type Flow, slice, sliceMs } from './flow.ts'
 import type { Hearing } from './hearing.ts'

@@ -1,7 +1,8 @@
 import type { Chunk } from '../../format/block.ts'
 import type { ChunkId } from '../../model/change.ts'
 import type { CaptureOutput } from '../capture.ts'
-import type { BatchWriter, Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
+import type { BatchWriter } from './batch-writer.ts'
 
 /** Bytes of chunks in one offer, and offers waiting for their answer in each lane. */
 export const offerBytesWanted = 4 * 1024 * 1024

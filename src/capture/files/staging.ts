@@ -1,6 +1,7 @@
 import { joinPath, stagingName, type TreePath } from '../../model/path.ts'
 import type { Attributes } from '../../model/change.ts'
-import type { BatchWriter, Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
+import type { BatchWriter } from './batch-writer.ts'
 import { type CatalogTree, type NameRow, type NodeId, rootNode } from './catalog-tree.ts'
 import { unprovenStat } from './stat.ts'
 

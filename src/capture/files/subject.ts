@@ -1,5 +1,5 @@
 import type { TreePath } from '../../model/path.ts'
-import type { Lane } from './batch-writer.ts'
+import type { Lane } from '../batch-builder.ts'
 import type { CatalogNode, NameRow } from './catalog-tree.ts'
 import { reason } from './dirty-set.ts'
 import type { Look } from './filesystems.ts'

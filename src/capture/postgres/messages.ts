@@ -28,9 +28,3 @@ export type ToEngine =
 export type FromEngine =
   | { readonly kind: 'output'; readonly output: CaptureOutput }
   | { readonly kind: 'failed'; readonly error: Error }
-
-/** What an output counts towards the limit of bytes that are waiting to be taken. */
-export function waitingBytes(output: CaptureOutput): number {
-  if (output.kind !== 'batch') return 0
-  return output.blocks.reduce((sum, block) => sum + block.length, output.bytes.length)
-}

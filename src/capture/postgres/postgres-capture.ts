@@ -4,7 +4,8 @@ import type { Moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Capture, CaptureOutput, CaptureRequest } from '../capture.ts'
 import { beginning, decodeCursor } from './cursor.ts'
-import { type EngineRequest, type FromEngine, type ToEngine, waitingBytes } from './messages.ts'
+import { OutputQueue, waitingBytes } from '../output-queue.ts'
+import type { EngineRequest, FromEngine, ToEngine } from './messages.ts'
 import type { Account } from './server.ts'
 
 /** Begins to capture a PostgreSQL cluster by its replication protocol, in a thread of its own. */
@@ -20,28 +21,26 @@ class PostgresCapture implements Capture {
   readonly outputs: AsyncIterable<CaptureOutput>
   readonly resumedMoment: Moment | undefined
   readonly #worker: Worker
-  readonly #queue: CaptureOutput[] = []
   readonly #ended: Promise<void>
-  #failure: Error | undefined
-  #isEnded = false
-  #arrived: () => void = () => undefined
 
   constructor(worker: Worker, resumedMoment: Moment | undefined) {
     this.#worker = worker
     this.resumedMoment = resumedMoment
-    this.outputs = { [Symbol.asyncIterator]: () => this.#take() }
+    const queue = new OutputQueue((output) => {
+      const bytes = waitingBytes(output)
+      if (bytes > 0) this.#tell({ kind: 'taken', bytes })
+    })
+    this.outputs = queue
     this.#ended = new Promise((resolve) => {
       worker.on('exit', () => {
-        this.#isEnded = true
-        this.#arrived()
+        queue.end()
         resolve()
       })
     })
-    worker.on('error', (error) => (this.#failure ??= error as Error))
+    worker.on('error', (error) => queue.fail(error as Error))
     worker.on('message', (message: FromEngine) => {
-      if (message.kind === 'failed') this.#failure = message.error
-      else this.#queue.push(message.output)
-      this.#arrived()
+      if (message.kind === 'failed') queue.fail(message.error)
+      else queue.put(message.output)
     })
   }
 
@@ -84,21 +83,5 @@ class PostgresCapture implements Capture {
 
   #tell(message: ToEngine): void {
     this.#worker.postMessage(message)
-  }
-
-  async *#take(): AsyncGenerator<CaptureOutput> {
-    for (;;) {
-      const output = this.#queue.shift()
-      if (output !== undefined) {
-        yield output
-        const bytes = waitingBytes(output)
-        if (bytes > 0) this.#tell({ kind: 'taken', bytes })
-      } else if (this.#isEnded) {
-        if (this.#failure !== undefined) throw this.#failure
-        return
-      } else {
-        await new Promise<void>((resolve) => (this.#arrived = resolve))
-      }
-    }
   }
 }

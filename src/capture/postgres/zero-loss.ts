@@ -107,6 +107,7 @@ export class ZeroLossKeeper {
         const woken = new AbortController()
         const either = AbortSignal.any([signal, woken.signal])
         const waiting = [clock.sleep(lookMs, either), once(this.#changed, 'change', { signal: either })]
+        // Either rejects only by being called off, here or by the end.
         await Promise.race(waiting).catch(() => {})
         woken.abort()
         await Promise.allSettled(waiting)
