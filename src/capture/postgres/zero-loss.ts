@@ -135,6 +135,8 @@ export class ZeroLossKeeper {
       this.#sql = undefined
       if (this.#parts.zeroLoss === undefined && !this.#isOn) return
       const hint = error instanceof TidemarkError ? error.hint : undefined
+      // What was seen before may be so no more.
+      this.#problems.clear()
       this.#problems.set('failure', {
         code: 'zero-loss-unknown',
         message: `whether commits wait for the vault cannot be seen to: ${messageOf(error)}`,
@@ -180,10 +182,11 @@ export class ZeroLossKeeper {
     const since = this.#now
     const wanted = withoutName(setting, this.#name)
     if (setting.names.length > 1) this.#operators = setting
-    await setStandbyNames(sql, wanted, this.#parts.clock, signal)
-    this.#isOn = false
+    // Said before it is so; where it fails, the next look ends the span, or finds that it is so all the same.
     this.#unprotectedSince = since
     this.#parts.unprotected({ since })
+    await setStandbyNames(sql, wanted, this.#parts.clock, signal)
+    this.#isOn = false
     return wanted
   }
 
@@ -283,8 +286,8 @@ export class ZeroLossKeeper {
       if (zeroLoss?.degradeMs === undefined || !this.#isOn) return
       const signal = AbortSignal.timeout(stopMsMax)
       this.#sql ??= await openPrimary(server, signal)
-      await takeOut(this.#sql, this.#name, clock, signal)
       this.#parts.unprotected({ since: this.#now })
+      await takeOut(this.#sql, this.#name, clock, signal)
     } finally {
       await this.#sql?.[Symbol.asyncDispose]()
       this.#sql = undefined
