@@ -30,6 +30,16 @@ export const policy = z.object({
   lagMsMax: z.int().min(1_000).describe('lag above which the source counts as late'),
 })
 
+const zeroLoss = z
+  .object({
+    degradeMs: z
+      .int()
+      .min(1_000)
+      .optional()
+      .describe('what waits goes on without the vault after so long; absent: never'),
+  })
+  .optional()
+
 export const postgresSettings = z.object({
   url: z.string().min(1).max(4096).describe('postgres://user@host:port/database, without a password'),
   baselineMs: z.int().min(60_000).describe('time between baselines'),
@@ -42,12 +52,18 @@ export const postgresSettings = z.object({
     .int()
     .min(64 * 1024 * 1024)
     .describe('WAL kept on the server while the vault is away'),
-  zeroLoss: z
-    .object({
-      degradeMs: z.int().min(1_000).optional().describe('commits go on without the vault after so long; absent: never'),
-    })
-    .optional()
-    .describe('a commit waits for the vault'),
+  zeroLoss: zeroLoss.describe('a commit waits for the vault'),
+})
+
+export const volumeSettings = z.object({
+  backing: z.string().startsWith('/').max(4096).describe('block device or file with the bytes'),
+  bytes: z.int().min(4096).multipleOf(512).optional().describe('size; absent: what the backing has'),
+  logBytesMax: z
+    .int()
+    .min(64 * 1024 * 1024)
+    .describe('writes kept on the server while the vault is away'),
+  listen: z.string().min(1).max(255).optional().describe('host:port to serve it at over TLS as well'),
+  zeroLoss: zeroLoss.describe('a flush waits for the vault'),
 })
 
 export const sourceRequest = z.object({
@@ -58,6 +74,7 @@ export const sourceRequest = z.object({
   paths: z.array(z.string().startsWith('/')).max(256).default([]).describe('kind files: at least one'),
   exclude: z.array(z.string().min(1)).max(1024).default([]),
   postgres: postgresSettings.partial().extend({ url: postgresSettings.shape.url }).optional(),
+  volume: volumeSettings.partial().extend({ backing: volumeSettings.shape.backing }).optional(),
   policy: policy.partial().default({}),
 })
 export type SourceRequest = z.input<typeof sourceRequest>
@@ -93,6 +110,7 @@ export const sourceStatus = z.object({
   paths: z.array(z.string()),
   exclude: z.array(z.string()),
   postgres: postgresSettings.optional(),
+  volume: volumeSettings.optional(),
   policy,
   state: sourceState,
   lagMs: z

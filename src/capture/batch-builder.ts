@@ -153,7 +153,7 @@ function estimate(change: Change): number {
     case 'truncate':
       return 64 + change.path.length
     case 'mark':
-      return 4096
+      return change.mark.type === 'flush' ? 16 : 4096
   }
 }
 

@@ -26,7 +26,7 @@ import { moment } from '../model/moment.ts'
  *   link:       bytes target path       rename: bytes old path
  *   attributes: attributes              write:  at, bytes data
  *   zero:       at, bytes               truncate: size
- *   mark:       u8 type  0 suspect  1 complete  2 hole  3 torn  4 vanished  5 user, then
+ *   mark:       u8 type  0 suspect  1 complete  2 hole  3 torn  4 vanished  5 user  6 flush, then
  *               0, 1: u8 reason (its place in suspectReasons)   2: since (moment), bytes reason in UTF-8
  *               3, 4: bytes path                                5: bytes label in UTF-8
  *
@@ -37,7 +37,7 @@ import { moment } from '../model/moment.ts'
  *               32 bytes of chunk id, or the data. Ascending and not overlapping.
  */
 const kinds = ['put', 'patch', 'link', 'rename', 'remove', 'attributes', 'write', 'zero', 'truncate', 'mark'] as const
-const marks = ['suspect', 'complete', 'hole', 'torn', 'vanished', 'user'] as const
+const marks = ['suspect', 'complete', 'hole', 'torn', 'vanished', 'user', 'flush'] as const
 const types = ['directory', 'file', 'symlink', 'fifo', 'socket', 'character-device', 'block-device'] as const
 
 const xattrsMax = 1024
@@ -123,6 +123,8 @@ function writeMark(writer: ByteWriter, mark: Mark): void {
       return void writer.binary(mark.path)
     case 'user':
       return void writer.bytes(Buffer.from(mark.label, 'utf8'))
+    case 'flush':
+      return
     default:
       return unreachable(mark)
   }
@@ -144,6 +146,8 @@ function readMark(reader: ByteReader): Mark {
       return { type, path: readPath(reader) }
     case 'user':
       return { type, label: reader.bytes(labelBytesMax).toString('utf8') }
+    case 'flush':
+      return { type }
     case undefined:
       throw new Malformed('type of mark')
     default:

@@ -69,6 +69,7 @@ export interface Range {
  *   `complete` closes it. Moments inside are not claimed to be exact.
  * - `hole`: changes made from `since` on were not kept one by one; the tree converges again by the next `complete`.
  * - `torn`: a file kept changing while it was read; what stands at `path` is an older version until it is put again.
+ * - `flush`: whoever wrote was told that everything before this is safe (kind `volume`); there are many.
  * - `vanished`: a protected path or its mount went away; nothing was taken as deleted.
  */
 export type Mark =
@@ -78,6 +79,7 @@ export type Mark =
   | { type: 'torn'; path: TreePath }
   | { type: 'vanished'; path: TreePath }
   | { type: 'user'; label: string }
+  | { type: 'flush' }
 
 export const suspectReasons = [
   'baseline',

@@ -21,7 +21,14 @@ export interface CaptureReport {
   /** How changes are noticed: fanotify, inotify, or only by scanning. */
   readonly watching: string
   /** What the operator should know, newest last, at most `problemsMax`. */
-  readonly problems: readonly { readonly code: string; readonly message: string; readonly hint?: string }[]
+  readonly problems: readonly Problem[]
+}
+
+export interface Problem {
+  readonly code: string
+  readonly message: string
+  /** The next step. */
+  readonly hint?: string
 }
 
 export const problemsMax = 20

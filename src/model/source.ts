@@ -8,7 +8,7 @@ export const isId = (text: string): text is Id => /^[0-9a-f]{32}$/.test(text)
 /** What users call a source, an agent or a system: 1 to 63 letters, digits, '-', '_', '.', from any script. */
 export const namePattern = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,62}$/u
 
-export const sourceKinds = ['files', 'postgres'] as const
+export const sourceKinds = ['files', 'postgres', 'volume'] as const
 export type SourceKind = (typeof sourceKinds)[number]
 
 /** One protected thing, as the vault keeps it and tells it to the agent. */
@@ -26,6 +26,8 @@ export interface SourceDefinition {
   readonly exclude: readonly string[]
   /** Of kind `postgres`, and only of it. */
   readonly postgres?: PostgresSettings | undefined
+  /** Of kind `volume`, and only of it. */
+  readonly volume?: VolumeSettings | undefined
   readonly policy: Policy
   readonly paused: boolean
   /** When its protection ended. It is no longer captured, and forgotten once its history has left the window. */
@@ -49,6 +51,22 @@ export interface ZeroLoss {
   /** Commits go on without the vault after so long, and the span is recorded; absent: they wait for ever. */
   readonly degradeMs?: number | undefined
 }
+
+/** How a volume is served; what is written to it is what is protected. */
+export interface VolumeSettings {
+  /** Absolute path of the block device or file that holds its bytes. */
+  readonly backing: string
+  /** Bytes; a file is made or grown to it. Absent: what the backing has. A volume never shrinks. */
+  readonly bytes?: number | undefined
+  /** Writes kept on the server for a vault that cannot be reached; beyond it the hole is recorded. */
+  readonly logBytesMax: number
+  /** `host:port` to be served at over TLS, beside the local socket. */
+  readonly listen?: string | undefined
+  /** A flush waits for the vault. Absent: it does not. */
+  readonly zeroLoss?: ZeroLoss | undefined
+}
+
+export const defaultVolume: Omit<VolumeSettings, 'backing'> = { logBytesMax: 10 * 1024 ** 3 }
 
 export const defaultPostgres: Omit<PostgresSettings, 'url'> = {
   baselineMs: 86_400_000,

@@ -54,6 +54,7 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     paths: [...definition.paths],
     exclude: [...definition.exclude],
     ...(definition.postgres === undefined ? {} : { postgres: definition.postgres }),
+    ...(definition.volume === undefined ? {} : { volume: definition.volume }),
     policy: definition.policy,
     state,
     lagMs: lagMs ?? null,

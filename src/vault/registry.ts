@@ -52,6 +52,15 @@ const sourceRecord = z.object({
         zeroLoss: z.object({ degradeMs: z.number().optional() }).optional(),
       })
       .optional(),
+    volume: z
+      .object({
+        backing: z.string(),
+        bytes: z.number().optional(),
+        logBytesMax: z.number(),
+        listen: z.string().optional(),
+        zeroLoss: z.object({ degradeMs: z.number().optional() }).optional(),
+      })
+      .optional(),
     policy: z.object({ windowMs: z.number(), reconcileMs: z.number(), lagMsMax: z.number() }),
     paused: z.boolean(),
     retired: moment.optional(),

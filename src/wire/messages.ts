@@ -163,6 +163,15 @@ export const sourceDefinitionSchema = z.object({
       zeroLoss: z.object({ degradeMs: count.optional() }).optional(),
     })
     .optional(),
+  volume: z
+    .object({
+      backing: z.string().max(textCharactersMax),
+      bytes: count.optional(),
+      logBytesMax: count,
+      listen: z.string().max(textCharactersMax).optional(),
+      zeroLoss: z.object({ degradeMs: count.optional() }).optional(),
+    })
+    .optional(),
   policy: z.object({ windowMs: count, reconcileMs: count, lagMsMax: count }),
   paused: z.boolean(),
 })

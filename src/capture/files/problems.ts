@@ -1,6 +1,4 @@
-import { type CaptureReport, problemsMax } from '../../model/report.ts'
-
-export type Problem = CaptureReport['problems'][number]
+import { type Problem, problemsMax } from '../../model/report.ts'
 
 /** What is wrong at present, by place, newest last. */
 export class Problems {

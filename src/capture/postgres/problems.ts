@@ -1,7 +1,5 @@
 import { messageOf, TidemarkError } from '../../base/errors.ts'
-import { type CaptureReport, problemsMax } from '../../model/report.ts'
-
-export type Problem = CaptureReport['problems'][number]
+import { type Problem, problemsMax } from '../../model/report.ts'
 
 export function problemOf(error: unknown): Problem {
   if (!(error instanceof TidemarkError)) return { code: 'interrupted', message: messageOf(error) }

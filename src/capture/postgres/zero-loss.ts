@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { type Moment, moment } from '../../model/moment.ts'
-import type { CaptureReport } from '../../model/report.ts'
+import type { Problem } from '../../model/report.ts'
 import type { ZeroLoss } from '../../model/source.ts'
 import { readStandbyNames, setStandbyNames, takeOut } from './commit-waiting.ts'
 import { openPrimary } from './primary.ts'
@@ -34,8 +34,6 @@ export interface ZeroLossParts {
   /** Called at its beginning, and at its end. */
   readonly unprotected: (span: UnprotectedSpan) => void
 }
-
-type Problem = CaptureReport['problems'][number]
 
 const lookMs = 1000
 const stopMsMax = 5000

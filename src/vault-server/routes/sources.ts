@@ -5,13 +5,20 @@ import {
   name,
   policy,
   postgresSettings,
+  volumeSettings,
   sourceRequest,
   sourceStatus,
   vaultStatus,
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
-import { defaultPolicy, defaultPostgres, type SourceDefinition } from '../../model/source.ts'
+import {
+  defaultPolicy,
+  defaultPostgres,
+  defaultVolume,
+  type SourceDefinition,
+  type SourceKind,
+} from '../../model/source.ts'
 import { softwareVersion } from '../../wire/software.ts'
 import { agentFor, demandKnown, sourceFor, visibleSources } from '../access.ts'
 import { tellSource } from '../answers.ts'
@@ -59,7 +66,7 @@ export function sourceRoutes(http: Http, context: Context): void {
     '/v1/sources',
     { schema: { summary: 'Protect something', body: sourceRequest, response: { 200: sourceStatus } } },
     async (request) => {
-      const { name: called, kind, agent, system, paths, exclude, postgres, policy: wanted } = request.body
+      const { name: called, kind, agent, system, paths, exclude, postgres, volume, policy: wanted } = request.body
       checkKind(request.body)
       const definition = await vault.addSource({
         name: called,
@@ -71,6 +78,9 @@ export function sourceRoutes(http: Http, context: Context): void {
         ...(postgres === undefined
           ? {}
           : { postgres: { ...defaultPostgres, ...withoutUndefined(postgres), url: postgres.url } }),
+        ...(volume === undefined
+          ? {}
+          : { volume: { ...defaultVolume, ...withoutUndefined(volume), backing: volume.backing } }),
         policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
         paused: false,
       })
@@ -83,6 +93,7 @@ export function sourceRoutes(http: Http, context: Context): void {
     system: name.optional(),
     exclude: z.array(z.string()).optional(),
     postgres: postgresSettings.partial().optional(),
+    volume: volumeSettings.omit({ backing: true }).partial().optional(),
     policy: policy.partial().optional(),
   })
   http.patch(
@@ -90,11 +101,12 @@ export function sourceRoutes(http: Http, context: Context): void {
     { schema: { summary: 'Change how it is protected', params: named, body: change, response: { 200: sourceStatus } } },
     async (request) => {
       const source = sourceFor(registry, request.caller, request.params.source)
-      const { system, exclude, postgres, policy: wanted } = request.body
+      const { system, exclude, postgres, volume, policy: wanted } = request.body
       const changed = await registry.changeSource(source.id, {
         ...(system === undefined ? {} : { system }),
         ...(exclude === undefined ? {} : { exclude }),
         ...(postgres && source.postgres ? { postgres: { ...source.postgres, ...withoutUndefined(postgres) } } : {}),
+        ...(volume && source.volume ? { volume: { ...source.volume, ...withoutUndefined(volume) } } : {}),
         ...(wanted === undefined ? {} : { policy: { ...source.policy, ...withoutUndefined(wanted) } }),
       })
       return statusOf(context, changed)
@@ -170,14 +182,18 @@ async function statusOf({ vault, live, derived, clock }: Context, definition: So
 }
 
 /** Each kind is told by what belongs to it, and by nothing else. */
-function checkKind({ kind, paths, exclude, postgres }: z.output<typeof sourceRequest>): void {
-  const isFiles = kind === 'files'
-  const fits = isFiles ? paths.length > 0 && !postgres : postgres && paths.length === 0 && exclude.length === 0
-  if (fits) return
-  throw new TidemarkError('bad-request', {
-    message: `this is no source of kind ${kind}`,
-    hint: isFiles ? 'give at least one path' : 'give "postgres" with a "url", and neither paths nor patterns',
-  })
+function checkKind(wanted: z.output<typeof sourceRequest>): void {
+  const { kind, paths, exclude, postgres, volume } = wanted
+  const given = { files: paths.length > 0, postgres: postgres !== undefined, volume: volume !== undefined }
+  const isAlone = Object.entries(given).every(([one, is]) => is === (one === kind))
+  if (isAlone && (kind === 'files' || exclude.length === 0)) return
+  throw new TidemarkError('bad-request', { message: `this is no source of kind ${kind}`, hint: kindHints[kind] })
+}
+
+const kindHints: Record<SourceKind, string> = {
+  files: 'give at least one path, and nothing of another kind',
+  postgres: 'give "postgres" with a "url", and neither paths nor patterns',
+  volume: 'give "volume" with a "backing", and neither paths nor patterns',
 }
 
 const withoutUndefined = <T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>

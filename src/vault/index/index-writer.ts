@@ -160,13 +160,16 @@ export class IndexWriter implements Disposable {
   }
 
   #mark(mark: Mark, at: Sequence, when: Moment): void {
+    if (mark.type === 'flush') return void this.#statements.insertFlush.run(at)
     const since = mark.type === 'hole' ? mark.since : null
     this.#statements.insertMark.run(at, when, mark.type, since, this.sealing.seal(toldBy(mark)))
   }
 }
 
+type ToldMark = Exclude<Mark, { type: 'flush' }>
+
 /** The one text or path that a mark carries. */
-function toldBy(mark: Mark): Buffer {
+function toldBy(mark: ToldMark): Buffer {
   switch (mark.type) {
     case 'suspect':
     case 'complete':
@@ -181,8 +184,8 @@ function toldBy(mark: Mark): Buffer {
 }
 
 /** The mark again that stands in a row. */
-export function markOf(row: { type: string; since: number | null }, told: Buffer): Mark {
-  const type = row.type as Mark['type']
+export function markOf(row: { type: string; since: number | null }, told: Buffer): ToldMark {
+  const type = row.type as ToldMark['type']
   switch (type) {
     case 'suspect':
     case 'complete':
@@ -251,6 +254,7 @@ function prepareAll(database: DatabaseSync) {
     setCheckpoint: database.prepare('UPDATE state SET checkpoint = ?, checkpoint_moment = ?'),
     setPruned: database.prepare('UPDATE state SET pruned = ?'),
     insertBatch: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    insertFlush: database.prepare('INSERT INTO flush VALUES (?)'),
     insertMark: database.prepare('INSERT INTO mark(sequence, moment, type, since, detail) VALUES (?, ?, ?, ?, ?)'),
   } satisfies Record<string, StatementSync>
 }

@@ -19,12 +19,13 @@ import { Sealing } from './sealing.ts'
  *   `skip` bytes into that chunk or data; `cut` is 1 where they are not all of it. The data is the extent (or write) of that change that began at `at` - `skip`.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
+ * - Marks of flushes are many and say nothing more: they stand in `flush`, by their sequence.
  * - Points are kept from `checkpoint` on; rows that ended before it are gone up to the sequence `pruned`.
  * - Columns that hold a number or a blob are of type INTEGER, which leaves blobs as they are.
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
-const schemaVersion = 1
+const schemaVersion = 2
 export const forever = Number.MAX_SAFE_INTEGER
 export const rootNode = 1
 
@@ -56,6 +57,7 @@ CREATE TABLE mark(
   since INTEGER, detail BLOB);
 CREATE INDEX mark_sequence ON mark(sequence);
 CREATE INDEX mark_type ON mark(type, sequence);
+CREATE TABLE flush(sequence INTEGER PRIMARY KEY);
 CREATE TABLE state(
   id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, moment INTEGER NOT NULL,
   checkpoint INTEGER NOT NULL, checkpoint_moment INTEGER NOT NULL, pruned INTEGER NOT NULL,
