@@ -1,6 +1,10 @@
 /**
  * What an NBD server serves: a range of bytes under a name. The server has checked each request against size, flags and
  * limits; what an export is asked is within them.
+ *
+ * What is answered is seen: a request that is taken after another one was answered finds what that one wrote, over any
+ * connection. A `flush` is answered once everything that was answered before it was taken is durable, over any
+ * connection; so is a forced request for itself.
  */
 export interface Export {
   readonly name: string
@@ -8,22 +12,36 @@ export interface Export {
   readonly description: string
   readonly bytes: number
   readonly isReadOnly: boolean
+  /** Requests stand at multiples of it and are as long: a power of two up to 64 KiB, of which `bytes` is a multiple. Absent: 1. */
+  readonly blockBytes?: number
+  /** A `zero` is not slower for being longer. */
+  readonly hasFastZero?: boolean
   /** Requests that are answered by nobody yet, of one read of one socket, in their order. It may answer in any order and at
    * any time, but each exactly once. What it answers before it returns goes out in one piece. */
   take(requests: readonly ExportRequest[]): void
-  /** Ranges that are known to hold zeros, or nothing; for copies that leave them out. Absent: everything counts as data. */
+  /**
+   * What is known of the bytes from `at` on; for copies that leave out what holds nothing. The first one starts at `at`, each
+   * where the one before it ends; they need not reach to the end of what was asked, but hold one byte at least.
+   * Absent: everything counts as data.
+   */
   extents?(at: number, bytes: number): Promise<readonly ExportExtent[]>
 }
 
-/**
- * One request. `data` of a write belongs to whoever takes it and is not changed afterwards. Lengths of `zero` and `trim` go
- * up to 4 GiB and must not be buffered.
- */
+/** One request, of one byte at least. Lengths of `zero` and `trim` go up to 4 GiB and must not be buffered. */
 export type ExportRequest =
-  | { readonly kind: 'read'; readonly at: number; readonly bytes: number; readonly answer: Answer }
+  | {
+      readonly kind: 'read'
+      readonly at: number
+      readonly bytes: number
+      /** Where the bytes are to be put, as many as are asked for, before the answer. It is part of the reply: nothing is copied. */
+      readonly into: Uint8Array
+      readonly answer: Answer
+    }
   | {
       readonly kind: 'write'
       readonly at: number
+      readonly bytes: number
+      /** Belongs to whoever takes it and is not changed afterwards. */
       readonly data: Uint8Array
       readonly isForced: boolean
       readonly answer: Answer
@@ -33,6 +51,8 @@ export type ExportRequest =
       readonly at: number
       readonly bytes: number
       readonly isForced: boolean
+      /** Whether room may be given back; otherwise the client wants to be able to write there whatever happens. */
+      readonly mayMakeHole: boolean
       readonly answer: Answer
     }
   | {
@@ -47,13 +67,13 @@ export type ExportRequest =
 export interface ExportExtent {
   readonly at: number
   readonly bytes: number
+  /** A hole reads as zeros and takes no room; what is `zero` only reads as zeros. */
   readonly is: 'data' | 'hole' | 'zero'
 }
 
-/** How one request is answered. */
+/** How one request is answered: by either, once. */
 export interface Answer {
-  /** `data` for a read and only for a read: its bytes in pieces, exactly as many as asked for. They are sent before they may change. */
-  done(data?: readonly Uint8Array[]): void
+  done(): void
   failed(error: NbdError): void
 }
 
