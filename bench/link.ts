@@ -19,7 +19,7 @@ import type { Appender, VaultPort } from '../src/wire/ports.ts'
 import { serveConnection } from '../src/wire/serve.ts'
 import { type Cargo, JournalSession, type ShippedBatch } from '../src/wire/ship.ts'
 import { dialLink, listenTls } from '../src/wire/tls.ts'
-import { Wake } from '../src/wire/wake.ts'
+import { Wake } from '../src/base/wake.ts'
 
 /**
  * The link alone, through TLS on loopback between two processes, with a vault that throws everything away:

@@ -20,7 +20,7 @@ import { agentInMemory, batchForTest, JournalInMemory } from '../wire/journal-in
 import { issueFromCsr, publicKeyFingerprint } from '../wire/pki.ts'
 import { serveConnection } from '../wire/serve.ts'
 import { listenTls } from '../wire/tls.ts'
-import { Wake } from '../wire/wake.ts'
+import { Wake } from '../base/wake.ts'
 import { runAgent } from './agent.ts'
 import { AgentHome, joinVault } from './identity.ts'
 

@@ -7,7 +7,7 @@ import { decodeBatch } from '../format/batch.ts'
 import { type Moment, moment } from '../model/moment.ts'
 import { advance, beforeFirst, type Sequence, sequence } from '../model/sequence.ts'
 import type { ShippedBatch } from '../wire/ship.ts'
-import { Wake } from '../wire/wake.ts'
+import { Wake } from '../base/wake.ts'
 import type { Holes } from './holes.ts'
 import { Spool, type SpooledBatch, type SpoolParts } from './spool.ts'
 

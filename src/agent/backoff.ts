@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
-import type { Wake } from '../wire/wake.ts'
+import type { Wake } from '../base/wake.ts'
 
 export const backoffMsMin = 200
 export const backoffMsMax = 30_000

@@ -6,7 +6,7 @@ import type { Random } from '../base/random.ts'
 import type { SourceDefinition, SourceKind } from '../model/source.ts'
 import { writeSecret } from '../wire/authority.ts'
 import { sourceDefinitionSchema } from '../wire/messages.ts'
-import { Wake } from '../wire/wake.ts'
+import { Wake } from '../base/wake.ts'
 import { Backoff } from './backoff.ts'
 
 /**

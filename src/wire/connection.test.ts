@@ -18,7 +18,7 @@ import { Pace } from './pace.ts'
 import type { AppenderRequest } from './ports.ts'
 import { type ConnectionEnd, serveConnection } from './serve.ts'
 import { type Cargo, followDefinitions, JournalSession, type ShippedBatch } from './ship.ts'
-import { Wake } from './wake.ts'
+import { Wake } from '../base/wake.ts'
 
 const source = '5'.repeat(32) as Id
 const about = { source, software: 'test' }

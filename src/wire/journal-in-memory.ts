@@ -12,7 +12,7 @@ import { lastOf } from '../model/batch.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Appender, AppenderRequest, VaultPort } from './ports.ts'
 import type { ShippedBatch } from './ship.ts'
-import { Wake } from './wake.ts'
+import { Wake } from '../base/wake.ts'
 
 /**
  * For tests of the link: the smallest thing that keeps the contract of VaultPort, for one journal. Durability takes

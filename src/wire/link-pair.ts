@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Link } from './link.ts'
-import { Wake } from './wake.ts'
+import { Wake } from '../base/wake.ts'
 
 /** What a simulated line does to the bytes on it. */
 export interface LineBehaviour {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { Clock } from '../base/clock.ts'
-import { Wake } from './wake.ts'
+import { Wake } from '../base/wake.ts'
 
 /**
  * How many bytes per second may be shipped, by time of day. The first entry that covers the present minute counts;

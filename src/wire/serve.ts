@@ -9,8 +9,8 @@ import { frameBytesMax } from './frames.ts'
 import type { Link } from './link.ts'
 import { type Message, protocolVersions, type Welcome } from './messages.ts'
 import type { Appender, VaultPort } from './ports.ts'
-import { together, unlessAborted } from './together.ts'
-import { Wake } from './wake.ts'
+import { together, unlessAborted } from '../base/together.ts'
+import { Wake } from '../base/wake.ts'
 
 /** Reading from a connection stops while more than this is being checked, stored and synced. */
 export const inProgressBytesMax = 16 * 1024 * 1024

@@ -11,7 +11,7 @@ import type { Link } from './link.ts'
 import { type Hello, type Message, offerIdsMax, protocolVersions, type Welcome } from './messages.ts'
 import type { Pace } from './pace.ts'
 import type { AppenderRequest } from './ports.ts'
-import { together, unlessAborted } from './together.ts'
+import { together, unlessAborted } from '../base/together.ts'
 import { Window } from './window.ts'
 
 export interface ShippedBatch {

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Sequence } from '../model/sequence.ts'
-import { Wake } from './wake.ts'
+import { Wake } from '../base/wake.ts'
 
 export const windowBytesMin = 256 * 1024
 /** How long what is in flight may keep a live change waiting, beyond the way there and back. */

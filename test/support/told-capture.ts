@@ -7,7 +7,7 @@ import { type Moment, moment } from '../../src/model/moment.ts'
 import { advance, type Sequence } from '../../src/model/sequence.ts'
 import { batchForTest } from '../../src/wire/journal-in-memory.ts'
 import type { ShippedBatch } from '../../src/wire/ship.ts'
-import { Wake } from '../../src/wire/wake.ts'
+import { Wake } from '../../src/base/wake.ts'
 
 /** A capture whose batches name the run they are of; it says what it is told to say. */
 export class ToldCapture implements Capture {
