@@ -249,6 +249,16 @@ export const readRequest = z.object({
   requests: z.array(z.object({ path: z.base64(), at: z.int().min(0), bytes: z.int().min(1) })).max(4096),
 })
 
+export const stretchesRequest = z.object({
+  path: z.base64(),
+  ranges: z.array(z.object({ at: z.int().min(0), bytes: z.int().min(1) })).max(4096),
+})
+
+export const extentsAnswer = z.object({
+  until: z.int().describe('how far it is told; ask again from there'),
+  data: z.array(z.object({ at: z.int(), bytes: z.int() })).describe('ascending; what is between is zeros'),
+})
+
 export const verifyEvent = z.object({
   done: z.boolean(),
   files: z.int(),

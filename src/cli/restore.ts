@@ -17,8 +17,9 @@ import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
 import { postgresPointHelp } from '../model/postgres-point.ts'
 import { statusOf } from './postgres.ts'
 import { type PostgresRestoreOptions, restorePostgres } from './restore-postgres.ts'
+import { restoreVolumeSource, type VolumeRestoreOptions } from './restore-volume.ts'
 
-interface RestoreOptions extends PostgresRestoreOptions {
+interface RestoreOptions extends PostgresRestoreOptions, VolumeRestoreOptions {
   at: string
   to: string
   system?: string
@@ -31,10 +32,13 @@ export function restoreCommand(program: Command, parts: Parts): void {
   program
     .command('restore')
     .argument('[source]')
-    .description('bring any moment back into a directory of this machine')
+    .description('bring any moment back: into a directory of this machine, or of a volume to a file or device')
     .addOption(new Option('--system <name>', 'all sources of a business system, at one same moment'))
     .option('--at <point>', 'the moment', 'latest')
-    .requiredOption('--to <directory>', 'an empty or new directory; /srv/docs comes to DIRECTORY/srv/docs')
+    .requiredOption(
+      '--to <target>',
+      'an empty or new directory; /srv/docs comes to DIRECTORY/srv/docs; of a volume a new file, or a block device',
+    )
     .option('--path <path>', 'only what is at and below this path of the source; may be repeated', collect, [])
     .option('--start', 'of PostgreSQL: start the server and wait until it has recovered')
     .option('--stop-at-pause', 'of PostgreSQL: stop at the target, to look, and do not open for writing')
@@ -53,6 +57,8 @@ export function restoreCommand(program: Command, parts: Parts): void {
         'on-demand',
       ]),
     )
+    .option('--delta', 'of a volume: read what the target holds, and write only what differs')
+    .option('--force', 'of a volume: replace what the target holds')
     .option('--dry-run', 'say what would be done and whether there is room; write nothing')
     .option('--resume', 'go on with a restore that did not end')
     .option('--json', 'one JSON object a line: progress, then the receipt')
@@ -63,6 +69,8 @@ Examples:
   tidemark restore documents --at "2026-11-22 14:03:11.250" --to /srv/restored
   tidemark restore documents --at "10m ago" --path /srv/docs/plans --to /tmp/plans
   tidemark restore shop --at before:xid:74123 --to /srv/shop --start --stop-at-pause
+  tidemark restore machine-7 --at "10m ago" --to /srv/images/machine-7.img
+  tidemark restore machine-7 --at mark:before-upgrade --to /dev/vg0/machine-7 --delta
   tidemark restore --system public-web --at "1h ago" --to /srv/restored
 ${exitStatusHelp}`,
     )
@@ -72,21 +80,22 @@ ${exitStatusHelp}`,
       for (const one of await chosen(client, source, options)) {
         const status = await statusOf(client, one.source)
         if (status.kind === 'postgres') await restorePostgres(client, { status, ...one }, only(options), command, parts)
+        else if (status.kind === 'volume') await restoreVolumeSource(client, one, only(options), parts)
         else await restoreOne(client, one, options, parts)
       }
     })
 }
 
-/** A cluster comes back whole. */
-function only(options: RestoreOptions): PostgresRestoreOptions {
+/** A cluster, or a volume, comes back whole. */
+function only(options: RestoreOptions): RestoreOptions {
   if (options.path.length === 0) return options
   throw new TidemarkError('bad-request', {
-    message: 'a PostgreSQL cluster cannot be restored in parts: --path is for files',
-    hint: 'restore all of it, and take what you need with pg_dump',
+    message: 'a PostgreSQL cluster or a volume cannot be restored in parts: --path is for files',
+    hint: 'restore all of it, and take what you need with pg_dump; a volume can be looked into with "tidemark open"',
   })
 }
 
-interface Chosen {
+export interface Chosen {
   readonly source: string
   readonly at: string
   readonly target: string

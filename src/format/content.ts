@@ -1,6 +1,7 @@
 import { Malformed } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { blockBytesMax } from '../model/batch.ts'
+import { type ChunkId, chunkIdBytes } from '../model/change.ts'
 import { decodeBlock } from './block.ts'
 
 /**
@@ -14,10 +15,18 @@ import { decodeBlock } from './block.ts'
  *     3  u32 length, that many bytes, which come next
  *     4  u32 length, a message in UTF-8: what comes next is damaged and cannot be told; this is the end
  *     0  the end. Content without an end is cut short
+ *
+ * Stretches: the same for ranges of one file in the order in which they are easiest to read, zeros left out:
+ *
+ *     5  u48 at, u48 bytes: so many zeros stand there
+ *     6  u48 at, 32 bytes: what comes next, as 2 or 3, stands there and has this name, as a chunk has (format/keys.ts)
  */
-const kinds = { end: 0, block: 1, piece: 2, bytes: 3, damage: 4 } as const
+const kinds = { end: 0, block: 1, piece: 2, bytes: 3, damage: 4, zeros: 5, place: 6 } as const
 const lengthBytes = 5
 const pieceBytes = 13
+const offsetBytes = 6
+const zerosBytes = 1 + 2 * offsetBytes
+const placeBytes = 1 + offsetBytes + chunkIdBytes
 /** Of one item; a block has its directory beside its body. */
 const itemBytesMax = 2 * blockBytesMax
 export const blocksKept = 8
@@ -48,8 +57,67 @@ function lengthHead(kind: number, bytes: number): Buffer {
   return head
 }
 
+export function zerosItem(at: number, bytes: number): Buffer {
+  const item = Buffer.allocUnsafe(zerosBytes)
+  item[0] = kinds.zeros
+  item.writeUIntBE(at, 1, offsetBytes)
+  item.writeUIntBE(bytes, 1 + offsetBytes, offsetBytes)
+  return item
+}
+
+/** What is said next stands there. */
+export function placeItem(at: number, id: ChunkId): Buffer {
+  const item = Buffer.allocUnsafe(placeBytes)
+  item[0] = kinds.place
+  item.writeUIntBE(at, 1, offsetBytes)
+  item.write(id, 1 + offsetBytes, 'latin1')
+  return item
+}
+
 /** The bytes of content that arrives in pieces of any size; says nothing yet of whether they are the right ones. */
 export async function* decodeContent(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const item of decodeItems(pieces)) {
+    if (item.kind !== 'bytes') throw new Malformed(`${item.kind} in content`)
+    yield item.bytes
+  }
+}
+
+/** A stretch of a file; without data it is zeros. */
+export interface ToldStretch {
+  readonly at: number
+  readonly bytes: number
+  readonly data?: Uint8Array
+}
+
+/** The stretches; `isNamed` says whether bytes have that name, and `damaged` is thrown where they have not. */
+export async function* decodeStretches(
+  pieces: AsyncIterable<Uint8Array>,
+  isNamed: (id: ChunkId, data: Uint8Array) => boolean,
+): AsyncGenerator<ToldStretch> {
+  let place: { at: number; id: ChunkId } | undefined
+  for await (const item of decodeItems(pieces)) {
+    if (item.kind === 'bytes') {
+      if (place === undefined) throw new Malformed('bytes without a place')
+      const { at, id } = place
+      place = undefined
+      if (!isNamed(id, item.bytes))
+        throw new TidemarkError('damaged', {
+          message: `${item.bytes.length} bytes at ${at} are not what their name says`,
+        })
+      yield { at, bytes: item.bytes.length, data: item.bytes }
+    } else if (place !== undefined) throw new Malformed('a place without bytes')
+    else if (item.kind === 'zeros') yield { at: item.at, bytes: item.bytes }
+    else place = item
+  }
+  if (place !== undefined) throw new Malformed('a place without bytes')
+}
+
+type Item =
+  | { readonly kind: 'bytes'; readonly bytes: Buffer }
+  | { readonly kind: 'zeros'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'place'; readonly at: number; readonly id: ChunkId }
+
+async function* decodeItems(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Item> {
   const held = new HeldPieces()
   const blocks = new Map<number, Buffer>()
   let next = 0
@@ -65,7 +133,20 @@ export async function* decodeContent(pieces: AsyncIterable<Uint8Array>): AsyncGe
       } else if (kind === kinds.piece) {
         if (held.length < pieceBytes) break
         const item = held.take(pieceBytes)
-        yield pieceOf(blocks.get(item.readUInt32BE(1)), item.readUInt32BE(5), item.readUInt32BE(9))
+        yield {
+          kind: 'bytes',
+          bytes: pieceOf(blocks.get(item.readUInt32BE(1)), item.readUInt32BE(5), item.readUInt32BE(9)),
+        }
+      } else if (kind === kinds.zeros) {
+        if (held.length < zerosBytes) break
+        const item = held.take(zerosBytes)
+        const [at, bytes] = [item.readUIntBE(1, offsetBytes), item.readUIntBE(1 + offsetBytes, offsetBytes)]
+        yield { kind: 'zeros', at, bytes }
+      } else if (kind === kinds.place) {
+        if (held.length < placeBytes) break
+        const item = held.take(placeBytes)
+        const id = item.toString('latin1', 1 + offsetBytes) as ChunkId
+        yield { kind: 'place', at: item.readUIntBE(1, offsetBytes), id }
       } else {
         if (held.length < lengthBytes) break
         const length = held.peek(lengthBytes).readUInt32BE(1)
@@ -76,7 +157,7 @@ export async function* decodeContent(pieces: AsyncIterable<Uint8Array>): AsyncGe
         if (kind === kinds.block) {
           blocks.set(next, decodeBlock(bytes).body)
           blocks.delete(next++ - blocksKept)
-        } else if (kind === kinds.bytes) yield bytes
+        } else if (kind === kinds.bytes) yield { kind: 'bytes', bytes }
         else if (kind === kinds.damage) throw new TidemarkError('damaged', { message: bytes.toString('utf8') })
         else throw new Malformed(`item ${kind} of content`)
       }

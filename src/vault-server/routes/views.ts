@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { chunkKeyAnswer, entry, readRequest, resolvedPoint } from '../../api/schemas.ts'
+import {
+  chunkKeyAnswer,
+  entry,
+  extentsAnswer,
+  readRequest,
+  resolvedPoint,
+  stretchesRequest,
+} from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { formatMoment, isoMoment, type Moment } from '../../model/moment.ts'
 import {
@@ -225,6 +232,45 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
       const point = await resolve(source, request.query.at)
       const read = views.readResting(source, point.sequence, wantedIn(request.body), gone(request, reply))
       return sendStream(reply, 'application/octet-stream', read)
+    },
+  )
+
+  http.post(
+    '/v1/sources/:source/stretches',
+    {
+      bodyLimit: readBodyBytesMax,
+      schema: {
+        summary: 'Ranges of one file in the order in which they rest, named, without zeros (docs/formats/vault.md)',
+        params: named,
+        querystring: z.object({ at }),
+        body: stretchesRequest,
+      },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const { path: file, ranges: wanted } = request.body
+      const stretches = views.stretches(source, point.sequence, exactPath(file), wanted, gone(request, reply))
+      return sendStream(reply, 'application/octet-stream', stretches)
+    },
+  )
+
+  http.get(
+    '/v1/sources/:source/extents',
+    {
+      schema: {
+        summary: 'Where data stands in a file at a point',
+        params: named,
+        querystring: range.required({ length: true }),
+        response: { 200: extentsAnswer },
+      },
+    },
+    async (request) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const { offset, length } = request.query
+      const found = await views.extents(source, point.sequence, pathIn(request.query), { at: offset, bytes: length })
+      return { until: found.until, data: [...found.data] }
     },
   )
 

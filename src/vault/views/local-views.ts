@@ -1,5 +1,7 @@
+import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import { encodeManifest } from '../../format/manifest.ts'
+import type { Range } from '../../model/change.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import { type BinaryString, rootPath, type TreePath } from '../../model/path.ts'
 import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
@@ -12,8 +14,9 @@ import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
 import { listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
-import type { ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import type { DataExtents, ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
 import { fileVersion, readRequests, restingContent } from './resting-content.ts'
+import { dataExtents, restingStretches } from './stretches.ts'
 import { verifyView } from './verify.ts'
 import { type Entry, filled, View } from './view.ts'
 
@@ -27,11 +30,13 @@ export interface ViewSource {
 export class LocalViews implements ViewService {
   readonly #find: (source: Id) => ViewSource
   readonly #clock: Clock
+  readonly #chunkKey: KeyObject
 
   /** `find` is asked anew at each call; throws `not-found` for an unknown source. */
-  constructor(find: (source: Id) => ViewSource, clock: Clock) {
+  constructor(find: (source: Id) => ViewSource, clock: Clock, chunkKey: KeyObject) {
     this.#find = find
     this.#clock = clock
+    this.#chunkKey = chunkKey
   }
 
   resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
@@ -83,6 +88,20 @@ export class LocalViews implements ViewService {
 
   readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
     return stream(() => restingContent(this.#view(source, at), requests), signal)
+  }
+
+  stretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    ranges: readonly Range[],
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    return stream(() => restingStretches(this.#view(source, at), path, ranges, this.#chunkKey), signal)
+  }
+
+  extents(source: Id, at: Sequence, path: TreePath, range: Range): Promise<DataExtents> {
+    return answer(() => dataExtents(this.#view(source, at), path, range))
   }
 
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {

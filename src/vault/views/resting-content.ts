@@ -75,7 +75,7 @@ interface Sent {
 }
 
 /** Blocks that went out as they rest, as far as their receiver keeps them. */
-class SentBlocks {
+export class SentBlocks {
   readonly #view: View
   readonly #wanted: ReadonlySet<ChunkId>
   readonly #chunks = new Map<ChunkId, Sent>()

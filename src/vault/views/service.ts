@@ -1,3 +1,4 @@
+import type { Range } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { BinaryString, TreePath } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
@@ -45,6 +46,16 @@ export interface ViewService {
    * their names by whoever decodes it. Damage that shows underway is told in the content.
    */
   readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer>
+  /** What stands in ranges of one file, in the order in which it rests, encoded as stretches (format/content.ts). */
+  stretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    ranges: readonly Range[],
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer>
+  /** Where data stands in a range of a file; what is between is zeros. */
+  extents(source: Id, at: Sequence, path: TreePath, range: Range): Promise<DataExtents>
   /** Reads back and checks every byte of every file. The last event is `done` and tells all that is wrong. */
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent>
   statistics(source: Id): Promise<Statistics>
@@ -54,6 +65,13 @@ export interface ReadRequest {
   readonly path: TreePath
   readonly at: number
   readonly bytes: number
+}
+
+export interface DataExtents {
+  /** How far it is told; the end of the range, or less where very much stands there. */
+  readonly until: number
+  /** Ascending, not touching. */
+  readonly data: readonly Range[]
 }
 
 export interface VerifyEvent {

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../../base/errors.ts'
+import type { Range } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { BinaryString, TreePath } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
@@ -10,7 +11,7 @@ import { Thread } from '../threads/thread.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
-import type { ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import type { DataExtents, ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
 import type { Entry } from './view.ts'
 import type { Asked, ViewAnswers, ViewsSetup } from './views-worker.ts'
 
@@ -87,6 +88,21 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
   readResting(source: Id, at: Sequence, requests: readonly ReadRequest[], signal?: AbortSignal): AsyncIterable<Buffer> {
     const wanted = { at, requests }
     return buffers(this.#stream(source, (calls, asked) => calls.stream('readResting', { ...asked, ...wanted }, signal)))
+  }
+
+  stretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    ranges: readonly Range[],
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    const wanted = { at, path, ranges }
+    return buffers(this.#stream(source, (calls, asked) => calls.stream('stretches', { ...asked, ...wanted }, signal)))
+  }
+
+  extents(source: Id, at: Sequence, path: TreePath, range: Range): Promise<DataExtents> {
+    return this.#one(source, (calls, asked) => calls.one('extents', { ...asked, at, path, range }))
   }
 
   verify(source: Id, at: Sequence, signal?: AbortSignal): AsyncIterable<VerifyEvent> {

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import { systemClock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
+import type { Range } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { BinaryString, TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
@@ -45,11 +46,15 @@ const setup = workerData as ViewsSetup
 const store = await directoryStore(setup.directory)
 const chunks = openChunkReader(store, setup.keys)
 const opened = new Map<Id, Opened>()
-const views = new LocalViews((source) => {
-  const found = opened.get(source)
-  assert(found !== undefined, 'a source is opened before it is asked about')
-  return found
-}, systemClock)
+const views = new LocalViews(
+  (source) => {
+    const found = opened.get(source)
+    assert(found !== undefined, 'a source is opened before it is asked about')
+    return found
+  },
+  systemClock,
+  createSecretKey(setup.keys.chunkKey),
+)
 
 const answers = {
   resolve: (asked: Asked & { point: string; now: Moment }) =>
@@ -70,6 +75,10 @@ const answers = {
     owned(open(asked).read(asked.source, asked.at, asked.requests)),
   readResting: (asked: Asked & { at: Sequence; requests: readonly ReadRequest[] }) =>
     owned(open(asked).readResting(asked.source, asked.at, asked.requests)),
+  stretches: (asked: Asked & { at: Sequence; path: TreePath; ranges: readonly Range[] }) =>
+    owned(open(asked).stretches(asked.source, asked.at, asked.path, asked.ranges)),
+  extents: (asked: Asked & { at: Sequence; path: TreePath; range: Range }) =>
+    single(open(asked).extents(asked.source, asked.at, asked.path, asked.range)),
   verify: (asked: Asked & { at: Sequence }) => open(asked).verify(asked.source, asked.at),
   statistics: (asked: Asked) => single(open(asked).statistics(asked.source)),
   forget: (source: Id) => {

@@ -74,6 +74,11 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
     content: (source, at, ...rest) => after(source, at, () => views.content(source, at, ...rest)),
     read: (source, at, ...rest) => after(source, at, () => views.read(source, at, ...rest)),
     readResting: (source, at, ...rest) => after(source, at, () => views.readResting(source, at, ...rest)),
+    stretches: (source, at, ...rest) => after(source, at, () => views.stretches(source, at, ...rest)),
+    async extents(source, at, ...rest) {
+      await need(source, at)
+      return views.extents(source, at, ...rest)
+    },
     verify: (source, at, ...rest) => after(source, at, () => views.verify(source, at, ...rest)),
     statistics: (source) => views.statistics(source),
   }

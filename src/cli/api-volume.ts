@@ -1,0 +1,57 @@
+import { createSecretKey } from 'node:crypto'
+import { type ApiClient, apiPath } from '../api/client.ts'
+import { chunkKeyAnswer, entry, extentsAnswer, resolvedPoint } from '../api/schemas.ts'
+import { Malformed } from '../base/bytes.ts'
+import { isCode, TidemarkError } from '../base/errors.ts'
+import { decodeStretches } from '../format/content.ts'
+import { chunkIdOf } from '../format/keys.ts'
+import { diskPath } from '../format/volume-tree.ts'
+import type { Range } from '../model/change.ts'
+import { toBuffer } from '../model/path.ts'
+import { sequence } from '../model/sequence.ts'
+import type { Stretch, VolumeOrigin } from '../recover/volume/origin.ts'
+import { wholeStretches } from '../recover/volume/whole.ts'
+import { isoToMoment } from './points.ts'
+
+/** A point of a volume's journal over the vault's HTTP API. The point is resolved once and stands still. */
+export async function apiVolume(client: ApiClient, source: string, at: string): Promise<VolumeOrigin> {
+  const base = `/v1/sources/${encodeURIComponent(source)}`
+  const { chunkKey } = await client.json('GET', '/v1/chunk-key', chunkKeyAnswer)
+  const key = createSecretKey(Buffer.from(chunkKey, 'base64'))
+  const point = await client.json('GET', apiPath(`${base}/point`, { at }), resolvedPoint)
+  const still = `seq:${point.sequence}`
+  const path = toBuffer(diskPath).toString('base64')
+  const { bytes } = await client.json('GET', apiPath(`${base}/stat`, { at: still, pathBytes: path }), entry).catch(told)
+  return {
+    point: { at: sequence(point.sequence), moment: isoToMoment(point.moment) },
+    bytes,
+    read: (ranges, signal) => wholeStretches(ranges, stretches(ranges, signal)),
+    extents: ({ at: offset, bytes: length }) =>
+      client.json('GET', apiPath(`${base}/extents`, { at: still, pathBytes: path, offset, length }), extentsAnswer),
+  }
+
+  async function* stretches(ranges: readonly Range[], signal: AbortSignal): AsyncGenerator<Stretch> {
+    const body = { path, ranges }
+    const pieces = await client.stream('POST', apiPath(`${base}/stretches`, { at: still }), body, signal)
+    try {
+      yield* decodeStretches(pieces, (id, data) => chunkIdOf(key, data) === id)
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error
+      throw new TidemarkError('protocol-violation', {
+        message: `the vault sent content that is not of its form: ${error.message}`,
+        hint: 'try again; if this happens again, the versions of the program and of the vault do not fit',
+        cause: error,
+      })
+    }
+  }
+}
+
+/** Before its first copy a volume has no bytes at all. */
+function told(error: unknown): never {
+  if (!isCode(error, 'not-found')) throw error
+  throw new TidemarkError('point-unreachable', {
+    message: 'nothing of the volume had been copied at this point',
+    hint: 'choose a later one; "tidemark points" lists them',
+    cause: error,
+  })
+}

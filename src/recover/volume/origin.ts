@@ -1,0 +1,24 @@
+import type { Range } from '../../model/change.ts'
+import type { RestorePoint } from '../origin.ts'
+
+/** A volume as it stood at one point of its journal, at the vault. Asked twice for the same, it gives the same. */
+export interface VolumeOrigin {
+  readonly point: RestorePoint
+  /** Size of the volume there. */
+  readonly bytes: number
+  /**
+   * What stands in the ranges, in any order, each byte of it once; a stretch without data is zeros. All data has been
+   * checked against its name. Throws `damaged` where some of it cannot be had: the rest can, by asking for less at a time;
+   * `unreachable` where the connection broke, `point-unreachable` where the point has left the window.
+   */
+  read(ranges: readonly Range[], signal: AbortSignal): AsyncIterable<Stretch>
+  /** Where data stands from `at` on; it may be told for less than was asked for, then up to `until`. */
+  extents(range: Range, signal: AbortSignal): Promise<{ readonly until: number; readonly data: readonly Range[] }>
+}
+
+export interface Stretch extends Range {
+  readonly data?: Uint8Array
+}
+
+/** Ranges in one call of `read`. */
+export const rangesMax = 1024

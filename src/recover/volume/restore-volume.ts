@@ -1,0 +1,225 @@
+import type { Clock } from '../../base/clock.ts'
+import { isCode, isSystemError, messageOf, TidemarkError } from '../../base/errors.ts'
+import type { Range } from '../../model/change.ts'
+import { formatMoment } from '../../model/moment.ts'
+import { InFlight } from '../in-flight.ts'
+import { noRoomCodes } from '../write-group.ts'
+import { checkImage, holdsImage, Image, type LaidOver } from './image.ts'
+import { dropImageState, imageRegionBytes, type ImageState, keepImageState, unfinishedImage } from './image-state.ts'
+import type { VolumeOrigin } from './origin.ts'
+import { failuresKeptMax, VolumeIncomplete, type VolumeReceipt } from './receipt.ts'
+import { type VolumeProgress, VolumeProgressMeter } from './progress.ts'
+
+export interface VolumeRestoreRequest {
+  /** What the source is called, for the receipt and for knowing the restore again. */
+  readonly source: string
+  /** A file, or a block device. */
+  readonly target: string
+  /** Go on with an unfinished restore of the same point. */
+  readonly resume: boolean
+  /** Read what the target holds, and write only what differs. */
+  readonly delta: boolean
+  /** Replace what the target holds. */
+  readonly force: boolean
+}
+
+export interface VolumeRestoreParts {
+  readonly origin: VolumeOrigin
+  readonly clock: Clock
+  readonly tell: (progress: VolumeProgress) => void
+}
+
+/** Regions being fetched and written at once. */
+const regionsInFlightMax = 3
+/** What was written is made durable, and noted as done, at the latest after so many bytes of the volume. */
+const durableEveryBytes = 1024 ** 3
+/** Where the vault finds damage, less is asked for at a time, down to this much. */
+const damagedBytesMin = 64 * 1024
+
+/**
+ * Restores a volume at a point to a file or device, and returns once it is durable there. Every byte was checked against its
+ * name on arrival. Throws `VolumeIncomplete` when some of it could not be had, with the rest in its place; `interrupted`,
+ * `no-space` and `unreachable` leave a target that `resume` goes on with.
+ */
+export async function restoreVolume(
+  request: VolumeRestoreRequest,
+  parts: VolumeRestoreParts,
+  signal: AbortSignal,
+): Promise<VolumeReceipt> {
+  const { origin, clock } = parts
+  const state = chosenState(request, origin)
+  // What it says would not be true of a target that is begun anew.
+  if (state.done === undefined) dropImageState(request.target)
+  using image = Image.open(request.target, origin.bytes, state.over, state.done !== undefined)
+  const startedMs = clock.monotonicMs()
+  const run = new VolumeRestore(request, parts, image, { ...state, done: state.done ?? new Set() })
+  try {
+    await run.write(signal)
+    await run.keep()
+  } catch (error) {
+    throw resumable(error, request.target, signal)
+  }
+  const receipt = run.receipt(clock.monotonicMs() - startedMs)
+  if (receipt.failureCount > 0) throw new VolumeIncomplete(receipt)
+  dropImageState(request.target)
+  return receipt
+}
+
+type Chosen = Omit<ImageState, 'done'> & {
+  /** Undefined of a restore that begins. */
+  readonly done: ReadonlySet<number> | undefined
+}
+
+/** What would be done to the target; refuses what must not be. */
+export function chosenState(request: VolumeRestoreRequest, { point, bytes }: VolumeOrigin): Chosen {
+  const { source, target, resume, delta, force } = request
+  const before = unfinishedImage(target)
+  const fresh = (over: LaidOver): Chosen => ({ source, ...point, bytes, over, done: undefined })
+  if (before === undefined || delta || force) return fresh(checkImage(target, bytes, { delta, force }))
+  const isSame = before.source === source && before.at === point.at && before.bytes === bytes
+  if (isSame && resume) {
+    checkImage(target, bytes, { delta: true, force: false })
+    // An image that was taken away since begins again.
+    return holdsImage(target, bytes) ? before : fresh(before.over)
+  }
+  throw new TidemarkError('target-not-empty', {
+    message: `${target} holds an unfinished restore of ${before.source} at ${formatMoment(before.moment)}`,
+    hint: 'go on with it with --resume, or begin anew with --force or --delta',
+  })
+}
+
+class VolumeRestore {
+  readonly #request: VolumeRestoreRequest
+  readonly #parts: VolumeRestoreParts
+  readonly #image: Image
+  readonly #state: ImageState
+  readonly #progress: VolumeProgressMeter
+  /** Durable, and as kept in the state file. */
+  readonly #done: Set<number>
+  /** Written since, not durable yet. */
+  #written: number[] = []
+  #dataBytes = 0
+  #stretches = 0
+  #failures: { at: number; bytes: number; reason: string }[] = []
+  #failureCount = 0
+
+  constructor(request: VolumeRestoreRequest, parts: VolumeRestoreParts, image: Image, state: ImageState) {
+    this.#request = request
+    this.#parts = parts
+    this.#image = image
+    this.#state = state
+    this.#done = new Set(state.done)
+    this.#progress = new VolumeProgressMeter(state.bytes, parts.clock, parts.tell)
+  }
+
+  async write(signal: AbortSignal): Promise<void> {
+    keepImageState(this.#request.target, this.#state)
+    const inFlight = new InFlight(regionsInFlightMax, signal)
+    let unkept = 0
+    for (const [number, region] of regionsOf(this.#state.bytes)) {
+      if (this.#done.has(number)) {
+        this.#progress.skip(region.bytes)
+        continue
+      }
+      await inFlight.start(() => this.#region(number, region, signal))
+      unkept += region.bytes
+      if (unkept < durableEveryBytes) continue
+      await this.keep()
+      unkept = 0
+    }
+    await inFlight.allEnded()
+    this.#progress.stage('finishing')
+  }
+
+  /** What was written so far need not be fetched again. */
+  async keep(): Promise<void> {
+    const written = this.#written.splice(0)
+    await this.#image.sync()
+    for (const region of written) this.#done.add(region)
+    keepImageState(this.#request.target, { ...this.#state, done: this.#done })
+  }
+
+  receipt(elapsedMs: number): VolumeReceipt {
+    return {
+      source: this.#request.source,
+      at: this.#state.at,
+      moment: this.#state.moment,
+      target: this.#request.target,
+      bytes: this.#state.bytes,
+      dataBytes: this.#dataBytes,
+      writtenBytes: this.#image.writtenBytes,
+      seconds: Math.round(elapsedMs) / 1000,
+      verifiedStretches: this.#stretches,
+      failures: this.#failures,
+      failureCount: this.#failureCount,
+    }
+  }
+
+  async #region(number: number, region: Range, signal: AbortSignal): Promise<void> {
+    const failed = this.#failureCount
+    await this.#range(region, signal)
+    if (this.#failureCount === failed) this.#written.push(number)
+  }
+
+  /** Where the vault finds damage, asks for halves, until what is damaged stands alone. */
+  async #range(range: Range, signal: AbortSignal): Promise<void> {
+    try {
+      return await this.#fetch(range, signal)
+    } catch (error) {
+      if (!isCode(error, 'damaged')) throw error
+      if (range.bytes <= damagedBytesMin) return this.#fail(range, error.message)
+    }
+    const half = Math.ceil(range.bytes / 2 / damagedBytesMin) * damagedBytesMin
+    await this.#range({ at: range.at, bytes: half }, signal)
+    await this.#range({ at: range.at + half, bytes: range.bytes - half }, signal)
+  }
+
+  /** What a part brings before another part turns out damaged is written a second time: it is the same. */
+  async #fetch(range: Range, signal: AbortSignal): Promise<void> {
+    const isDelta = this.#state.over === 'compared'
+    let [told, data, stretches] = [0, 0, 0]
+    for await (const stretch of this.#parts.origin.read([range], signal)) {
+      if (stretch.data === undefined) {
+        if (isDelta) this.#image.zeroDifferent(stretch.at, stretch.bytes)
+        else this.#image.zero(stretch.at, stretch.bytes)
+      } else {
+        if (isDelta) this.#image.writeDifferent(stretch.at, stretch.data)
+        else this.#image.write(stretch.at, stretch.data)
+        data += stretch.bytes
+        stretches++
+      }
+      told += stretch.bytes
+      this.#progress.add(stretch.bytes)
+    }
+    this.#dataBytes += data
+    this.#stretches += stretches
+    if (told !== range.bytes) throw new Error('broken invariant: an origin tells every byte')
+  }
+
+  #fail({ at, bytes }: Range, reason: string): void {
+    this.#failureCount++
+    if (this.#failures.length < failuresKeptMax) this.#failures.push({ at, bytes, reason })
+  }
+}
+
+function* regionsOf(bytes: number): Generator<[number, Range]> {
+  for (let at = 0, number = 0; at < bytes; at += imageRegionBytes, number++) {
+    yield [number, { at, bytes: Math.min(imageRegionBytes, bytes - at) }]
+  }
+}
+
+/** Failures of the target and of the operator's patience, told as what they mean here. */
+function resumable(error: unknown, target: string, signal: AbortSignal): unknown {
+  const hint = 'go on later with --resume: what is restored so far stays'
+  if (signal.aborted) {
+    return new TidemarkError('interrupted', { message: `the restore to ${target} was stopped`, hint, cause: error })
+  }
+  if (isSystemError(error, ...noRoomCodes)) {
+    const message = `the file system of ${target} is full: ${messageOf(error)}`
+    return new TidemarkError('no-space', { message, hint: `make room, then ${hint}`, cause: error })
+  }
+  if (isCode(error, 'unreachable')) {
+    return new TidemarkError('unreachable', { message: error.message, hint, cause: error })
+  }
+  return error
+}
