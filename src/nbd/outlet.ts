@@ -1,0 +1,65 @@
+import type { Socket } from 'node:net'
+
+const slabBytes = 256 * 1024
+/** What is longer has a buffer of its own. */
+const slabPartBytesMax = 64 * 1024
+
+/** Replies on their way into a socket: each has its place from the beginning, and what becomes ready together goes out in one write. */
+export class Outlet {
+  readonly #socket: Socket
+  #slab = Buffer.allocUnsafeSlow(slabBytes)
+  #used = 0
+  readonly #ready: { readonly buffer: Buffer; readonly from: number; to: number }[] = []
+  /** Where the last `reserve` found place. */
+  place: Buffer = this.#slab
+  placeAt = 0
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  /** Bytes that the system has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /** Makes `place` and `placeAt` such that there is room for so many bytes. */
+  reserve(bytes: number): void {
+    if (bytes > slabPartBytesMax) {
+      this.place = Buffer.allocUnsafeSlow(bytes)
+      this.placeAt = 0
+      return
+    }
+    if (bytes > slabBytes - this.#used) {
+      this.#slab = Buffer.allocUnsafeSlow(slabBytes)
+      this.#used = 0
+    }
+    this.place = this.#slab
+    this.placeAt = this.#used
+    this.#used += bytes
+  }
+
+  /** Everything that was reserved has been sent, or is wanted no more: its place may be used again. */
+  rewind(): void {
+    if (this.#ready.length === 0 && this.unsentBytes === 0) this.#used = 0
+  }
+
+  /** To be sent with the next `send`. */
+  add(buffer: Buffer, from: number, to: number): void {
+    const last = this.#ready.at(-1)
+    if (last !== undefined && last.buffer === buffer && last.to === from) last.to = to
+    else this.#ready.push({ buffer, from, to })
+  }
+
+  send(): void {
+    const ready = this.#ready
+    if (ready.length === 0) return
+    const socket = this.#socket
+    if (socket.writable) {
+      if (ready.length > 1) socket.cork()
+      for (const { buffer, from, to } of ready) socket.write(buffer.subarray(from, to))
+      if (ready.length > 1) socket.uncork()
+    }
+    ready.length = 0
+  }
+}
