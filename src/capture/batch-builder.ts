@@ -18,7 +18,8 @@ const batchChunkBytesWanted = 1024 * 1024
 const batchBytesWanted = batchBytesMax / 2
 
 export interface BatchBuilderParts {
-  readonly clock: Clock
+  /** Stamps each change, unless that would go back: with the time, or with when the change was made. */
+  readonly clock: Pick<Clock, 'now'>
   /** Where the journal goes on: after this sequence and this moment. */
   readonly sequence: Sequence
   readonly moment: Moment

@@ -9,10 +9,10 @@ const offersOpenMax = 4
 /** Chunks known to be at the vault, in this session with it. */
 const knownMax = 100_000
 
-export interface BulkOffersParts {
+export interface BulkOffersParts<Item> {
   readonly hand: (offer: Extract<CaptureOutput, { kind: 'offer' }>) => void
-  /** `missing` are the chunks of the change that the vault lacks. */
-  readonly write: (change: Change, missing: readonly Chunk[]) => void
+  /** `missing` are those of its chunks that the vault lacks. */
+  readonly write: (item: Item, missing: readonly Chunk[]) => void
   /** Resolves when something may be written. */
   readonly room: () => Promise<void>
   /** Tags of offers count on over all that are made for one capture. */
@@ -21,35 +21,44 @@ export interface BulkOffersParts {
   readonly signal: AbortSignal
 }
 
-interface Group {
+interface Group<Item> {
   tag: number
-  readonly items: { readonly change: Change; readonly chunks: readonly Chunk[] }[]
+  readonly items: { readonly item: Item; readonly chunks: readonly Chunk[] }[]
   readonly chunks: Map<ChunkId, Chunk>
   bytes: number
   missing: Set<ChunkId> | undefined
 }
 
-const newGroup = (): Group => ({ tag: 0, items: [], chunks: new Map(), bytes: 0, missing: undefined })
+const newGroup = <Item>(): Group<Item> => ({
+  tag: 0,
+  items: [],
+  chunks: new Map(),
+  bytes: 0,
+  missing: undefined,
+})
 
-/** Asks the vault in groups which chunks it lacks, and writes each group once it has been answered, in their order. */
-export class BulkOffers {
-  readonly #parts: BulkOffersParts
+/**
+ * Asks the vault in groups which chunks it lacks, and writes each group once it has been answered, in their order. An item
+ * is a change, or what one is made of when its turn comes.
+ */
+export class BulkOffers<Item = Change> {
+  readonly #parts: BulkOffersParts<Item>
   readonly #known = new Set<ChunkId>()
-  readonly #open: Group[] = []
-  #gathering: Group | undefined
+  readonly #open: Group<Item>[] = []
+  #gathering: Group<Item> | undefined
   #isPumping = false
   #waiting: (() => void)[] = []
   #failure: unknown
 
-  constructor(parts: BulkOffersParts) {
+  constructor(parts: BulkOffersParts<Item>) {
     this.#parts = parts
     parts.signal.addEventListener('abort', () => this.#wake(), { once: true })
   }
 
   /** Resolves when there is room for more. */
-  async write(change: Change, chunks: readonly Chunk[]): Promise<void> {
-    const group = (this.#gathering ??= newGroup())
-    group.items.push({ change, chunks })
+  async write(item: Item, chunks: readonly Chunk[]): Promise<void> {
+    const group = (this.#gathering ??= newGroup<Item>())
+    group.items.push({ item, chunks })
     for (const chunk of chunks) {
       if (group.chunks.has(chunk.id) || this.#known.has(chunk.id)) continue
       group.chunks.set(chunk.id, chunk)
@@ -92,7 +101,7 @@ export class BulkOffers {
     void this.#pump()
   }
 
-  #offer(group: Group): void {
+  #offer(group: Group<Item>): void {
     group.tag = this.#parts.nextTag()
     if (group.chunks.size === 0) group.missing = new Set()
     else this.#parts.hand({ kind: 'offer', tag: group.tag, ids: [...group.chunks.keys()] })
@@ -115,14 +124,14 @@ export class BulkOffers {
     }
   }
 
-  async #writeGroup({ items, chunks: offered }: Group, missing: ReadonlySet<ChunkId>): Promise<void> {
+  async #writeGroup({ items, chunks: offered }: Group<Item>, missing: ReadonlySet<ChunkId>): Promise<void> {
     for (const id of offered.keys()) if (!missing.has(id)) this.#know(id)
-    for (const { change, chunks } of items) {
+    for (const { item, chunks } of items) {
       await this.#parts.room()
       this.#parts.signal.throwIfAborted()
       const toSend = chunks.filter(({ id }) => missing.has(id) && !this.#known.has(id))
       for (const { id } of toSend) this.#know(id)
-      this.#parts.write(change, toSend)
+      this.#parts.write(item, toSend)
     }
   }
 

@@ -31,13 +31,18 @@ export type FromVolumeServer =
       readonly regionBytes: number
       /** The first record of this epoch that the log still has, or would have. */
       readonly first: number
+      /**
+       * What it has been told to be at the vault. A journal at or after this place lacks nothing that the log and what is
+       * touched do not tell. An older one, or one of another log, has to be compared with the volume as a whole.
+       */
+      readonly acknowledged: { readonly epoch: number; readonly number: number }
       readonly software: string
     }
   /** The log is synced up to this record; the newest one of those there are. */
   | { readonly kind: 'durable'; readonly epoch: number; readonly number: number }
   /** A user's mark stands in the log as this record. */
   | { readonly kind: 'marked'; readonly tag: number; readonly number: number }
-  /** The last record answered so far. */
+  /** The last record there is: what has been read from the volume until now holds nothing newer. */
   | { readonly kind: 'place'; readonly tag: number; readonly epoch: number; readonly number: number }
   /** Regions, ascending, at most 4096 of them; `next` to ask on from, absent at the end. */
   | { readonly kind: 'touched'; readonly tag: number; readonly regions: readonly number[]; readonly next?: number }

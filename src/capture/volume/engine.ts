@@ -1,0 +1,421 @@
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import { together } from '../../base/together.ts'
+import { Wake } from '../../base/wake.ts'
+import type { VolumeRecord } from '../../format/volume-log.ts'
+import { inlineBytesMax } from '../../model/batch.ts'
+import { moment } from '../../model/moment.ts'
+import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
+import type { VolumeSettings } from '../../model/source.ts'
+import type { CaptureOutput } from '../capture.ts'
+import { ChunkIds } from '../chunk-ids.ts'
+import { waitingBytes } from '../output-queue.ts'
+import { problemOf, Problems } from '../postgres/problems.ts'
+import type { ToEngine } from '../thread-messages.ts'
+import { Conversation } from './conversation.ts'
+import { Copier } from './copier.ts'
+import { Coverage } from './coverage.ts'
+import { decodeCursor } from './cursor.ts'
+import { Flights } from './flights.ts'
+import { Journal } from './journal.ts'
+import type { EngineRequest } from './messages.ts'
+import type { OpenServer, ServerLink, VolumeFacts } from './server-link.ts'
+
+export interface EngineParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly hand: (output: CaptureOutput) => void
+  readonly openServer: OpenServer
+}
+
+/** Bytes of batches that nobody has taken: no record is taken, and already before that nothing is copied. */
+const waitingBytesMax = { live: 4 * 1024 * 1024, bulk: 2 * 1024 * 1024 }
+/** How often the server is asked where it is: usually, and after records that are not known to be all. */
+const beatMs = { usual: 500, busy: 100 }
+const reportMs = { usual: 1000, busy: 100 }
+const retryMs = { min: 200, max: 5000 }
+/** Marks that are not in the log yet. */
+const marksMax = 1000
+
+/**
+ * Ships the log of a volume into its journal, and copies the volume beside it while it is written to. All that must not be
+ * forgotten is in the cursor; a conversation with the server that ends is followed by another, at the journal's end.
+ *
+ * **Why a copy is right.** C(k) is the volume after record k. The capture takes records in their order, only durable ones,
+ * and writes nothing else; L is the last one whose changes are in the journal (or have been begun: its remaining pieces
+ * follow, or are all written again). For each byte of the disk in the journal it is claimed: *from the change on that copies
+ * its part, it is that of C(L)*. So the disk is C(L) once all parts have been copied, and stays so.
+ *
+ *  1. A flight begins at L = s: from now on it is told of each record before that is written, and puts it over what it has.
+ *  2. Then the part is read. The server shows each write to readers from before it is told as durable, so every byte read is
+ *     that of C(m), for some m >= s that may differ from byte to byte.
+ *  3. When the read has ended the server is asked for its last record, p. So m <= p.
+ *  4. The part is offered to the vault when L >= p, and written still later, at L = n. A byte that a record in (s, n] has
+ *     touched was overwritten by the last of these: it is that of C(n). One that none has touched is that of C(m) with
+ *     s <= m <= p <= n, and did not change between s and n: that of C(n) too.
+ *  5. Each further record is applied to the journal as it was to the volume.
+ *
+ * Step 4 also keeps out what never was: a record that had been read but was lost with the server's machine is beyond
+ * what it had synced, so L did not reach p in that conversation, and with the conversation its flights are dropped.
+ *
+ * Zeros need not be written onto a disk of zeros: a byte that no record touched is zero in the journal, and zero in C(n) if it
+ * was read so; one that a record did touch is in the journal by that.
+ *
+ * After a *gap* (the log gave up history: another epoch) the journal holds C(k), the next record is f > k + 1, and what the
+ * records in between touched is what the server has noted as touched. The rest is that of C(f - 1) already; the touched is
+ * copied as above. Until then the journal is suspect. A journal that is behind what the server knows to be acknowledged is an
+ * old copy of the journal, for which nothing is noted: everything is copied.
+ */
+export class Engine {
+  readonly #settings: VolumeSettings
+  readonly #parts: EngineParts
+  readonly #journal: Journal
+  readonly #flights = new Flights()
+  readonly #ids: ChunkIds
+  readonly #coverage = new Coverage()
+  readonly #problems = new Problems()
+  readonly #stop = new AbortController()
+  readonly #changed = new Wake()
+  readonly #marks = new Map<number, { readonly label: string; isInLog: boolean }>()
+  #link: ServerLink | undefined
+  #conversation: Conversation | undefined
+  #copier: Copier | undefined
+  readonly #wanted = { isEverything: false }
+  #line = false
+  /** The last conversation came to nothing. */
+  #isAway = false
+  #waitingBytes = 0
+  #offerTag = 0
+  #reportedAtMs = 0
+  #reported = ''
+
+  constructor(request: EngineRequest, parts: EngineParts) {
+    const settings = request.source.volume
+    if (settings === undefined) throw new TidemarkError('bad-request', { message: 'a source without its settings' })
+    this.#settings = settings
+    this.#parts = parts
+    this.#ids = new ChunkIds(request.chunkKey)
+    this.#journal = new Journal({
+      cursor: decodeCursor(request.cursor),
+      sequence: request.resumeAt,
+      session: Buffer.from(parts.random.bytes(4)).readUInt32BE(),
+      clock: parts.clock,
+      hand: (batch) => this.#hand(batch),
+    })
+  }
+
+  receive(message: ToEngine): void {
+    switch (message.kind) {
+      case 'acknowledged':
+        this.#acknowledged(message)
+        break
+      case 'answer':
+        this.#copier?.answer(message.tag, message.missing)
+        break
+      case 'line':
+        this.#setLine(message.up)
+        break
+      case 'mark':
+        this.#mark(message)
+        break
+      case 'reconcile':
+        this.#wanted.isEverything = true
+        break
+      case 'hole':
+        this.#journal.hole(message.since, message.reason)
+        break
+      case 'taken':
+        this.#waitingBytes -= message.bytes
+        break
+      case 'stop':
+        this.#stop.abort(new TidemarkError('interrupted', { message: 'the capture is closed' }))
+        break
+    }
+    this.#changed.wake()
+  }
+
+  /** Until it is told to stop. */
+  async run(): Promise<void> {
+    const { signal } = this.#stop
+    this.#report()
+    try {
+      await together(signal, [(inside) => this.#follow(inside), (inside) => this.#beat(inside)])
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  /** One conversation with the server after the other. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    for (let retry = retryMs.min; ;) {
+      const before = this.#journal.sequence
+      try {
+        await this.#converse(signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#isAway = true
+        this.#problems.set('server', problemOf(error))
+      }
+      this.#report()
+      retry = this.#journal.sequence === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
+      await this.#parts.clock.sleep(retry, signal)
+    }
+  }
+
+  async #converse(signal: AbortSignal): Promise<void> {
+    await using link = await this.#parts.openServer(signal)
+    const conversation = new Conversation(link, this.#changed, (tag) => this.#marked(tag))
+    this.#link = link
+    this.#conversation = conversation
+    this.#coverage.restart()
+    try {
+      await together(signal, [
+        () => conversation.listen(),
+        (inside) => this.#work(link, conversation, inside),
+        // Ends the conversation, and with it the listening.
+        (inside) => untilAborted(inside).finally(() => link[Symbol.asyncDispose]()),
+      ])
+    } finally {
+      this.#link = undefined
+      this.#conversation = undefined
+      this.#copier = undefined
+      this.#flights.clear()
+      this.#journal.interrupted()
+    }
+  }
+
+  async #work(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
+    this.#introduce(link)
+    await this.#changed.until(() => (this.#line ? true : undefined), signal)
+    this.#takeUp(link.volume, await conversation.place())
+    this.#journal.acknowledgements.forgetHealed()
+    this.#isAway = false
+    this.#problems.clear('server')
+    this.#report()
+    await together(signal, [
+      (inside) => this.#live(link, conversation, inside),
+      (inside) => this.#copy(link, conversation, inside),
+      (inside) => this.#look(conversation, inside),
+    ])
+  }
+
+  #introduce(link: ServerLink): void {
+    link.tell({ kind: 'settings', settings: this.#settings })
+    link.tell({ kind: 'line', up: this.#line })
+    this.#tellAcknowledged()
+    for (const [tag, { label, isInLog }] of this.#marks) if (!isInLog) link.tell({ kind: 'mark', tag, label })
+  }
+
+  /** Goes on at the journal's end, or over a gap; `last` is the newest record. */
+  #takeUp({ epoch, first, bytes, acknowledged }: VolumeFacts, last: number): void {
+    const journal = this.#journal
+    if (!journal.hasBegun) return journal.begin({ epoch, number: first - 1 }, bytes)
+    const { place } = journal
+    const isOld =
+      place.epoch < acknowledged.epoch || (place.epoch === acknowledged.epoch && place.number < acknowledged.number)
+    const isFollowed = place.epoch === epoch && place.number >= first - 1
+    const isAllInDoubt = isOld || place.number > last || (place.epoch === epoch && !isFollowed)
+    if (isAllInDoubt || !isFollowed) {
+      const why = isAllInDoubt
+        ? 'the volume log is not the one that this journal goes on with'
+        : 'the volume log reached its limit'
+      const since = this.#coverage.covered || journal.moment
+      journal.gap({ epoch, number: first - 1 }, { since, why, isAllInDoubt })
+    }
+    journal.grownTo(bytes)
+  }
+
+  // The log
+
+  async #live(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const journal = this.#journal
+    for (;;) {
+      await this.#changed.until(
+        () => (this.#line && conversation.durable > journal.place.number ? true : undefined),
+        signal,
+      )
+      const upTo = conversation.durable
+      for await (const records of link.records(journal.place.number, upTo)) {
+        for (const record of records) {
+          if (!this.#hasRoom('live')) await this.#room('live', signal)
+          signal.throwIfAborted()
+          const rest = this.#take(record, signal)
+          if (rest) await rest
+          // The volume is as large as it was when the conversation began.
+          if (record.kind === 'resize') return journal.close(false)
+        }
+        this.#progressed()
+      }
+      journal.close(journal.place.number === conversation.durable)
+      this.#progressed()
+    }
+  }
+
+  #take(record: VolumeRecord, signal: AbortSignal): Promise<void> | undefined {
+    this.#flights.touch(record)
+    if (record.kind === 'write' && record.data.length > inlineBytesMax) return this.#takeInPieces(record, signal)
+    const asked = record.kind === 'mark' && this.#marks.get(record.tag)?.label === record.label
+    this.#journal.take(record, asked)
+    if (asked) this.#marks.delete(record.tag)
+    return undefined
+  }
+
+  async #takeInPieces(record: Extract<VolumeRecord, { kind: 'write' }>, signal: AbortSignal): Promise<void> {
+    for (const _ of this.#journal.pieces(record)) {
+      if (!this.#hasRoom('live')) await this.#room('live', signal)
+    }
+    signal.throwIfAborted()
+    this.#journal.take(record)
+  }
+
+  #progressed(): void {
+    if (this.#coverage.reached(this.#journal.place.number)) this.#journal.covered(this.#coverage.covered)
+    this.#changed.wake()
+  }
+
+  /** Asks the server where it is, so that what is captured is known to be all there is. */
+  async #look(conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    for (;;) {
+      const at = moment(clock.now())
+      const number = await conversation.place()
+      this.#coverage.heard(at, number)
+      this.#progressed()
+      await this.#changed.until(() => (this.#coverage.isWaiting ? undefined : true), signal)
+      await clock.sleep(this.#isBusy ? beatMs.busy : beatMs.usual, signal)
+    }
+  }
+
+  // Copies
+
+  async #copy(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const copier = new Copier({
+      journal: this.#journal,
+      flights: this.#flights,
+      link,
+      conversation,
+      ids: this.#ids,
+      hand: (offer) => this.#parts.hand(offer),
+      nextTag: () => ++this.#offerTag,
+      wanted: this.#wanted,
+      room: () => this.#roomToCopy(signal),
+      changed: this.#changed,
+      signal,
+    })
+    this.#copier = copier
+    await copier.run()
+  }
+
+  async #roomToCopy(signal: AbortSignal): Promise<void> {
+    // What has come meanwhile, records above all, comes between two parts.
+    await new Promise((resolve) => setImmediate(resolve))
+    await this.#room('bulk', signal)
+  }
+
+  // The agent's side
+
+  #acknowledged({ sequence }: Extract<ToEngine, { kind: 'acknowledged' }>): void {
+    const { isFurther, healed } = this.#journal.acknowledgements.upTo(sequence)
+    if (isFurther) this.#tellAcknowledged()
+    for (const { regions, number } of healed) this.#link?.tell({ kind: 'healed', regions, number })
+  }
+
+  #tellAcknowledged(): void {
+    const { acknowledged } = this.#journal.acknowledgements
+    if (acknowledged) this.#link?.tell({ kind: 'acknowledged', ...acknowledged })
+  }
+
+  #setLine(up: boolean): void {
+    if (up === this.#line) return
+    this.#line = up
+    this.#link?.tell({ kind: 'line', up })
+    if (up) this.#copier?.askAgain()
+  }
+
+  #mark({ tag, label }: Extract<ToEngine, { kind: 'mark' }>): void {
+    if (this.#marks.size === marksMax) this.#marks.delete(this.#marks.keys().next().value as number)
+    this.#marks.set(tag, { label, isInLog: false })
+    this.#link?.tell({ kind: 'mark', tag, label })
+  }
+
+  #marked(tag: number): void {
+    const mark = this.#marks.get(tag)
+    if (mark) mark.isInLog = true
+  }
+
+  #hand(output: CaptureOutput): void {
+    this.#waitingBytes += waitingBytes(output)
+    this.#parts.hand(output)
+  }
+
+  #hasRoom(lane: 'live' | 'bulk'): boolean {
+    return this.#line && this.#waitingBytes < waitingBytesMax[lane]
+  }
+
+  async #room(lane: 'live' | 'bulk', signal: AbortSignal): Promise<void> {
+    await this.#changed.until(() => (this.#hasRoom(lane) ? true : undefined), signal)
+  }
+
+  // What is told
+
+  async #beat(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    for (;;) {
+      await clock.sleep(reportMs.busy, signal)
+      const isNews = this.#reported !== this.#newsOf()
+      const sinceMs = clock.monotonicMs() - this.#reportedAtMs
+      if (sinceMs >= (isNews ? reportMs.busy : reportMs.usual)) this.#report()
+    }
+  }
+
+  get #isBusy(): boolean {
+    return this.#recordsLeft > 0 || this.#state !== 'live'
+  }
+
+  #newsOf(): string {
+    return `${this.#state} ${this.#journal.sequence} ${this.#coverage.covered}`
+  }
+
+  #report(): void {
+    this.#reportedAtMs = this.#parts.clock.monotonicMs()
+    this.#reported = this.#newsOf()
+    const { state } = this.#conversation ?? {}
+    const report: CaptureReport = {
+      state: this.#state,
+      covered: this.#coverage.covered,
+      upTo: this.#journal.sequence,
+      dirty: this.#recordsLeft,
+      ...this.#progress(),
+      watching: 'volume-log',
+      problems: [...this.#problems.list(), ...(state?.problems ?? [])].slice(-problemsMax),
+    }
+    this.#parts.hand({ kind: 'report', report })
+  }
+
+  /** Records that are durable there and not captured. */
+  get #recordsLeft(): number {
+    if (this.#conversation === undefined || !this.#journal.hasBegun) return 0
+    return Math.max(0, this.#conversation.durable - this.#journal.place.number)
+  }
+
+  #progress(): Pick<CaptureReport, 'progress'> {
+    if (!this.#journal.hasBegun) return {}
+    const { copy, bytes } = this.#journal.place
+    return (copy && { progress: { files: 0, filesTotal: 0, bytes: copy.at, bytesTotal: bytes } }) || {}
+  }
+
+  get #state(): CaptureState {
+    if (this.#isAway) return 'vanished'
+    if (!this.#journal.hasBegun) return 'starting'
+    const { suspect, copy } = this.#journal.place
+    if (suspect === 'baseline') return 'baseline'
+    return suspect !== undefined || copy !== undefined ? 'reconciling' : 'live'
+  }
+}
+
+const untilAborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
