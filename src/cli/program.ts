@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { softwareVersion } from '../wire/software.ts'
 import { agentCommands } from './agent.ts'
 import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from './browse.ts'
+import { openCommand } from './open.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { markCommand, pointsCommand } from './points.ts'
 import { agentsCommand, controlCommands, protectCommand } from './protect.ts'
@@ -43,6 +44,7 @@ ${exitStatusHelp}`,
   historyCommand(program, parts)
   diffCommand(program, parts)
   restoreCommand(program, parts)
+  openCommand(program, parts)
   standbyCommand(program, parts)
   verifyCommand(program, parts)
   transactionsCommand(program, parts)

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { ApiClient } from '../../src/api/client.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { apiVolume } from '../../src/cli/api-volume.ts'
+import { NbdClient } from '../../src/nbd/client.ts'
+import { listenUnix } from '../../src/nbd/listen.ts'
+import { openMoment, type OpenRequest } from '../../src/recover/volume/open-moment.ts'
+import { socketApiClient } from '../../src/wire/http-client.ts'
+import { Seeded } from '../sim/random.ts'
+import { apiSocketOf, runningVault, VolumeReplay, type VolumeVault, volumeVault } from '../support/volume-vault.ts'
+
+const never = new AbortController().signal
+const volumeBytes = 1024 * 1024 + 512
+const changes = 800
+const sectorBytes = 512
+
+interface World {
+  readonly folder: string
+  readonly story: VolumeVault
+  readonly client: ApiClient
+}
+
+async function inWorld(use: (world: World) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-volume-open-'))
+  try {
+    const story = await volumeVault(join(folder, 'vault'), { seed: 3, bytes: volumeBytes, changes })
+    await using _vault = await runningVault(story.directory)
+    await use({ folder, story, client: socketApiClient(apiSocketOf(story.directory)) })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function opened(
+  { folder, story, client }: World,
+  at: number,
+  overlay: Pick<OpenRequest, 'overlay'>,
+  use: (client: NbdClient) => Promise<void>,
+): Promise<void> {
+  const origin = await apiVolume(client, story.source, `seq:${at}`)
+  const told: string[] = []
+  using moment = openMoment(
+    { name: story.source, source: 'a'.repeat(32), ...overlay },
+    { origin, clock: systemClock, tell: (message) => told.push(message) },
+    never,
+  )
+  const path = join(folder, 'nbd.sock')
+  await using _listener = await listenUnix({ path }, [moment.export], { clock: systemClock })
+  await using nbd = await NbdClient.connect({ at: { path }, hasAllocation: true }, never)
+  assert.equal(nbd.bytes, volumeBytes)
+  await use(nbd)
+  assert.deepEqual(told, [])
+}
+
+test('a moment that is open reads over NBD as the volume was, here and there and from end to end', () =>
+  inWorld(async (world) => {
+    const random = new Seeded(5)
+    const points = Array.from({ length: 25 }, () => random.integer(1, changes)).sort((a, b) => a - b)
+    const replay = new VolumeReplay(world.story)
+    for (const at of points) {
+      const expected = replay.to(at)
+      await opened(world, at, {}, async (nbd) => {
+        assert.equal(nbd.isReadOnly, true)
+        const ranges = Array.from({ length: 40 }, () => {
+          const from = random.integer(0, volumeBytes / sectorBytes - 1) * sectorBytes
+          return { from, bytes: Math.min(random.skewed(1, 128) * sectorBytes, volumeBytes - from) }
+        })
+        const read = await Promise.all(ranges.map(({ from, bytes }) => nbd.read(from, bytes)))
+        for (const [i, { from, bytes }] of ranges.entries()) {
+          assert.ok(read[i]?.equals(expected.subarray(from, from + bytes)), `${bytes} bytes from ${from} at ${at}`)
+        }
+        const whole = Buffer.alloc(volumeBytes)
+        for (let from = 0; from < volumeBytes;) {
+          const [extent] = await nbd.blockStatus(from, volumeBytes - from)
+          assert.ok(extent !== undefined && extent.at === from)
+          if (extent.is === 'data') (await nbd.read(from, extent.bytes)).copy(whole, from)
+          from += extent.bytes
+        }
+        assert.ok(whole.equals(expected), `a copy without the holes at ${at}`)
+        await assert.rejects(nbd.write(0, Buffer.alloc(sectorBytes)), 'nobody may write')
+      })
+    }
+  }))
+
+test('what is written over a moment is read back, stays in its overlay, and leaves the moment as it was', () =>
+  inWorld(async (world) => {
+    const random = new Seeded(6)
+    const at = Math.floor(changes / 2)
+    const before = Buffer.from(new VolumeReplay(world.story).to(at))
+    const expected = Buffer.from(before)
+    const overlay = { overlay: { file: join(world.folder, 'trial.overlay') } }
+    for (let round = 0; round < 3; round++) {
+      await opened(world, at, overlay, async (nbd) => {
+        assert.equal(nbd.isReadOnly, false)
+        assert.ok((await nbd.read(0, volumeBytes)).equals(expected), 'what was written before is there again')
+        for (let count = 0; count < 150; count++) {
+          const from = random.integer(0, volumeBytes / sectorBytes - 1) * sectorBytes
+          const bytes = Math.min(random.skewed(1, 64) * sectorBytes, volumeBytes - from)
+          if (random.chance(0.6)) {
+            const data = Buffer.from(random.bytes(bytes))
+            await nbd.write(from, data, { isForced: random.chance(0.1) })
+            data.copy(expected, from)
+          } else if (random.chance(0.5)) {
+            await nbd.zero(from, bytes)
+            expected.fill(0, from, from + bytes)
+          } else assert.ok((await nbd.read(from, bytes)).equals(expected.subarray(from, from + bytes)))
+        }
+        const whole = Buffer.alloc(volumeBytes)
+        for (let from = 0; from < volumeBytes;) {
+          const [extent] = await nbd.blockStatus(from, volumeBytes - from)
+          assert.ok(extent !== undefined)
+          if (extent.is === 'data') (await nbd.read(from, extent.bytes)).copy(whole, from)
+          from += extent.bytes
+        }
+        assert.ok(whole.equals(expected), 'extents with what was written')
+        await nbd.flush()
+      })
+    }
+    await opened(world, at, {}, async (nbd) => assert.ok((await nbd.read(0, volumeBytes)).equals(before)))
+    await assert.rejects(
+      opened(world, at + 1, overlay, () => Promise.resolve()),
+      /lies over another moment/,
+    )
+  }))
+
+test('writes that share a block with others, on their way at once, all stand there afterwards', () =>
+  inWorld(async (world) => {
+    const at = changes - 1
+    const expected = Buffer.from(new VolumeReplay(world.story).to(at))
+    await opened(world, at, { overlay: { temporaryBelow: world.folder } }, async (nbd) => {
+      const sectors = Array.from({ length: 64 }, (_, number) => 4096 * 3 + number * sectorBytes)
+      await Promise.all(
+        sectors.map(async (from) => {
+          const data = Buffer.alloc(sectorBytes, from / sectorBytes)
+          data.copy(expected, from)
+          await nbd.write(from, data)
+        }),
+      )
+      assert.ok((await nbd.read(0, volumeBytes)).equals(expected))
+      await nbd.trim(0, volumeBytes)
+      assert.equal((await nbd.read(4096, 4096)).length, 4096)
+    })
+  }))
