@@ -32,7 +32,7 @@ export interface VolumeRestoreParts {
 /** Regions being fetched and written at once. */
 const regionsInFlightMax = 3
 /** What was written is made durable, and noted as done, at the latest after so many bytes of the volume. */
-const durableEveryBytes = 1024 ** 3
+const durableEveryBytes = 128 * 1024 * 1024
 /** Where the vault finds damage, less is asked for at a time, down to this much. */
 const damagedBytesMin = 64 * 1024
 
