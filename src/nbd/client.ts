@@ -58,6 +58,7 @@ export class NbdClient implements AsyncDisposable {
   #cookie = 0
   #outgoing: Uint8Array[] = []
   #failure: unknown
+  readonly #whenIdle: (() => void)[] = []
 
   /** Connects and chooses the export. `signal` ends the connection at any time; what is on its way fails with its reason. */
   static async connect(dialling: NbdDialling, signal: AbortSignal): Promise<NbdClient> {
@@ -139,15 +140,14 @@ export class NbdClient implements AsyncDisposable {
     return this.#plain(command.blockStatus, 0, at, bytes)
   }
 
-  /** Says goodbye once everything on its way is answered. */
+  /** Says goodbye once everything that was asked is answered. */
   async [Symbol.asyncDispose](): Promise<void> {
     const socket = this.#socket
     if (socket.closed) return
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    if (this.#failure === undefined) {
-      this.#send()
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve))
+    if (this.#failure === undefined)
       socket.end(encodeRequest({ command: command.disconnect, flags: 0, at: 0, bytes: 0 }, 0))
-    }
     await closed
   }
 
@@ -202,6 +202,7 @@ export class NbdClient implements AsyncDisposable {
     if (outcome instanceof NbdRefused) pending.reject(outcome)
     else pending.resolve(outcome)
     this.#start()
+    if (this.#inFlight.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
   #fail(error: unknown): void {
@@ -211,6 +212,7 @@ export class NbdClient implements AsyncDisposable {
     const left = [...this.#inFlight.values(), ...this.#waiting.splice(0)]
     this.#inFlight.clear()
     for (const { reject } of left) reject(error)
+    for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 }
 

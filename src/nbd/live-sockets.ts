@@ -26,7 +26,7 @@ export class LiveSockets {
 }
 
 /** Node.js has no other name for it; it has had this one since its beginnings. */
-function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Socket): number | undefined {
   const descriptor = (socket as { _handle?: { fd?: unknown } | null })._handle?.fd
   return typeof descriptor === 'number' && descriptor >= 0 ? descriptor : undefined
 }

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 
 const slabBytes = 256 * 1024
 /** What is longer has a buffer of its own. */
@@ -6,7 +6,7 @@ const slabPartBytesMax = 64 * 1024
 
 /** Replies on their way into a socket: each has its place from the beginning, and what becomes ready together goes out in one write. */
 export class Outlet {
-  readonly #socket: Socket
+  readonly #socket: Writable
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #used = 0
   readonly #ready: { readonly buffer: Buffer; readonly from: number; to: number }[] = []
@@ -14,13 +14,13 @@ export class Outlet {
   place: Buffer = this.#slab
   placeAt = 0
 
-  constructor(socket: Socket) {
+  constructor(socket: Writable) {
     this.#socket = socket
   }
 
-  /** Bytes that the system has not taken yet. */
+  /** Bytes that the system has not taken yet; 0 while they are few, because the socket then does not tell when they have gone. */
   get unsentBytes(): number {
-    return this.#socket.writableLength
+    return this.#socket.writableNeedDrain ? this.#socket.writableLength : 0
   }
 
   /** Makes `place` and `placeAt` such that there is room for so many bytes. */
@@ -41,7 +41,7 @@ export class Outlet {
 
   /** Everything that was reserved has been sent, or is wanted no more: its place may be used again. */
   rewind(): void {
-    if (this.#ready.length === 0 && this.unsentBytes === 0) this.#used = 0
+    if (this.#ready.length === 0 && this.#socket.writableLength === 0) this.#used = 0
   }
 
   /** To be sent with the next `send`. */

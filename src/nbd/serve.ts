@@ -2,8 +2,10 @@ import type { Socket } from 'node:net'
 import { Malformed } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
+import { hasHungUp } from '../base/syscalls/poll.ts'
 import type { Export } from './export.ts'
 import { Intake } from './intake.ts'
+import { descriptorOf } from './live-sockets.ts'
 import { negotiate, type Want } from './negotiation.ts'
 import { Outlet } from './outlet.ts'
 import type { Agreed } from './requests.ts'
@@ -52,6 +54,7 @@ class ServedConnection implements NbdConnection {
   readonly #ended = new AbortController()
   /** The one under TLS, once there is TLS. */
   #socket: Socket
+  readonly #descriptor: number | undefined
   #intake = new Intake()
   #negotiation: Generator<Want, Agreed | undefined, Buffer> | undefined
   #wanted = 0
@@ -61,7 +64,15 @@ class ServedConnection implements NbdConnection {
   constructor(socket: Socket, exports: readonly Export[], serving: NbdServing) {
     this.#serving = serving
     this.#socket = socket
-    this.closed = new Promise((resolve) => socket.once('close', resolve)).then(() => this.#ended.abort())
+    this.#descriptor = descriptorOf(socket)
+    this.closed = new Promise((resolve) =>
+      socket.once('close', () => {
+        this.#isClosing = true
+        this.#transmission?.abandon()
+        this.#ended.abort()
+        resolve()
+      }),
+    )
     this.#listen(socket)
     this.#negotiation = negotiate({ exports, needsTls: serving.tls !== undefined }, (bytes) =>
       this.#socket.write(bytes),
@@ -78,13 +89,14 @@ class ServedConnection implements NbdConnection {
 
   destroy(): void {
     this.#isClosing = true
+    this.#transmission?.abandon()
     this.#socket.destroy()
   }
 
   async shutdown(): Promise<void> {
     void this.#limit(this.#serving.lingerMs ?? lingerMsMax, () => this.destroy())
     if (this.#transmission !== undefined) this.#transmission.end('shutdown')
-    else this.#close()
+    else this.destroy()
     await this.closed
   }
 
@@ -92,7 +104,7 @@ class ServedConnection implements NbdConnection {
     socket.on('data', (piece: Buffer) => {
       if (!this.#isClosing) this.#intake.push(piece, () => this.#go())
     })
-    socket.on('drain', () => this.#transmission?.go())
+    socket.on('drain', () => this.#transmission?.goOn())
     socket.on('end', () => {
       if (this.#transmission !== undefined) this.#transmission.end('disconnect')
       else this.#close()
@@ -131,6 +143,7 @@ class ServedConnection implements NbdConnection {
         if (isWanted === socket.isPaused()) isWanted ? socket.resume() : socket.pause()
       },
       finished: () => this.#close(),
+      isClientGone: () => this.#descriptor !== undefined && hasHungUp(this.#descriptor),
       refused: (reason) => this.#refuse(reason),
       noted: (message) => this.#note(message),
     })
@@ -158,7 +171,7 @@ class ServedConnection implements NbdConnection {
   }
 
   #refuse(reason: string): void {
-    this.#note(reason)
+    if (!this.#isClosing) this.#note(reason)
     this.destroy()
   }
 

@@ -1,7 +1,8 @@
 import { constants } from 'node:crypto'
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import tls from 'node:tls'
 import { Malformed } from '../base/bytes.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 
 /** By what a server proves who it is, and whom it serves. All PEM. */
 export interface NbdTls {
@@ -65,13 +66,21 @@ export function joinTls(
       ca: authority,
       ...(key === undefined ? {} : { key }),
       ...(certificate === undefined ? {} : { cert: certificate }),
-      servername: name,
+      ...(isIP(name) === 0 ? { servername: name } : {}),
       checkServerIdentity: (_host, shown) => tls.checkServerIdentity(name, shown),
     })
-    secure.once('error', reject)
-    secure.once('close', () => reject(new Malformed('the server has gone')))
+    const refused = (error: unknown): void =>
+      reject(
+        new TidemarkError('tls-refused', {
+          message: `the NBD server has not proved to be "${name}", or does not accept this client: ${messageOf(error)}`,
+          hint: 'check the address, and which authority signed the certificates of both',
+          cause: error,
+        }),
+      )
+    secure.once('error', refused)
+    secure.once('close', () => refused('it has gone'))
     secure.once('secureConnect', () => {
-      secure.off('error', reject)
+      secure.off('error', refused)
       resolve(secure)
     })
   })

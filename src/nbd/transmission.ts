@@ -27,8 +27,9 @@ export const heldBytesMax = payloadBytesMax
 export interface TransmissionSeam {
   /** Whether more is to be read from the socket. */
   readonly reads: (isWanted: boolean) => void
-  /** Everything that was taken is answered and sent, and nothing more will be. */
+  /** Everything that was taken is answered, and nothing more will be taken. */
   readonly finished: () => void
+  readonly isClientGone: () => boolean
   /** The client has sent what is not of the protocol; nothing can be understood after it. */
   readonly refused: (reason: string) => void
   /** Something that the client has no word for. */
@@ -54,6 +55,7 @@ export class Transmission {
   #isGoing = false
   #isSending = false
   #ending: 'no' | 'disconnect' | 'shutdown' = 'no'
+  /** Nothing is taken any more. */
   #isFinished = false
 
   constructor(agreed: Agreed, intake: Intake, outlet: Outlet, seam: TransmissionSeam) {
@@ -64,7 +66,7 @@ export class Transmission {
     this.#seam = seam
   }
 
-  /** Bytes have come, or have been sent. */
+  /** Bytes have come. */
   go(): void {
     if (this.#isGoing || this.#isFinished) return
     this.#isGoing = true
@@ -83,10 +85,31 @@ export class Transmission {
     this.#finishIfDone()
   }
 
+  /**
+   * There may be room again for what was held back. A client that has hung up meanwhile may have sent it again over another
+   * connection, and newer things after it: then it is not taken.
+   */
+  goOn(): void {
+    if (!this.#isHeldBack || !this.#hasRoom(this.#header) || this.#isFinished) return
+    if (this.#seam.isClientGone()) this.end('disconnect')
+    else this.go()
+  }
+
   /** Answers what was taken, and takes no more: the client is leaving, or the server, which says so to requests that still come. */
   end(ending: 'disconnect' | 'shutdown'): void {
     if (this.#ending !== 'disconnect') this.#ending = ending
+    const incoming = this.#incoming
+    if (ending === 'disconnect' && incoming !== undefined) {
+      this.#incoming = undefined
+      this.#unanswered--
+      this.#unansweredBytes -= incoming.held
+    }
     this.#finishIfDone()
+  }
+
+  /** Takes no more, and says no more: the socket is closed. */
+  abandon(): void {
+    this.#isFinished = true
   }
 
   /** The whole requests that have come, as far as there is room for them. */
@@ -201,13 +224,13 @@ export class Transmission {
     queueMicrotask(() => {
       this.#isSending = false
       this.outlet.send()
-      if (this.#isHeldBack) this.go()
+      if (this.#isHeldBack) this.goOn()
       this.#finishIfDone()
     })
   }
 
   #finishIfDone(): void {
-    if (this.#ending === 'no' || this.#isFinished || this.#unanswered > 0 || this.outlet.unsentBytes > 0) return
+    if (this.#ending === 'no' || this.#isFinished || this.#unanswered > 0) return
     this.#isFinished = true
     this.#seam.finished()
   }

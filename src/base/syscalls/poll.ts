@@ -5,6 +5,8 @@ import { SystemCallError } from './system-call-error.ts'
 
 const pollIn = 0x01
 const pollNotOpen = 0x20 // POLLNVAL
+const pollPeerClosed = 0x2000 // POLLRDHUP
+const pollHungUp = pollPeerClosed | 0x10 | 0x08 // and POLLHUP, POLLERR
 const timeoutMsMax = 0x7fff_ffff
 
 const poll = libcFunction('poll', 'int', ['bytes', 'uint64', 'int'])
@@ -27,6 +29,15 @@ export function waitReadable(fds: readonly number[], timeoutMs: number): number[
       throw new SystemCallError(constants.errno.EBADF, 'poll', undefined, `${fd} is not open`)
     return happened !== 0
   })
+}
+
+/** Whether the other end of a socket is closed, or half of it, though bytes it sent before may still be unread. */
+export function hasHungUp(fd: number): boolean {
+  const entry = Buffer.alloc(8)
+  entry.writeInt32LE(fd, 0)
+  entry.writeInt16LE(pollPeerClosed, 4)
+  pollThroughSignals(entry, 1, 0)
+  return (entry.readInt16LE(6) & pollHungUp) !== 0
 }
 
 function pollThroughSignals(entries: Buffer, count: number, timeoutMs: number): void {
