@@ -96,10 +96,16 @@ export function childrenOf(pid: number): number[] {
 }
 
 /** Also false for one that has ended and was not yet waited for. */
-export function isRunning(pid: number): boolean {
+export const isRunning = (pid: number): boolean => !'ZX'.includes(stateOf(pid))
+
+/** It does nothing more: by SIGSTOP, or because it is gone. */
+export const isStopped = (pid: number): boolean => 'TZX'.includes(stateOf(pid))
+
+/** As `ps` shows it; X for one that is gone. */
+function stateOf(pid: number): string {
   try {
-    return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    return /^\d+ \(.*\) (\S) /s.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1] ?? 'X'
   } catch {
-    return false
+    return 'X'
   }
 }

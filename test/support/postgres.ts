@@ -16,7 +16,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -26,7 +25,16 @@ import { systemRandom } from '../../src/base/random.ts'
 import { baseBackup } from '../../src/capture/postgres/protocol/base-backup.ts'
 import { type Connecting, connect, type Connection } from '../../src/capture/postgres/protocol/connection.ts'
 import { parsePostgresUrl } from '../../src/capture/postgres/protocol/url.ts'
-import { childrenOf, initdb, isRunning, type PostgresMajor, serverOwner, spawnPostgres } from './postgres-program.ts'
+import { freePort } from './free-port.ts'
+import {
+  childrenOf,
+  initdb,
+  isRunning,
+  isStopped,
+  type PostgresMajor,
+  serverOwner,
+  spawnPostgres,
+} from './postgres-program.ts'
 
 /** What is said in postgresql.conf, by parameter; strings are quoted here. */
 export type Settings = Readonly<Record<string, string | number | boolean>>
@@ -47,8 +55,17 @@ const openHba = ['local all all trust', 'local replication all trust'].concat(
   ['127.0.0.1/32', '::1/128'].flatMap((from) => [`host all all ${from} trust`, `host replication all ${from} trust`]),
 )
 
-/** Small and quick. What is synced does not matter: it is servers that die here, never the machine. */
-const quick: Settings = { fsync: false, shared_buffers: '16MB', max_connections: 30, min_wal_size: '32MB' }
+/**
+ * Small and quick. What is synced does not matter: it is servers that die here, never the machine. Only what a test does is
+ * committed: a slow one would see the minute after which a server looks after its tables by itself.
+ */
+const quick: Settings = {
+  autovacuum: false,
+  fsync: false,
+  shared_buffers: '16MB',
+  max_connections: 30,
+  min_wal_size: '32MB',
+}
 
 /** Servers that run, to be killed when this process ends without having disposed of them. */
 const running = new Set<ChildProcess>()
@@ -184,14 +201,13 @@ export class Cluster {
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
     const ended = once(server, 'exit')
     server.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
-    const timeout = AbortSignal.timeout(readyMsMax)
-    await Promise.race([
-      ended,
-      once(timeout, 'abort').then(() => {
-        this.#server = server
-        throw this.#failure(`did not stop (${mode}) within ${readyMsMax} ms`)
-      }),
-    ])
+    const inTime = new AbortController()
+    const tooLong = sleep(readyMsMax, false, { signal: inTime.signal }).catch(() => false)
+    const hasEnded = await Promise.race([ended.then(() => true), tooLong])
+    inTime.abort()
+    if (hasEnded) return
+    this.#server = server
+    throw this.#failure(`did not stop (${mode}) within ${readyMsMax} ms`)
   }
 
   async restart(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
@@ -207,6 +223,7 @@ export class Cluster {
     const ended = once(server, 'exit')
     // Stopped first, it starts no more children.
     server.kill('SIGSTOP')
+    while (!isStopped(server.pid)) await sleep(5)
     const children = childrenOf(server.pid)
     server.kill('SIGKILL')
     for (const child of children) killIfThere(child)
@@ -308,14 +325,4 @@ function killIfThere(pid: number): void {
   } catch {
     // It ended with its postmaster.
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
