@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { request } from 'node:http'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -12,6 +21,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import type { ProtectionStatus } from '../../src/agent/protect.ts'
 import { isoMoment, moment } from '../../src/model/moment.ts'
 import { lacking } from '../run/programs.ts'
+import { freePort } from '../support/free-port.ts'
 
 /**
  * A vault and its agents as processes of the real program on loopback, in a folder of their own below the temporary
@@ -32,6 +42,8 @@ export class Process {
   readonly #ready: RegExp
   readonly log: string
   #child: ChildProcess | undefined
+  /** Resolves when the child has ended and all that it said is in the log. */
+  #closed: Promise<unknown> = Promise.resolve()
 
   constructor(args: readonly string[], ready: RegExp, log: string) {
     this.#arguments = args
@@ -56,17 +68,18 @@ export class Process {
       env,
     })
     this.#child = child
-    const kept = createWriteStream(this.log, { flags: 'a' })
+    this.#closed = once(child, 'close')
+    const log = openSync(this.log, 'a')
     let said = ''
     const ready = new Promise<void>((resolve, reject) => {
       const hear = (bytes: Buffer): void => {
-        kept.write(bytes)
+        appendFileSync(log, bytes)
         if (this.#ready.test((said += bytes.toString()).slice(-10_000))) resolve()
       }
       child.stdout.on('data', hear)
       child.stderr.on('data', hear)
       child.once('close', () => {
-        kept.end()
+        closeSync(log)
         reject(new Error(`"${this.#arguments.join(' ')}" ended before it was ready:\n${said}`))
       })
     })
@@ -84,16 +97,15 @@ export class Process {
 
   /** How it ends by itself, or is refused. */
   async ended(): Promise<number | null> {
-    if (this.#child && this.isRunning) await once(this.#child, 'exit')
+    await this.#closed
     return this.#child?.exitCode ?? null
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
     if (!child || !this.isRunning) return
-    const exited = once(child, 'exit')
     child.kill(signal)
-    await exited
+    await this.#closed
   }
 }
 
@@ -185,7 +197,7 @@ export class World {
     name: string,
     what: string,
     holds: (source: SourceStatus) => boolean,
-    limitMs = 60_000,
+    limitMs = waitMsMax,
   ): Promise<SourceStatus> {
     return waitFor(
       `${name}: ${what}`,
@@ -196,7 +208,7 @@ export class World {
   }
 
   /** Waits until everything that was changed before the call is durable; returns a moment at which all of it stands. */
-  async quietMoment(name: string, limitMs = 60_000): Promise<string> {
+  async quietMoment(name: string, limitMs = waitMsMax): Promise<string> {
     const changed = systemClock.now()
     await this.until(
       name,
@@ -213,7 +225,7 @@ export class World {
     name: string,
     what: string,
     holds: (source: ProtectionStatus) => boolean,
-    limitMs = 60_000,
+    limitMs = waitMsMax,
   ): Promise<void> {
     const look = async (): Promise<ProtectionStatus | undefined> => {
       const text = await getOverSocket(join(agent.folder, 'api.sock'), '/agent')
@@ -224,7 +236,7 @@ export class World {
   }
 
   /** Waits until an agent whose vault is away has captured everything that was changed before the call. */
-  async quietAgentMoment(agent: Agent, name: string, limitMs = 60_000): Promise<string> {
+  async quietAgentMoment(agent: Agent, name: string, limitMs = waitMsMax): Promise<string> {
     const changed = systemClock.now()
     await this.untilAgent(
       agent,
@@ -266,7 +278,7 @@ export function settings(agent: Agent, told: object): void {
 export async function command(
   args: readonly string[],
   environment: Record<string, string> = {},
-  limitMs = 120_000,
+  limitMs = 600_000,
 ): Promise<Finished> {
   const child = spawn(process.execPath, [...nodeArguments, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -282,21 +294,22 @@ export async function command(
 }
 
 const pollMs = 50
+/** How long a test waits for what must come about, on the slowest machine. */
+const waitMsMax = 120_000
 
 export async function waitFor<Value>(
   what: string,
   look: () => Promise<Value>,
   holds: (value: Value) => boolean,
-  limitMs = 60_000,
+  limitMs = waitMsMax,
 ): Promise<Value> {
   const until = systemClock.monotonicMs() + limitMs
   for (;;) {
+    // A last look comes after the end: the machine may have stood still.
+    const isLast = systemClock.monotonicMs() >= until
     const value = await look()
     if (holds(value)) return value
-    assert.ok(
-      systemClock.monotonicMs() < until,
-      `waited ${limitMs} ms in vain for ${what}; last seen: ${JSON.stringify(value)}`,
-    )
+    assert.ok(!isLast, `waited ${limitMs} ms in vain for ${what}; last seen: ${JSON.stringify(value)}`)
     await systemClock.sleep(pollMs)
   }
 }
@@ -327,13 +340,4 @@ function getOverSocket(socketPath: string, path: string): Promise<string | undef
     asked.on('error', () => resolve(undefined))
     asked.end()
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
