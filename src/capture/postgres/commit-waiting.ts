@@ -64,7 +64,8 @@ async function isInEffect(
   signal: AbortSignal,
   withinMs = effectMsMax,
 ): Promise<boolean> {
-  for (const started = clock.monotonicMs(); clock.monotonicMs() - started < withinMs;) {
+  // Counted, so that a machine that stands still for a while looks as often.
+  for (let waitedMs = 0; waitedMs < withinMs; waitedMs += retryMs) {
     if (formatStandbyNames(await readStandbyNames(sql, signal)) === text) return true
     await clock.sleep(retryMs, signal)
   }
