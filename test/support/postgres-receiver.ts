@@ -7,11 +7,14 @@ import type { Cluster } from './postgres.ts'
 export class Receiver implements AsyncDisposable {
   acknowledges = true
   readonly ended: Promise<unknown>
+  /** Says again what it has acknowledged: the server judges by what is heard since its settings have changed. */
+  readonly repeat: () => void
   readonly #close: () => Promise<void>
 
-  private constructor(ended: Promise<unknown>, close: () => Promise<void>) {
-    this.ended = ended
-    this.#close = close
+  private constructor(parts: { ended: Promise<unknown>; repeat: () => void; close: () => Promise<void> }) {
+    this.ended = parts.ended
+    this.repeat = parts.repeat
+    this.#close = parts.close
   }
 
   static async start(cluster: Cluster, name: string): Promise<Receiver> {
@@ -20,20 +23,26 @@ export class Receiver implements AsyncDisposable {
     if ((await readSlot(sql, name)) === undefined) await createPhysicalSlot(connection, name)
     const { flushed, timeline } = await identifySystem(connection)
     const stream = await startPhysical(connection, { slot: name, start: flushed, timeline })
-    stream.sendStatus({ written: flushed, flushed })
+    let end = flushed
+    const repeat = (): void => stream.sendStatus({ written: end, flushed: end })
+    repeat()
     const follow = async (): Promise<unknown> => {
       try {
         for await (const item of stream) {
           if (item.kind !== 'wal' || !receiver.acknowledges) continue
-          const end = advanceLsn(item.start, item.bytes.length)
-          stream.sendStatus({ written: end, flushed: end })
+          end = advanceLsn(item.start, item.bytes.length)
+          repeat()
         }
         return undefined
       } catch (error) {
         return error
       }
     }
-    const receiver: Receiver = new Receiver(Promise.resolve().then(follow), () => connection[Symbol.asyncDispose]())
+    const receiver: Receiver = new Receiver({
+      ended: Promise.resolve().then(follow),
+      repeat,
+      close: () => connection[Symbol.asyncDispose](),
+    })
     return receiver
   }
 
