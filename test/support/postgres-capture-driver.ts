@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/base/clock.ts'
 import type { Capture, CaptureOutput } from '../../src/capture/capture.ts'
 import { openPostgresCapture } from '../../src/capture/postgres/postgres-capture.ts'
 import { decodeBatch } from '../../src/format/batch.ts'
@@ -11,9 +12,11 @@ import type { Change, ChunkId, Extent, Mark } from '../../src/model/change.ts'
 import type { CaptureReport } from '../../src/model/report.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import { defaultPolicy, defaultPostgres, type Id, type PostgresSettings } from '../../src/model/source.ts'
+import type { Cluster } from './postgres.ts'
+import { until } from './until.ts'
 
 const chunkKey = Buffer.alloc(32, 7)
-const settleMsMax = 60_000
+const settleMsMax = 120_000
 
 export interface KeptBatch {
   readonly last: Sequence
@@ -246,16 +249,29 @@ export class PostgresCaptureDriver implements AsyncDisposable {
     return batch?.changes[batch.changes.length - 1 - (batch.last - sequence)]
   }
 
-  async until(isSo: () => boolean, what = 'it comes about', msMax = settleMsMax): Promise<void> {
-    for (const end = performance.now() + msMax; !isSo(); await sleep(10)) {
+  until(isSo: () => boolean, what = 'it comes about'): Promise<void> {
+    const why = (): string => `${what}; ${JSON.stringify(this.report)}`
+    const look = (): boolean => {
       this.#rethrow()
-      assert.ok(performance.now() < end, `within ${msMax} ms ${what}; ${JSON.stringify(this.report)}`)
+      return isSo()
     }
+    return until(why, look, settleMsMax)
+  }
+
+  /** Until nothing is taken any more, and all that was taken before is here: the line must have been cut. */
+  async idle(cluster: Cluster): Promise<void> {
+    const active = 'SELECT 1 FROM pg_replication_slots WHERE active'
+    await until('nothing streams', async () => (await cluster.sql(active)).length === 0)
+    // Its own batch is made after all others.
+    const before = this.marked.length
+    this.capture.mark(-1, 'idle')
+    await this.until(() => this.marked.length > before, 'it is marked')
   }
 
   /** Until all that the server has now is here. */
   async covered(): Promise<void> {
-    const since = Date.now() * 1000
+    // By the clock of the capture, to the microsecond: another one may lag behind it.
+    const since = systemClock.now()
     await this.until(
       () => (this.report?.covered ?? 0) >= since && this.report?.upTo === this.last,
       'everything is covered',
