@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FolderSink } from '../../../test/support/folder-sink.ts'
 import { availableMajors, lackingPostgres, serverOwner } from '../../../test/support/postgres-program.ts'
 import { Cluster } from '../../../test/support/postgres.ts'
+import { until } from '../../../test/support/until.ts'
 import { crc32c } from '../../base/crc32c.ts'
 import { isCode } from '../../base/errors.ts'
 import { baselineFolder, dataFolder } from '../../format/postgres-tree.ts'
@@ -73,10 +74,10 @@ for (const major of availableMajors()) {
     standby.follow(primary)
     await primary.sql("INSERT INTO t VALUES (60001, 'last')")
     await standby.start()
-    for (let waited = 0; (await standby.sql('SELECT max(n) FROM t'))[0]?.[0] !== '60001'; waited++) {
-      assert.ok(waited < 1000, standby.log)
-      await sleep(20)
-    }
+    await until(
+      () => standby.log,
+      async () => (await standby.sql('SELECT max(n) FROM t'))[0]?.[0] === '60001',
+    )
     const sum = 'SELECT count(*), sum(hashtext(md5)) FROM t'
     assert.deepEqual(await standby.sql(sum), await primary.sql(sum))
   })

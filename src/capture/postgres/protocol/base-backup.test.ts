@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isCode } from '../../../base/errors.ts'
 import { Cluster } from '../../../../test/support/postgres.ts'
 import { availableMajors, lackingPostgres, serverOwner } from '../../../../test/support/postgres-program.ts'
+import { until } from '../../../../test/support/until.ts'
 import { baseBackup, type BackupEvent } from './base-backup.ts'
 import type { Connection } from './connection.ts'
 import { identifySystem } from './replication.ts'
@@ -57,10 +58,10 @@ for (const major of availableMajors()) {
     const standby = await primary.standby(t)
     await standby.start()
     await primary.sql('INSERT INTO t VALUES (11)')
-    for (let waited = 0; (await standby.sql('SELECT max(n) FROM t'))[0]?.[0] !== '11'; waited++) {
-      assert.ok(waited < 1000, standby.log)
-      await sleep(20)
-    }
+    await until(
+      () => standby.log,
+      async () => (await standby.sql('SELECT max(n) FROM t'))[0]?.[0] === '11',
+    )
     await standby.promote()
     await standby.sql('INSERT INTO t VALUES (12)')
     assert.deepEqual(await standby.sql('SELECT count(*) FROM t'), [['12']])
