@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { systemClock } from '../base/clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { isCode } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
 import { decodeFollowFrames, encodeFollowFrame, type FollowFrame } from '../format/follow.ts'
@@ -10,6 +10,9 @@ import { MemoryDisk } from '../store/memory.ts'
 import { memoryVault } from '../../test/support/memory-vault.ts'
 import { batchOf, collect, write } from '../../test/support/vault-world.ts'
 import { followJournal } from './follow.ts'
+
+/** Nobody is told of a silence, however slow the machine is. */
+const patientClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(1000 * ms, signal) }
 
 const walPath = treePath('wal')
 const some = (text: string): Buffer => Buffer.from(text)
@@ -22,7 +25,7 @@ async function world() {
   const stop = new AbortController()
   const appender = await made.vault.appender(made.agent, made.source, stop.signal)
   const frames = (after: number, paths = [walPath]): AsyncIterator<FollowFrame> =>
-    followJournal(made.vault, systemClock, { source: made.source, after: sequence(after), paths }, stop.signal)[
+    followJournal(made.vault, patientClock, { source: made.source, after: sequence(after), paths }, stop.signal)[
       Symbol.asyncIterator
     ]()
   return { ...made, appender, stop, frames }
