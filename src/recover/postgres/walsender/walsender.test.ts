@@ -11,10 +11,9 @@ import { parseLsn, type Timeline } from '../../../model/lsn.ts'
 import { pgWalSource } from '../../../../test/support/pg-wal-source.ts'
 import { lackingPostgres, serverOwner } from '../../../../test/support/postgres-program.ts'
 import { Cluster } from '../../../../test/support/postgres.ts'
+import { until as untilSo } from '../../../../test/support/until.ts'
 import { startWalsender, type Walsender } from './server.ts'
 import type { WalSource } from './wal-source.ts'
-
-const limitMs = 30_000
 
 async function serve(t: TestContext, beside: Cluster, source: WalSource): Promise<Walsender & { folder: string }> {
   const folder = join(beside.folder, 'feed')
@@ -43,12 +42,10 @@ async function follower(t: TestContext, primary: Cluster, walsender: Walsender):
   return standby
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<number> {
+/** How long it took. */
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<number> {
   const began = systemClock.monotonicMs()
-  while (!(await holds())) {
-    assert.ok(systemClock.monotonicMs() - began < limitMs, `waited in vain until ${what}`)
-    await systemClock.sleep(5)
-  }
+  await untilSo(what, holds)
   return systemClock.monotonicMs() - began
 }
 
@@ -104,9 +101,9 @@ test('a standby goes over to the next timeline with its source', { skip: lacking
   await second.promote()
   await second.sql('INSERT INTO t VALUES (0)')
   await until('a row of timeline 2 is there', async () => (await count(standby)) === 1001)
-  const [receiver] = walsender.receivers()
-  assert.equal(receiver?.timeline, 2)
-  assert.equal(receiver?.applicationName, 'walreceiver')
+  await until('it is told to be on timeline 2', () =>
+    walsender.receivers().some(({ timeline, applicationName }) => timeline === 2 && applicationName === 'walreceiver'),
+  )
 })
 
 test(
@@ -117,7 +114,7 @@ test(
   async (t) => {
     const cluster = await Cluster.create(t, { major: 17 })
     const walsender = await serve(t, cluster, await pgWalSource(t, cluster))
-    const replies = await talk(walsender.folder, [
+    const commands = [
       startup,
       command('START_REPLICATION 0/0 TIMELINE 1'),
       command('START_REPLICATION FF/0 TIMELINE 1'),
@@ -128,8 +125,8 @@ test(
       command('SELECT 1'),
       command('BASE_BACKUP'),
       command('IDENTIFY_SYSTEM'),
-    ])
-    const text = replies.toString('latin1')
+    ]
+    const text = (await talk(walsender.folder, commands, { upTo: /IDENTIFY_SYSTEM/ })).toString('latin1')
     for (const wanted of [
       /58P01.*requested WAL segment 000000010000000000000000 has already been removed/s,
       /ahead of the WAL flush position/,
@@ -147,7 +144,8 @@ test(
 
 test('whatever bytes come, the answer is a refusal and the walsender lives', async (t) => {
   const { folder, walsender } = await idle(t)
-  assert.match((await talk(folder, [startup, command('IDENTIFY_SYSTEM')])).toString('latin1'), /7311/)
+  const identify = () => talk(folder, [startup, command('IDENTIFY_SYSTEM')], { upTo: /7311/ })
+  assert.match((await identify()).toString('latin1'), /7311/)
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
     fc.string().map((text) => Buffer.concat([startup, command(text)])),
@@ -161,22 +159,23 @@ test('whatever bytes come, the answer is a refusal and the walsender lives', asy
   await fc.assert(
     fc.asyncProperty(garbage, async (bytes) => {
       await talk(folder, [bytes])
-      assert.equal(walsender.receivers().length, 0)
+      await until('nobody receives', () => walsender.receivers().length === 0)
     }),
     { numRuns: 300 },
   )
-  assert.match((await talk(folder, [startup, command('IDENTIFY_SYSTEM')])).toString('latin1'), /7311/)
+  assert.match((await identify()).toString('latin1'), /7311/)
 })
 
 test('encryption is declined, a client that wants a database is told where it is', async (t) => {
   const { folder } = await idle(t)
   const ssl = untyped(80_877_103)
   const gss = untyped(80_877_104)
-  assert.equal((await talk(folder, [ssl])).toString('latin1'), 'N')
+  assert.equal((await talk(folder, [ssl], { upTo: /N/ })).toString('latin1'), 'N')
   const plain = untyped(0x3_0000, Buffer.from('user\0u\0\0'))
-  assert.match((await talk(folder, [gss, plain], true)).toString('latin1'), /^NE.*0A000.*walsender of Tidemark/s)
+  const refused = await talk(folder, [gss, plain], { upTo: /walsender of Tidemark/, oneByOne: true })
+  assert.match(refused.toString('latin1'), /^NE.*0A000.*walsender of Tidemark/s)
   const newer = untyped(0x3_0002, Buffer.from('user\0u\0replication\0true\0_pq_.x\x001\0\0'))
-  assert.match((await talk(folder, [newer])).toString('latin1'), /^v.*_pq_\.x/s)
+  assert.match((await talk(folder, [newer], { upTo: /_pq_\.x/ })).toString('latin1'), /^v.*_pq_\.x/s)
 })
 
 /** A walsender of a cluster that stands still. */
@@ -217,8 +216,16 @@ const typed = (type: number, body: Buffer): Buffer => {
 }
 const command = (text: string): Buffer => typed(0x51, Buffer.from(`${text}\0`))
 
-/** Everything that is answered. The packets go out at once, or each after an answer to the one before. */
-function talk(folder: string, packets: readonly Buffer[], oneByOne = false): Promise<Buffer> {
+interface Talking {
+  /** The client goes when this has been said, or when nothing more will come. */
+  readonly upTo: RegExp
+  /** Each packet goes out after an answer to the one before, and not all at once. */
+  readonly oneByOne?: boolean
+}
+
+/** Everything that is answered. A client that expects nothing in particular goes soon. */
+function talk(folder: string, packets: readonly Buffer[], talking?: Talking): Promise<Buffer> {
+  const { upTo, oneByOne = false } = talking ?? {}
   return new Promise((resolve, reject) => {
     const socket = connectSocket(join(folder, '.s.PGSQL.5432'))
     const answers: Buffer[] = []
@@ -226,12 +233,13 @@ function talk(folder: string, packets: readonly Buffer[], oneByOne = false): Pro
     const say = (): void => {
       const next = oneByOne ? rest.shift() : Buffer.concat(rest.splice(0))
       if (next !== undefined) socket.write(next)
-      if (rest.length === 0) setTimeout(() => socket.end(), oneByOne ? 50 : 20)
+      if (rest.length === 0 && upTo === undefined) setTimeout(() => socket.end(), 20)
     }
     socket.on('connect', say)
     socket.on('data', (bytes: Buffer) => {
       answers.push(bytes)
       if (oneByOne && rest.length > 0) say()
+      else if (upTo?.test(Buffer.concat(answers).toString('latin1'))) socket.end()
     })
     socket.on('close', () => resolve(Buffer.concat(answers)))
     socket.on('error', (error) =>
