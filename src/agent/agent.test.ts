@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { z } from 'zod'
+import { freePort } from '../../test/support/free-port.ts'
+import { until } from '../../test/support/until.ts'
 import { systemClock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
@@ -25,7 +27,7 @@ import { runAgent } from './agent.ts'
 import { AgentHome, joinVault } from './identity.ts'
 
 const now = () => moment(systemClock.now())
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(600_000)
 
 /** A vault of one journal: the port, the certificates and the routes that an agent needs. */
 async function startVault(test: TestContext) {
@@ -68,8 +70,8 @@ async function startVault(test: TestContext) {
       http: (socket) => void api.emit('connection', socket),
       clock: systemClock,
     })
-  let listener = await listen(0)
-  const { port } = listener
+  const port = await freePort()
+  let listener = await listen(port)
   test.after(async () => {
     api.closeAllConnections()
     await listener[Symbol.asyncDispose]()
@@ -111,6 +113,7 @@ function pokedCaptures() {
   const pokes = new Wake()
   const open: string[] = []
   const opened: string[] = []
+  let said = 0
   const openCapture = async ({ resumeAt, source: { name } }: CaptureRequest): Promise<Capture> => {
     const stop = new AbortController()
     open.push(name)
@@ -118,6 +121,7 @@ function pokedCaptures() {
     async function* outputs() {
       for (let at = advance(resumeAt, 1); ; at = advance(at, 1)) {
         await pokes.wait(stop.signal)
+        said++
         yield { kind: 'batch', ...batchForTest(at, 1, [], false), moment: now(), marks: [] } as const
       }
     }
@@ -136,14 +140,7 @@ function pokedCaptures() {
       },
     }
   }
-  return { open, opened, poke: () => pokes.wake(), openCapture }
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let tries = 0; !(await condition()); tries++) {
-    assert.ok(tries < 500, `never: ${what}`)
-    await systemClock.sleep(20)
-  }
+  return { open, opened, said: () => said, poke: () => pokes.wake(), openCapture }
 }
 
 const joining = (vault: Awaited<ReturnType<typeof startVault>>, token: string) =>
@@ -238,8 +235,8 @@ test('the agent protects what the vault tells, follows changes live, and takes u
     },
     stop.signal,
   )
-  await until(() => captures.open.length === 1, 'a capture')
-  await until(() => (captures.poke(), journal.durable >= 3), 'three batches')
+  await until('a capture', () => captures.open.length === 1)
+  await until('three batches', () => (captures.poke(), journal.durable >= 3))
 
   const local = socketApiClient(join(vault.directory, 'api.sock'))
   assert.equal((await stat(join(vault.directory, 'api.sock'))).mode & 0o777, 0o600)
@@ -248,8 +245,10 @@ test('the agent protects what the vault tells, follows changes live, and takes u
     connected: z.boolean(),
     sources: z.array(z.object({ name: z.string(), line: z.string() }).loose()),
   })
-  const { sources, connected } = await local.json('GET', '/agent', status)
-  assert.ok(connected && sources[0]?.name === 'documents' && sources[0].line === 'up')
+  await until('the line is told to be up', async () => {
+    const { sources, connected } = await local.json('GET', '/agent', status)
+    return connected && sources[0]?.name === 'documents' && sources[0].line === 'up'
+  })
 
   const long = 'x'.repeat(3_000_000)
   const echoed: Uint8Array[] = []
@@ -258,11 +257,11 @@ test('the agent protects what the vault tells, follows changes live, and takes u
   await assert.rejects(local.json('GET', '/v1/nothing', z.unknown()), { code: 'not-found', message: 'no /v1/nothing' })
 
   await vault.restart(async () => {
-    await until(() => lines.some((line) => line.startsWith('no line')), 'the line is missed')
+    await until('the line is missed', () => lines.some((line) => line.startsWith('no line')))
     await assert.rejects(local.json('GET', '/v1/echo', z.unknown()), { code: 'unreachable' })
     captures.poke()
   })
-  await until(() => (captures.poke(), journal.durable >= 6), 'batches after the restart')
+  await until('batches after the restart', () => (captures.poke(), journal.durable >= 6))
   assert.deepEqual(
     journal.applied.map(({ first }) => Number(first)),
     Array.from(journal.applied, (_, index) => index + 1),
@@ -270,13 +269,13 @@ test('the agent protects what the vault tells, follows changes live, and takes u
 
   journal.sources = [source('documents', '5', true)]
   journal.changed.wake()
-  await until(() => captures.open.length === 0, 'paused')
+  await until('paused', () => captures.open.length === 0)
   journal.sources = [source('letters', '6')]
   journal.changed.wake()
-  await until(() => captures.open[0] === 'letters', 'another source')
+  await until('another source', () => captures.open[0] === 'letters')
   await until(
-    async () => (await readdir(join(vault.directory, 'sources'))).join() === '6'.repeat(32),
     'the first one is forgotten',
+    async () => (await readdir(join(vault.directory, 'sources'))).join() === '6'.repeat(32),
   )
 
   const twice = runAgent(
@@ -314,7 +313,7 @@ test('a capture goes on through a change that is not about it', async (test) => 
     },
     stop.signal,
   )
-  await until(() => captures.open.length === 1, 'a capture')
+  await until('a capture', () => captures.open.length === 1)
   const local = socketApiClient(join(vault.directory, 'api.sock'))
   const status = z.object({ sources: z.array(z.object({ name: z.string() }).loose()) })
   const told = async (name: string) => (await local.json('GET', '/agent', status)).sources[0]?.name === name
@@ -322,13 +321,13 @@ test('a capture goes on through a change that is not about it', async (test) => 
   const policy = { ...defaultPolicy, windowMs: 86_400_000, lagMsMax: 5000 }
   journal.sources = [{ ...documents, name: 'papers', system: 'archive', policy }]
   journal.changed.wake()
-  await until(() => told('papers'), 'the new name')
+  await until('the new name', () => told('papers'))
   assert.deepEqual(captures.opened, ['documents'])
   assert.equal((await (await AgentHome.open(vault.directory)).definitions())[0]?.name, 'papers')
 
   journal.sources = [{ ...documents, name: 'papers', exclude: ['*.tmp'] }]
   journal.changed.wake()
-  await until(() => captures.opened.length === 2, 'the capture is opened anew')
+  await until('the capture is opened anew', () => captures.opened.length === 2)
   stop.abort()
   await running
 })
@@ -350,8 +349,8 @@ test('started without a line, the agent protects what it was told before', async
     )
   const first = { stop: new AbortController(), captures: pokedCaptures() }
   const running = run(first.stop, first.captures)
-  await until(() => first.captures.open.length === 1, 'a capture')
-  await until(() => (first.captures.poke(), vault.journal.durable >= 2), 'two batches')
+  await until('a capture', () => first.captures.open.length === 1)
+  await until('two batches', () => (first.captures.poke(), vault.journal.durable >= 2))
   first.stop.abort()
   await running
   const second = { stop: new AbortController(), captures: pokedCaptures() }
@@ -359,13 +358,11 @@ test('started without a line, the agent protects what it was told before', async
   const before = vault.journal.durable
   await vault.restart(async () => {
     again = run(second.stop, second.captures)
-    await until(() => second.captures.open.length === 1, 'a capture without a line')
-    for (let count = 0; count < 5; count++) {
-      second.captures.poke()
-      await systemClock.sleep(20)
-    }
+    await until('a capture without a line', () => second.captures.open.length === 1)
+    // A poke that comes while nobody waits for one is lost.
+    await until('five batches', () => (second.captures.poke(), second.captures.said() >= 5))
   })
-  await until(() => vault.journal.durable >= before + 5, 'what was spooled arrives')
+  await until('what was spooled arrives', () => vault.journal.durable >= before + 5)
   second.stop.abort()
   await again
 })

@@ -13,7 +13,7 @@ import { batchForTest } from '../wire/journal-in-memory.ts'
 import { Backlog, type BacklogParts } from './backlog.ts'
 import { Holes } from './holes.ts'
 
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(600_000)
 
 const partsOf = async (store: Store, memoryBytesMax?: number): Promise<BacklogParts> => ({
   store,
