@@ -360,7 +360,7 @@ test('a crowd of new files arrives whole', async (context) => {
   await driver.settle()
   mkdirSync(join(driver.top, 'new'))
   for (let index = 0; index < 20_000; index++) writeFileSync(join(driver.top, 'new', String(index)), '')
-  await driver.settle(60_000)
+  await driver.settle(300_000)
   assert.equal(driver.tree.describe('' as never).filter((line) => line.includes('/new/')).length, 20_000)
 })
 
@@ -378,7 +378,7 @@ for (const [way, filesMax] of [
       assert.equal(driver.report?.watching, way)
       // More events than either queue holds, while nobody reads.
       for (let index = 0; index < filesMax; index++) writeFileSync(join(driver.top, String(index)), 'x')
-      await driver.settle(60_000)
+      await driver.settle(300_000)
       const marks = told(driver, driver.changes).filter((line) => line.startsWith('mark') && line.endsWith('overflow'))
       assert.equal(marks[0], 'mark suspect overflow')
       assert.equal(marks.at(-1), 'mark complete overflow')

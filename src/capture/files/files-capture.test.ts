@@ -71,8 +71,8 @@ test('a capture works in its own thread, hears its consumer, and ends when it is
 test('what goes out is covered by a report at once, not by the next beat', async (context) => {
   const { capture, top } = await openCapture(context)
   let upTo = beforeFirst
-  let batches = 0
-  let beganMs = 0
+  let beganMs = performance.now()
+  const tookMs: number[] = []
   for await (const output of capture.outputs) {
     if (output.kind === 'offer')
       capture.answer(
@@ -83,11 +83,13 @@ test('what goes out is covered by a report at once, not by the next beat', async
     if (output.kind !== 'report' || output.report.state !== 'live' || output.report.upTo < upTo) continue
     if (output.report.dirty > 0) continue
     // The next change is made when the one before is covered.
-    if (batches === 0) beganMs = performance.now()
-    if (++batches > 5) break
-    writeFileSync(join(top, 'after'), `change ${batches}`)
+    tookMs.push(performance.now() - beganMs)
+    if (tookMs.length > 11) break
+    writeFileSync(join(top, 'after'), `change ${tookMs.length}`)
     upTo = advance(upTo, 1)
+    beganMs = performance.now()
   }
-  const tookMs = performance.now() - beganMs
-  assert.ok(tookMs < 3000, `five changes took ${tookMs} ms`)
+  // The first is the baseline. A beat comes every second; some may have met with a machine that stood still.
+  const quick = tookMs.slice(1).filter((ms) => ms < 900)
+  assert.ok(quick.length >= 5, `eleven changes took ${tookMs.slice(1).map(Math.round)} ms`)
 })

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CaptureDriver } from '../../../test/capture-driver.ts'
 import { openDriver, told } from '../../../test/capture-scratch.ts'
+import { systemClock } from '../../base/clock.ts'
 import type { Change } from '../../model/change.ts'
 import { Catalog } from './catalog.ts'
 import { decodeCursor } from './cursor.ts'
@@ -24,8 +25,6 @@ async function settledTree(context: TestContext): Promise<CaptureDriver> {
 /** All that happens when nothing has. */
 const nothing = ['mark suspect start', 'mark complete start']
 const gap = 'mark hole the agent was not watching'
-
-const nowUs = (): number => Date.now() * 1000
 
 function holesIn(changes: readonly Change[]): number[] {
   return changes.flatMap((change) => (change.kind === 'mark' && change.mark.type === 'hole' ? [change.mark.since] : []))
@@ -146,7 +145,7 @@ test('what was changed while nobody watched is told as a hole from when all was 
   await driver.changesOf(() => writeFileSync(join(driver.top, 'one'), 'the last that was watched'))
   const { moment: captured } = decodeCursor(driver.cursor)
   driver.kill()
-  const left = nowUs()
+  const left = systemClock.now()
   await sleep(50)
   const changes = await driver.changesOf(() => writeFileSync(join(driver.top, 'directory', 'two'), 'missed'))
   const [since, ...more] = holesIn(changes)
@@ -160,7 +159,7 @@ test('what was changed while nobody watched is told as a hole from when all was 
 test('a hole that was found and lost with a kill is told by the next start', async (context) => {
   const driver = await settledTree(context)
   driver.kill()
-  const left = nowUs()
+  const left = systemClock.now()
   await sleep(20)
   writeFileSync(join(driver.top, 'new'), 'missed')
   const shows = ({ first, last }: { first: number; last: number }): boolean =>
@@ -178,7 +177,7 @@ test('a hole that was found and lost with a kill is told by the next start', asy
 test('a start that was cut short leaves the gap where it began', async (context) => {
   const driver = await settledTree(context)
   driver.kill()
-  const left = nowUs()
+  const left = systemClock.now()
   await sleep(20)
   // Nothing is compared without a vault, and it is idle.
   driver.line(false)
@@ -195,7 +194,7 @@ test('a file that waits for the answer of the vault is not noted as captured', a
   const driver = await settledTree(context)
   const path = join(driver.top, 'one')
   driver.isAnswering = false
-  const left = nowUs()
+  const left = systemClock.now()
   writeFileSync(path, randomBytes(300_000))
   const offers = driver.offers
   await driver.until(() => driver.offers > offers)
