@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import { z } from 'zod'
+import { until } from '../../test/support/until.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
@@ -252,7 +253,7 @@ test('TLS 1.2, plaintext and other protocols do not get in', async (test) => {
   plain.end('GET / HTTP/1.1\r\n\r\n')
   plain.resume()
   await once(plain, 'close')
-  assert.ok(vault.refused.length >= 3)
+  await until('all three are told', () => vault.refused.length >= 3)
   await opened(vault, await agentCredential(vault.credentials.authority))
 })
 
