@@ -23,7 +23,7 @@ const tokenFor = async (world: World, ...args: string[]): Promise<string> =>
 const joinWith = (world: World, folder: string, token: string) =>
   command(['agent', 'join', `127.0.0.1:${world.port}`, '--name', 'another', '--dir', folder], { TIDEMARK_TOKEN: token })
 
-test('an agent enrols again in place and goes on', { timeout: 180_000 }, async (t) => {
+test('an agent enrols again in place and goes on', { timeout: 900_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('one')
   const enrolAgain = async ({ folder }: Agent) => joinWith(world, folder, await tokenFor(world))
@@ -57,7 +57,7 @@ test('an agent enrols again in place and goes on', { timeout: 180_000 }, async (
   assert.match(revoked.err, /revoked/)
 })
 
-test('without the key of an agent only a token made for it takes its place', { timeout: 180_000 }, async (t) => {
+test('without the key of an agent only a token made for it takes its place', { timeout: 900_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('one')
   const other = await world.join('two')

@@ -9,7 +9,7 @@ const rounds = 8
 
 test(
   'every quiet moment is restored exactly as the tree then was',
-  { skip: needsRsync, timeout: 240_000 },
+  { skip: needsRsync, timeout: 900_000 },
   async (t) => {
     t.diagnostic(`seed ${seed}`)
     const chance = new Seeded(seed)

@@ -19,7 +19,7 @@ interface Line {
 
 test(
   'a PostgreSQL server is protected, and brought back to a transaction, a moment, a restore point, its latest; and verified',
-  { skip: lackingPostgres(major), timeout: 300_000 },
+  { skip: lackingPostgres(major), timeout: 900_000 },
   async (t) => {
     const cluster = await Cluster.create(t, {
       major,
@@ -33,7 +33,7 @@ test(
     // The user of the restored server has to come to it.
     chmodSync(world.folder, 0o755)
     await protect(world, 'shop', cluster.url)
-    await world.until('shop', 'protected', ({ state }) => state === 'protected', 90_000)
+    await world.until('shop', 'protected', ({ state }) => state === 'protected')
 
     const xids: number[] = []
     for (let n = 1; n <= 20; n++) {

@@ -8,7 +8,7 @@ const major = 17
 
 test(
   'a server is looked at before it is protected; what is in the way is told with the line, and can be forced',
-  { skip: lackingPostgres(major), timeout: 180_000 },
+  { skip: lackingPostgres(major), timeout: 900_000 },
   async (t) => {
     const cluster = await Cluster.create(t, { major, settings: { max_replication_slots: 0 } })
     await cluster.sql('CREATE UNLOGGED TABLE cache (n int)')
@@ -40,7 +40,7 @@ test(
 
 test(
   'protected with zero loss, and let go again: the server is as before, and commits go on',
-  { skip: lackingPostgres(major), timeout: 180_000 },
+  { skip: lackingPostgres(major), timeout: 900_000 },
   async (t) => {
     const cluster = await Cluster.create(t, { major })
     await cluster.sql('CREATE TABLE t (n int)')

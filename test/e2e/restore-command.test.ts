@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { command, differences, needsRsync, Process, World } from './harness.ts'
 
-test('only the paths asked for are restored, in whatever order they are told', { timeout: 180_000 }, async (t) => {
+test('only the paths asked for are restored, in whatever order they are told', { timeout: 900_000 }, async (t) => {
   const world = await World.begin(t)
   const agent = await world.join('server')
   await agent.process.start()
@@ -37,7 +37,7 @@ test('only the paths asked for are restored, in whatever order they are told', {
 
 test(
   'a restore that was killed goes on at the same point, though the source has changed',
-  { skip: needsRsync, timeout: 240_000 },
+  { skip: needsRsync, timeout: 900_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
@@ -45,14 +45,18 @@ test(
     const directory = world.directory('tree')
     for (let file = 0; file < 1500; file++) writeFileSync(join(directory, `${file}`), Buffer.alloc(20_000, `${file} `))
     await world.atAgent(agent, 'protect', 'files', directory, '--name', 'tree')
-    await world.quietMoment('tree', 60_000)
+    await world.quietMoment('tree')
 
     const to = join(world.folder, 'restored')
     const restoring = ['--vault', world.vaultFolder, 'restore', 'tree', '--to', to]
-    const first = new Process([...restoring, '--json'], /"stage":"writing"/, join(world.folder, 'restore.log'))
-    await first.start()
-    await first.kill()
-    assert.ok(existsSync(join(to, '.tidemark-restore')), 'it was killed before its end')
+    // Where this process was too slow to kill it before its end, once more.
+    for (let tries = 1; !existsSync(join(to, '.tidemark-restore')); tries++) {
+      assert.ok(tries <= 20, 'it was never killed before its end')
+      rmSync(to, { recursive: true, force: true })
+      const first = new Process([...restoring, '--json'], /"stage":"writing"/, join(world.folder, 'restore.log'))
+      await first.start()
+      await first.kill()
+    }
     const refused = await command(restoring)
     assert.match(refused.err, /--resume/)
 
