@@ -117,7 +117,7 @@ test('a stopped restore goes on where it was, and fetches little twice', async (
   if (hasRsync) assert.equal(differences(source, join(target, 'srv/docs')), '')
 })
 
-test('a restore killed at any moment goes on, and ends with the whole tree', { timeout: 240_000 }, async (t) => {
+test('a restore killed at any moment goes on, and ends with the whole tree', { timeout: 900_000 }, async (t) => {
   const { source, target } = folders(t)
   plantTree(source)
   const program = join(import.meta.dirname, '../../test/recovery/restore-program.ts')

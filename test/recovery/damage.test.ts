@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { globSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
-import { command, differences, needsRsync, World } from '../e2e/harness.ts'
+import { command, differences, needsRsync, waitFor, World } from '../e2e/harness.ts'
 import { Seeded } from '../sim/random.ts'
 
 /**
@@ -28,7 +29,7 @@ const kinds: readonly { readonly files: string; readonly truth: boolean; readonl
   { files: 'settings.json', truth: false },
 ]
 
-test('a flipped byte is never restored as right', { skip: needsRsync, timeout: 360_000 }, async (t) => {
+test('a flipped byte is never restored as right', { skip: needsRsync, timeout: 900_000 }, async (t) => {
   const { world, directory, at } = await aVaultAtRest(t)
   const pristine = join(world.folder, 'pristine')
   renameSync(world.vaultFolder, pristine)
@@ -65,11 +66,23 @@ async function aVaultAtRest(t: Parameters<typeof World.begin>[0]) {
     await systemClock.sleep(20)
   }
   const at = await world.quietMoment('tree')
-  // By then the vault has noted how far its files are durable; of the last moments before a crash a torn tail and damage look alike.
-  await systemClock.sleep(1000)
+  // Of the last moments before a crash a torn tail and damage look alike.
+  await waitFor(
+    'the vault has noted how far its files are durable',
+    async () => unnoted(world.vaultFolder),
+    (names) => names.length === 0,
+  )
   await agent.process.kill()
   await world.vault.kill()
   return { world, directory, at }
+}
+
+function unnoted(vault: string): string[] {
+  using catalogue = new DatabaseSync(join(vault, 'derived/catalogue.sqlite'), { readOnly: true })
+  const noted = catalogue.prepare('SELECT bytes FROM synced WHERE name = ?')
+  return globSync(['journals/*/*.segment', 'packs/*.pack'], { cwd: vault }).filter(
+    (name) => noted.get(name)?.['bytes'] !== statSync(join(vault, name)).size,
+  )
 }
 
 function flip(vault: string, files: string, place: number): string {

@@ -10,7 +10,7 @@ import { Seeded } from '../sim/random.ts'
 
 test(
   'while the vault is away every moment is kept, and is there once it is back',
-  { skip: needsRsync, timeout: 240_000 },
+  { skip: needsRsync, timeout: 900_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
@@ -39,7 +39,7 @@ test(
 
 test(
   'more changes than the spool may hold leave a hole that is told, and the tree is whole afterwards',
-  { skip: needsRsync, timeout: 240_000 },
+  { skip: needsRsync, timeout: 900_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
@@ -57,7 +57,7 @@ test(
     await world.untilAgent(agent, 'tree', 'a full spool', ({ spoolFull }) => spoolFull)
     edits.some(30)
     await world.vault.start()
-    await recorded.record(120_000)
+    await recorded.record()
     edits.some(30)
     await recorded.record()
     const points = await world.atVault('points', 'tree', '--json')

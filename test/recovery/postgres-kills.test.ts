@@ -96,7 +96,7 @@ async function begin(t: TestContext, ...options: string[]): Promise<Scene> {
   await agent.process.start()
   chmodSync(world.folder, 0o755)
   await world.atAgent(agent, 'protect', 'postgres', cluster.url, '--name', 'shop', ...options)
-  await world.until('shop', 'protected', ({ state }) => state === 'protected', 90_000)
+  await world.until('shop', 'protected', ({ state }) => state === 'protected')
   const client = socketApiClient(join(world.vaultFolder, 'api.sock'))
   const tree = apiTreeReader(client, 'shop', new AbortController().signal)
   const inserts = new Inserts(cluster)
@@ -152,7 +152,7 @@ async function restoredNumbers({ world }: Scene, to: string): Promise<Set<number
 
 test(
   'with zero loss, every commit that a client was told is at the vault, whatever is killed under load',
-  { skip: lackingPostgres(major), timeout: 280_000 },
+  { skip: lackingPostgres(major), timeout: 900_000 },
   async (t) => {
     const scene = await begin(t, '--zero-loss')
     const { cluster, tree, inserts, random } = scene
@@ -200,7 +200,7 @@ test(
 
 test(
   'without zero loss, what the vault has is a prefix of what the server had, up to no earlier than the lag it had told',
-  { skip: lackingPostgres(major), timeout: 280_000 },
+  { skip: lackingPostgres(major), timeout: 900_000 },
   async (t) => {
     const scene = await begin(t)
     const { cluster, world, tree, inserts, random } = scene

@@ -7,7 +7,7 @@ import { RecordedMoments } from '../e2e/recorded.ts'
 
 test(
   'a vault that cannot write ends with the reason, and goes on once it is started again',
-  { skip: needsRsync, timeout: 120_000 },
+  { skip: needsRsync, timeout: 900_000 },
   async (t) => {
     const world = await World.begin(t)
     const agent = await world.join('server')
