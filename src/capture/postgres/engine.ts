@@ -42,8 +42,8 @@ const beatMs = { usual: 500, busy: 100, mark: 25 }
 const reportMs = { usual: 1000, busy: 100 }
 /** Of log that is not acknowledged. */
 const caughtUpBytes = 64 * 1024
-/** A mark does not wait longer for the server's word. */
-const markMsMax = 2000
+/** A mark does not wait longer for the server's word. One that hangs must not hold it up for ever; one that is slow is waited for. */
+const markMsMax = 15_000
 const retryMs = { min: 200, max: 5000 }
 
 interface PendingMark {
