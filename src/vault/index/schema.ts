@@ -25,7 +25,7 @@ import { Sealing } from './sealing.ts'
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
-const schemaVersion = 2
+const schemaVersion = 3
 export const forever = Number.MAX_SAFE_INTEGER
 export const rootNode = 1
 
@@ -45,6 +45,7 @@ CREATE TABLE extent(
   bytes INTEGER NOT NULL, skip INTEGER NOT NULL, cut INTEGER NOT NULL, location INTEGER NOT NULL,
   PRIMARY KEY (content, at, since)) WITHOUT ROWID;
 CREATE INDEX version_inline ON version(content) WHERE content < 0;
+CREATE INDEX extent_ended ON extent(until) WHERE until < ${forever};
 CREATE INDEX extent_now ON extent(content, at) WHERE until = ${forever};
 CREATE INDEX extent_inline ON extent(location) WHERE typeof(location) = 'integer';
 CREATE INDEX extent_cut ON extent(content) WHERE cut = 1;

@@ -9,8 +9,9 @@ import { forever } from '../index/schema.ts'
 const rowsAtOnce = 2_000
 
 /**
- * Removes the rows that hold at no point from `at` on. May be stopped anywhere and begun again. The order matters: nodes
- * are found by the rows that ended, and the range of versions by the batches, so these go last.
+ * Removes the rows that hold at no point from `at` on. May be stopped anywhere and begun again; each transaction removes
+ * so many rows at most, whatever they belong to. The order matters: nodes are found by the rows that ended, and the range of
+ * versions by the batches, so these go last; and what a row refers to goes before the row.
  */
 export async function pruneBefore(indexer: Indexer, at: Sequence, when: Moment): Promise<void> {
   const { pruned } = indexer.rows.state()
@@ -18,8 +19,10 @@ export async function pruneBefore(indexer: Indexer, at: Sequence, when: Moment):
   if (first !== undefined) {
     await prunePages(indexer, (pruner, after) => pruner.versions(after, at), first.version_from - 1)
   }
+  await prunePages(indexer, (pruner) => pruner.extents(at))
   await prunePages(indexer, (pruner) => pruner.entries(at))
   await indexer.exclusively((index) => new Pruner(index.database).marks(index, at, when))
+  await prunePages(indexer, (pruner) => pruner.flushes(at))
   await prunePages(indexer, (pruner) => pruner.batches(at))
   await indexer.exclusively((index) => index.setPruned(at))
 }
@@ -43,32 +46,57 @@ async function prunePages(
   }
 }
 
+interface DeadVersion {
+  readonly id: number
+  readonly since: number
+  readonly content: unknown
+}
+
+/** Of one transaction: it is done with once it has removed `rowsAtOnce` rows. */
 class Pruner {
   readonly #statements: ReturnType<typeof prepareAll>
+  #left = rowsAtOnce
 
   constructor(database: DatabaseSync) {
     this.#statements = prepareAll(database)
   }
 
-  /** Of nodes that got a version after the last time and up to `at`, all but what holds from there on. Goes on after the version `after`. */
+  /**
+   * Of nodes that got a version after the last time and up to `at`, all but what holds from there on. Goes on after the
+   * version `after`; where a node has more than fits, with the same ones again.
+   */
   versions(after: number, at: Sequence): number | undefined {
     const rows = this.#statements.versionsUpTo.all(after, at, rowsAtOnce) as unknown as { id: number; node: number }[]
-    for (const node of new Set(rows.map((row) => row.node))) this.#pruneNode(node, at)
+    for (const node of new Set(rows.map((row) => row.node))) {
+      const dead = this.#statements.deadVersions.all(node, node, at, this.#left) as unknown as DeadVersion[]
+      if (!this.#dropVersions(node, dead)) return after
+    }
     return rows.at(-1)?.id
+  }
+
+  /** Parts of files that were written over. */
+  extents(at: Sequence): number | undefined {
+    return dropped(this.#statements.dropEnded.run(at, rowsAtOnce))
   }
 
   /** Names that ended up to `at`, and the nodes that have no other. */
   entries(at: Sequence): number | undefined {
     const rows = this.#statements.entriesEnded.all(at, rowsAtOnce) as unknown as { id: number; node: number }[]
-    for (const { id } of rows) this.#statements.dropEntry.run(id)
-    for (const node of new Set(rows.map((row) => row.node))) {
-      if (this.#statements.anyName.get(node) === undefined) this.#dropNode(node)
+    for (const { id, node } of rows) {
+      const isLast = this.#statements.otherName.get(node, id) === undefined
+      if (isLast && !this.#dropVersions(node, this.#versionsOf(node))) return 0
+      this.#statements.dropEntry.run(id)
+      if (--this.#left <= 0) return 0
     }
-    return rows.at(-1)?.id
+    return rows.length < rowsAtOnce ? undefined : 0
+  }
+
+  flushes(at: Sequence): number | undefined {
+    return dropped(this.#statements.dropFlushes.run(at, rowsAtOnce))
   }
 
   batches(at: Sequence): number | undefined {
-    return Number(this.#statements.dropBatches.run(at, rowsAtOnce).changes) > 0 ? 0 : undefined
+    return dropped(this.#statements.dropBatches.run(at, rowsAtOnce))
   }
 
   /** Only marks whose span goes on at `at` are left, as if they had been made there; so a checkpoint tells them too. */
@@ -79,26 +107,36 @@ class Pruner {
     })
   }
 
-  #pruneNode(node: number, at: Sequence): void {
-    const dead = this.#statements.deadVersions.all(node, node, at) as unknown as { id: number; content: unknown }[]
-    for (const { id } of dead) this.#statements.dropVersion.run(id)
-    const contents = new Set(dead.map(({ content }) => content).filter(isExtents))
-    for (const content of contents) {
-      if (this.#statements.anyUse.get(node, content) === undefined) this.#statements.dropContent.run(content)
-      else this.#statements.dropExtents.run(content, at)
-    }
+  #versionsOf(node: number): DeadVersion[] {
+    return this.#statements.oldestVersions.all(node, this.#left) as unknown as DeadVersion[]
   }
 
-  #dropNode(node: number): void {
-    const versions = this.#statements.allVersions.all(node) as unknown as { id: number; content: unknown }[]
-    for (const { id } of versions) this.#statements.dropVersion.run(id)
-    for (const content of new Set(versions.map(({ content: name }) => name).filter(isExtents))) {
-      this.#statements.dropContent.run(content)
+  /** Versions that are the oldest of their node, oldest first. False where some, or more than these, are left. */
+  #dropVersions(node: number, versions: readonly DeadVersion[]): boolean {
+    if (this.#left <= 0) return false
+    const { length } = versions
+    const isAll = length < this.#left
+    for (const { id, since, content } of versions) {
+      // Those that name one content stand together: the last of them takes its extents along.
+      if (typeof content === 'number' && content > 0) {
+        const next = this.#statements.nextVersion.get(node, since) as { content: unknown } | undefined
+        if (next?.content !== content && !this.#dropContent(content)) return false
+      }
+      this.#statements.dropVersion.run(id)
+      this.#left--
     }
+    return isAll && this.#left > 0
+  }
+
+  #dropContent(content: number): boolean {
+    this.#left -= Number(this.#statements.dropContent.run(content, Math.max(this.#left, 0)).changes)
+    return this.#left > 0
   }
 }
 
-const isExtents = (content: unknown): content is number => typeof content === 'number' && content > 0
+/** There may be more where some were found. */
+const dropped = ({ changes }: { readonly changes: number | bigint }): number | undefined =>
+  Number(changes) > 0 ? 0 : undefined
 
 function prepareAll(database: DatabaseSync) {
   return {
@@ -109,21 +147,29 @@ function prepareAll(database: DatabaseSync) {
     entriesEnded: database.prepare(`
       SELECT id, node FROM entry INDEXED BY entry_ended WHERE until < ${forever} AND until <= ? LIMIT ?`),
     dropEntry: database.prepare('DELETE FROM entry WHERE id = ?'),
-    anyName: database.prepare('SELECT 1 AS found FROM entry WHERE node = ? LIMIT 1'),
+    otherName: database.prepare('SELECT 1 AS found FROM entry WHERE node = ? AND id <> ? LIMIT 1'),
     // A version is dead once the next one of its node holds at the sequence.
     deadVersions: database.prepare(`
-      SELECT id, content FROM version
-      WHERE node = ? AND since < (SELECT max(since) FROM version WHERE node = ? AND since <= ?)`),
-    allVersions: database.prepare('SELECT id, content FROM version WHERE node = ?'),
+      SELECT id, since, content FROM version
+      WHERE node = ? AND since < (SELECT max(since) FROM version WHERE node = ? AND since <= ?) ORDER BY since LIMIT ?`),
+    oldestVersions: database.prepare('SELECT id, since, content FROM version WHERE node = ? ORDER BY since LIMIT ?'),
+    nextVersion: database.prepare('SELECT content FROM version WHERE node = ? AND since > ? ORDER BY since LIMIT 1'),
     dropVersion: database.prepare('DELETE FROM version WHERE id = ?'),
-    anyUse: database.prepare('SELECT 1 AS found FROM version WHERE node = ? AND content = ? LIMIT 1'),
-    dropContent: database.prepare('DELETE FROM extent WHERE content = ?'),
-    dropExtents: database.prepare('DELETE FROM extent WHERE content = ? AND until <= ?'),
+    dropContent: database.prepare(`
+      DELETE FROM extent WHERE (content, at, since) IN
+        (SELECT content, at, since FROM extent WHERE content = ? ORDER BY at, since LIMIT ?)`),
+    dropEnded: database.prepare(`
+      DELETE FROM extent WHERE (content, at, since) IN
+        (SELECT content, at, since FROM extent INDEXED BY extent_ended
+         WHERE until < ${forever} AND until <= ? ORDER BY until LIMIT ?)`),
     dropMarks: database.prepare(`
       DELETE FROM mark WHERE sequence <= ? AND NOT (
         type IN ('suspect', 'hole')
         AND sequence > coalesce((SELECT max(sequence) FROM mark WHERE type = 'complete' AND sequence <= ?), -1))`),
     moveMarks: database.prepare('UPDATE mark SET sequence = ?, moment = ? WHERE sequence <= ?'),
+    dropFlushes: database.prepare(
+      'DELETE FROM flush WHERE sequence IN (SELECT sequence FROM flush WHERE sequence <= ? ORDER BY sequence LIMIT ?)',
+    ),
     dropBatches: database.prepare(
       'DELETE FROM batch WHERE first IN (SELECT first FROM batch WHERE last <= ? ORDER BY first LIMIT ?)',
     ),
