@@ -101,7 +101,7 @@ export class VolumeLogReader implements AsyncDisposable {
     this.#segment = undefined
     if (isOver) return
     if (!isThere) throw new LogGone(`record ${this.#next} is no longer in the log`)
-    throw damagedLog(segment.name, segment.position, `record ${this.#next} does not verify`)
+    throw segment.damaged(`record ${this.#next} does not verify`)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -144,10 +144,6 @@ export class SegmentReader implements AsyncDisposable {
       await file.close()
       throw error
     }
-  }
-
-  get position(): number {
-    return this.#position
   }
 
   /**
@@ -199,16 +195,33 @@ export class SegmentReader implements AsyncDisposable {
   /** Highest number up to which a record behind the present place says that the log was synced; 0 where there is none. */
   async syncedBehind(): Promise<number> {
     let synced = 0
+    for await (const { found } of this.#behind()) synced = Math.max(synced, found.synced)
+    return synced
+  }
+
+  /** Goes to a record behind the present place, over what does not verify. False where it is not there. */
+  async find(number: RecordNumber): Promise<boolean> {
+    for await (const { found, position } of this.#behind()) {
+      if (found.record.number !== number) continue
+      this.#position = position
+      this.#number = number
+      return true
+    }
+    return false
+  }
+
+  /** Every record that verifies behind the present place, whatever stands between them. */
+  async *#behind(): AsyncGenerator<{ readonly found: Decoded; readonly position: number }> {
     const overlap = recordMagic.length - 1
     const buffer = Buffer.allocUnsafeSlow(readBytesMax)
-    for (let at = this.#position + 1; ;) {
+    for (let at = this.#position; ;) {
       const bytes = await readWhole(this.#file, buffer, at)
       const window = buffer.subarray(0, bytes)
-      for (let found = window.indexOf(recordMagic); found >= 0; found = window.indexOf(recordMagic, found + 1)) {
-        const record = await this.#recordAt(at + found)
-        if (record) synced = Math.max(synced, record.synced)
+      for (let index = window.indexOf(recordMagic); index >= 0; index = window.indexOf(recordMagic, index + 1)) {
+        const found = await this.#recordAt(at + index)
+        if (found) yield { found, position: at + index }
       }
-      if (bytes < buffer.length) return synced
+      if (bytes < buffer.length) return
       at += bytes - overlap
     }
   }
@@ -239,6 +252,10 @@ export class SegmentReader implements AsyncDisposable {
     }
   }
 
+  damaged(what: string): TidemarkError {
+    return damagedLog(this.name, this.#position, what)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close()
   }
@@ -246,9 +263,9 @@ export class SegmentReader implements AsyncDisposable {
 
 async function readHeader(name: string, file: VolumeLogFile): Promise<SegmentHeader> {
   const bytes = Buffer.alloc(segmentHeaderBytes)
-  const length = await readWhole(file, bytes, 0)
+  await readWhole(file, bytes, 0)
   try {
-    return decodeSegmentHeader(bytes.subarray(0, length))
+    return decodeSegmentHeader(bytes)
   } catch (error) {
     if (error instanceof Malformed) throw damagedLog(name, 0, messageOf(error))
     throw error

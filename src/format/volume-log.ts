@@ -8,7 +8,7 @@ import { type Id, isId } from '../model/source.ts'
  * The volume log: segment files in one folder, named by the number of their first record, as 16 hexadecimal digits and `.log`.
  * Decided in docs/decisions/0009-volumes.md; told at length in docs/formats/volume-log.md. Numbers are big-endian.
  *
- * Segment header, 64 bytes:
+ * Segment header, 64 bytes, twice; one of them has to verify:
  *    0   8  magic    "TIDEVLG1"; the last character is the version
  *    8  16  volume   id of the source
  *   24   8  epoch    the one at the time the segment was begun
@@ -65,7 +65,8 @@ export interface SegmentHeader {
   readonly salt: Uint8Array
 }
 
-export const segmentHeaderBytes = 64
+const headerCopyBytes = 64
+export const segmentHeaderBytes = 2 * headerCopyBytes
 export const recordHeaderBytes = 56
 /** Most bytes of a payload. */
 export const payloadBytesMax = 32 * 1024 ** 2
@@ -92,21 +93,20 @@ export function parseSegmentName(name: string): RecordNumber | undefined {
 
 export function encodeSegmentHeader({ volume, epoch, first, salt }: SegmentHeader): Buffer {
   assert(salt.length === saltBytes, 'a segment has a salt of 16 bytes')
-  const header = Buffer.alloc(segmentHeaderBytes)
+  const header = Buffer.alloc(headerCopyBytes)
   segmentMagic.copy(header)
   header.write(volume, 8, 'hex')
   writeNumber(header, epoch, 24)
   writeNumber(header, first, 32)
   header.set(salt, 40)
   header.writeUInt32BE(crc32(header.subarray(0, 60)), 60)
-  return header
+  return Buffer.concat([header, header])
 }
 
-export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader {
-  const header = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (header.length < segmentHeaderBytes) throw new Malformed('the header of the segment is cut short')
-  if (!header.subarray(0, 8).equals(segmentMagic)) throw new Malformed('this is no segment of a volume log')
-  if (header.readUInt32BE(60) !== crc32(header.subarray(0, 60))) throw new Malformed('the header does not verify')
+export function decodeSegmentHeader(bytes: Buffer): SegmentHeader {
+  const copies = [bytes.subarray(0, headerCopyBytes), bytes.subarray(headerCopyBytes, segmentHeaderBytes)]
+  const header = copies.find(isHeader)
+  if (header === undefined) throw new Malformed('the header of the segment does not verify')
   const volume = header.toString('hex', 8, 24)
   assert(isId(volume), 'an id is 16 bytes')
   return {
@@ -116,6 +116,11 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader {
     salt: Buffer.from(header.subarray(40, 56)),
   }
 }
+
+const isHeader = (copy: Buffer): boolean =>
+  copy.length === headerCopyBytes &&
+  copy.subarray(0, segmentMagic.length).equals(segmentMagic) &&
+  copy.readUInt32BE(60) === crc32(copy.subarray(0, 60))
 
 /** What the checksums of a segment's records go on from. */
 export const seedOf = (header: SegmentHeader): number => encodeSegmentHeader(header).readUInt32BE(60)

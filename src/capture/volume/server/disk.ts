@@ -1,0 +1,374 @@
+import { unreachable } from '../../../base/assert.ts'
+import type { Clock } from '../../../base/clock.ts'
+import type { Random } from '../../../base/random.ts'
+import { messageOf } from '../../../base/errors.ts'
+import { Wake } from '../../../base/wake.ts'
+import { labelBytesMax, type RecordDraft, type RecordNumber } from '../../../format/volume-log.ts'
+import { moment } from '../../../model/moment.ts'
+import type { Problem } from '../../../model/report.ts'
+import type { Id, VolumeSettings } from '../../../model/source.ts'
+import type { Export, ExportExtent, ExportRequest } from '../../../nbd/export.ts'
+import type { VolumeFiles } from './files.ts'
+import type { History } from './history.ts'
+import { requestsAtOnce, type VolumeLimits } from './limits.ts'
+import type { VolumeLog } from './log.ts'
+import { openVolume } from './open.ts'
+import type { PendingBlocks } from './pending.ts'
+import { VolumeReads } from './reads.ts'
+import { regionBytes } from './regions.ts'
+import { Upkeep } from './upkeep.ts'
+import { WaitingAnswers } from './waiting.ts'
+import { wokenWithin } from './woken.ts'
+import { describeUnprotected, ZeroLossGate } from './zero-loss.ts'
+
+export interface VolumeDiskParts {
+  readonly files: VolumeFiles
+  readonly clock: Clock
+  readonly random: Random
+  readonly volume: Id
+  readonly name: string
+  readonly settings: VolumeSettings
+  readonly limits?: Partial<VolumeLimits>
+  readonly told: {
+    /** `durable` has grown. */
+    durable(number: RecordNumber): void
+    /** `epoch` has changed, and with it `first`. */
+    epoch(): void
+    /** The disk has failed for good and answers nothing but EIO: the process should end. */
+    ended(error: unknown): void
+  }
+}
+
+export interface OpenedVolume {
+  readonly bytes: number
+  readonly log: VolumeLog
+  readonly history: History
+  readonly pending: PendingBlocks
+  readonly limits: VolumeLimits
+  readonly problems: Map<string, Problem>
+  close(): Promise<void>
+}
+
+type Change =
+  | Exclude<ExportRequest, { kind: 'read' }>
+  | { readonly kind: 'mark'; readonly tag: number; readonly label: string; readonly marked: (number: RecordNumber) => void; readonly failed: () => void }
+
+/** The server's own marks; those of users have a tag of the agent. */
+const ownTag = 0
+
+/**
+ * A protected volume, as decided in docs/decisions/0009-volumes.md: the one that gives requests their order.
+ *
+ * | what                       | when                                                        |
+ * |----------------------------|-------------------------------------------------------------|
+ * | a change gets its number   | in `take`, by one write of the log; readers see it from then on |
+ * | it is answered             | then; a flush or a forced one when `durable` (and acknowledged, at zero loss) has reached it |
+ * | it is written to the backing | once the log is synced past it (`Upkeep`)                 |
+ * | it leaves the log          | when a checkpoint and the vault's word, or `touched`, have passed it |
+ *
+ * Where the log or the memory of pending blocks has no room changes wait, in their order; reads never do.
+ */
+export class VolumeDisk implements Export, AsyncDisposable {
+  readonly name: string
+  readonly description = 'protected volume'
+  readonly isReadOnly = false
+  readonly hasFastZero = true
+  readonly regionBytes = regionBytes
+  readonly #parts: VolumeDiskParts
+  readonly #volume: OpenedVolume
+  readonly #gate: ZeroLossGate
+  readonly #reads: VolumeReads
+  readonly #upkeep: Upkeep
+  readonly #answers = new WaitingAnswers()
+  readonly #waiting: Change[] = []
+  readonly #stop = new AbortController()
+  readonly #vaultSpoke = new Wake()
+  /** No change since the last flush that is in the log. */
+  #isFlushed = false
+  #failure: { readonly error: unknown } | undefined
+  readonly #running: Promise<unknown>
+
+  private constructor(parts: VolumeDiskParts, volume: OpenedVolume) {
+    const { clock, settings, files } = parts
+    this.#parts = parts
+    this.#volume = volume
+    this.name = parts.name
+    this.#gate = new ZeroLossGate(clock, settings.zeroLoss)
+    this.#reads = new VolumeReads(volume, files.backing)
+    this.#upkeep = new Upkeep({
+      ...volume,
+      clock,
+      backing: files.backing,
+      logBytesMax: settings.logBytesMax,
+      isHurried: () => this.#waiting.length > 0 || !this.#answers.isEmpty,
+      isPressed: () => this.#waiting.length > 0,
+      mayGiveUp: () => !this.#gate.isWaiting,
+      synced: () => this.#synced(),
+      room: () => this.#admit(),
+      epoch: () => this.#newEpoch(),
+    })
+    const { signal } = this.#stop
+    this.#running = Promise.all([this.#upkeep.run(signal), this.#degrade(signal)]).catch((error: unknown) => {
+      if (!signal.aborted) this.#fail(error)
+    })
+  }
+
+  /** Recovers from whatever ended the server before. `damaged` where no state can be made that the volume had. */
+  static async open(parts: VolumeDiskParts): Promise<VolumeDisk> {
+    return new VolumeDisk(parts, await openVolume(parts))
+  }
+
+  get bytes(): number {
+    return this.#volume.bytes
+  }
+
+  get epoch(): number {
+    return this.#volume.history.epoch
+  }
+
+  /** The first record of the epoch that the log still has, or would have. */
+  get first(): RecordNumber {
+    const oldest = this.#volume.log.segments[0]?.first ?? 1
+    return Math.max(this.#volume.history.first, oldest) as RecordNumber
+  }
+
+  /** The last record there is: reads have seen nothing newer. */
+  get last(): RecordNumber {
+    return this.#volume.log.last
+  }
+
+  get durable(): RecordNumber {
+    return this.#volume.history.durable
+  }
+
+  get acknowledgedPlace(): { readonly epoch: number; readonly number: number } {
+    return this.#volume.history.acknowledged
+  }
+
+  get logBytes(): number {
+    return this.#volume.log.bytes
+  }
+
+  get problems(): readonly Problem[] {
+    const { problems, history } = this.#volume
+    const zeroLoss = this.#gate.problem
+    return [
+      ...problems.values(),
+      ...(zeroLoss ? [zeroLoss] : []),
+      ...(history.isTouched ? [touchedProblem] : []),
+      ...(this.#failure ? [failureProblem(this.#failure.error)] : []),
+    ]
+  }
+
+  /** How long a sync of the log or of the backing has been under way, for who ends a process that hangs on its disk. */
+  get stalledMs(): number {
+    return this.#upkeep.stalledMs
+  }
+
+  take(requests: readonly ExportRequest[]): void {
+    if (this.#failure) {
+      for (const { answer } of requests) answer.failed('EIO')
+      return
+    }
+    let hasChange = false
+    for (const request of requests) {
+      if (request.kind === 'read') continue
+      this.#waiting.push(request)
+      hasChange = true
+    }
+    if (hasChange) this.#admit()
+    for (const request of requests) if (request.kind === 'read') this.#reads.read(request)
+  }
+
+  extents(at: number, bytes: number): Promise<readonly ExportExtent[]> {
+    return this.#reads.extents(at, bytes)
+  }
+
+  /** Puts a mark behind all that is answered now, and ahead of all that is not in the log yet; resolves with its number. */
+  mark(tag: number, label: string): Promise<RecordNumber> {
+    if (Buffer.byteLength(label) > labelBytesMax) throw new RangeError(`a label has ${labelBytesMax} bytes at most`)
+    return new Promise((resolve, reject) => {
+      const failed = (): void => reject(new Error('the volume has failed, and takes no marks'))
+      if (this.#failure) return failed()
+      this.#waiting.push({ kind: 'mark', tag, label, marked: resolve, failed })
+      this.#admit()
+    })
+  }
+
+  acknowledged(epoch: number, number: number): void {
+    const { history } = this.#volume
+    if (!history.acknowledge(epoch, number)) return
+    const span = this.#gate.heard(history.acknowledgedNumber, history.durable, history.isTouched)
+    if (span && !this.#failure) {
+      this.#waiting.push({ kind: 'mark', tag: ownTag, label: describeUnprotected(span), marked: () => {}, failed: () => {} })
+      this.#admit()
+    }
+    this.#release()
+    this.#upkeep.acknowledged()
+    this.#vaultSpoke.wake()
+  }
+
+  line(up: boolean): void {
+    this.#gate.line(up)
+  }
+
+  askTouched(from: number): { readonly regions: readonly number[]; readonly next?: number } {
+    return this.#volume.history.askTouched(from)
+  }
+
+  healed(regions: readonly number[], number: number): void {
+    this.#volume.history.heal(regions, number).catch((error: unknown) => this.#fail(error))
+  }
+
+  settings({ logBytesMax, zeroLoss }: VolumeSettings): void {
+    this.#upkeep.logBytesMax = logBytesMax
+    this.#gate.set(zeroLoss)
+    this.#release()
+    this.#upkeep.acknowledged()
+    this.#vaultSpoke.wake()
+  }
+
+  /** Nothing is kept for the vault any more. */
+  release(): void {
+    this.#gate.set(undefined)
+    this.#volume.history.release()
+    this.#release()
+    this.#upkeep.acknowledged()
+  }
+
+  /** Ends with everything in the backing. What is not answered by then is not. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#failure === undefined) {
+      try {
+        await this.#upkeep.finish(this.#stop.signal)
+      } catch (error) {
+        this.#fail(error)
+      }
+    }
+    this.#stop.abort()
+    await this.#running
+    await this.#volume.close()
+  }
+
+  /** Gives numbers to what waits, as far as there is room. */
+  #admit(): void {
+    const { log, pending, limits } = this.#volume
+    try {
+      while (this.#waiting.length > 0 && pending.weight < limits.pendingMax) {
+        const changes = this.#waiting.slice(0, requestsAtOnce)
+        const admitted = this.#append(changes)
+        this.#waiting.splice(0, admitted)
+        if (admitted < changes.length) break
+      }
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    if (log.last > log.synced || this.#waiting.length > 0) this.#upkeep.written()
+    this.#release()
+  }
+
+  /** How many of them are in the log. */
+  #append(changes: readonly Change[]): number {
+    const { log, history } = this.#volume
+    const drafts: RecordDraft[] = []
+    /** How many drafts it takes to have each of them in the log. A flush behind a flush takes none. */
+    const taken: number[] = []
+    let isFlushed = this.#isFlushed
+    for (const change of changes) {
+      if (change.kind !== 'flush' || !isFlushed) drafts.push(change)
+      isFlushed = change.kind === 'flush'
+      taken.push(drafts.length)
+    }
+    const before = log.last
+    const place = { epoch: history.epoch, moment: moment(this.#parts.clock.now()) }
+    const { count, addresses } = drafts.length === 0 ? { count: 0, addresses: [] } : log.append(drafts, place)
+    let admitted = 0
+    for (const [index, change] of changes.entries()) {
+      const needs = taken[index]!
+      if (needs > count) break
+      this.#settle(change, (before + needs) as RecordNumber, addresses[needs - 1])
+      admitted++
+    }
+    return admitted
+  }
+
+  #settle(change: Change, number: RecordNumber, address: number | undefined): void {
+    const { pending } = this.#volume
+    this.#isFlushed = change.kind === 'flush'
+    switch (change.kind) {
+      case 'write':
+        pending.write(change.at, change.data.length, address!)
+        break
+      case 'zero':
+      case 'trim':
+        pending.zero(change.at, change.bytes)
+        break
+      case 'mark':
+        return change.marked(number)
+      case 'flush':
+        return this.#answers.add(number, change.answer)
+      default:
+        return unreachable(change)
+    }
+    if (change.isForced) this.#answers.add(number, change.answer)
+    else change.answer.done()
+  }
+
+  #synced(): void {
+    this.#release()
+    this.#parts.told.durable(this.durable)
+    this.#vaultSpoke.wake()
+  }
+
+  #newEpoch(): void {
+    this.#parts.told.epoch()
+    this.#parts.told.durable(this.durable)
+    this.#release()
+  }
+
+  #release(): void {
+    const { log, history } = this.#volume
+    this.#answers.release(this.#gate.isWaiting ? Math.min(log.synced, history.acknowledgedNumber) : log.synced)
+  }
+
+  /** Lets go what waits for the vault when it has been silent for too long. */
+  async #degrade(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const ms = this.#gate.waits(this.#answers.isAnyUpTo(this.#volume.log.synced))
+      if (ms === 0) {
+        this.#gate.degrade()
+        this.#release()
+        this.#upkeep.acknowledged()
+      } else {
+        await wokenWithin(this.#vaultSpoke, this.#parts.clock, ms, signal)
+      }
+    }
+  }
+
+  /** For good: what the system has dropped of what it was given cannot be given to it again. */
+  #fail(error: unknown): void {
+    if (this.#failure) return
+    this.#failure = { error }
+    this.#stop.abort()
+    for (const change of this.#waiting.splice(0)) {
+      if (change.kind === 'mark') change.failed()
+      else change.answer.failed('EIO')
+    }
+    this.#answers.fail()
+    this.#reads.fail()
+    this.#parts.told.ended(error)
+  }
+}
+
+const touchedProblem: Problem = {
+  code: 'volume-history-lost',
+  message: 'part of what was written was not kept for the vault; those parts of the volume are copied again',
+  hint: 'nothing is to be done while the vault is reached',
+}
+
+const failureProblem = (error: unknown): Problem => ({
+  code: 'volume-failed',
+  message: `the volume answers nothing but errors: ${messageOf(error)}`,
+  hint: 'see to the disks of the log and of the backing, then start the volume server again',
+})

@@ -1,0 +1,183 @@
+import { TidemarkError } from '../../../base/errors.ts'
+import type { RecordNumber } from '../../../format/volume-log.ts'
+import type { Id } from '../../../model/source.ts'
+import { regionsToldMax } from './limits.ts'
+import type { VolumeLog } from './log.ts'
+import { type PlaceFile, type VolumePlace, wantedFrom } from './place.ts'
+import type { TouchedRegions } from './touched.ts'
+
+export interface HistoryParts {
+  readonly log: VolumeLog
+  readonly touched: TouchedRegions
+  readonly file: PlaceFile
+  readonly place: VolumePlace
+}
+
+/**
+ * What of the log the vault may still want, and what it cannot have any more. The claim: a journal that holds everything up to
+ * `acknowledged` is, with the records of the log from `first` on, right in all regions but those touched. So `touched` is durable
+ * before a new epoch is, and a new epoch before any of its predecessor's segments goes.
+ */
+export class History {
+  readonly #parts: HistoryParts
+  readonly #volume: Id
+  #epoch: number
+  #first: number
+  #acknowledged: VolumePlace['acknowledged']
+  #checkpoint: number
+  #bytes: number
+  /** As the place has it durably: the last record that the backing needs no more, and the last that nobody does. */
+  #saved = { checkpoint: 0, floor: 0 }
+  /** While history is being given up: the last record of the epoch that ends. */
+  #endsAt: number | undefined
+  #isReleased = false
+
+  constructor(parts: HistoryParts) {
+    this.#parts = parts
+    const { volume, epoch, first, acknowledged, checkpoint, bytes } = parts.place
+    this.#volume = volume
+    this.#epoch = epoch
+    this.#first = first
+    this.#acknowledged = acknowledged
+    this.#checkpoint = checkpoint
+    this.#bytes = bytes
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  get first(): number {
+    return this.#first
+  }
+
+  get acknowledged(): VolumePlace['acknowledged'] {
+    return this.#acknowledged
+  }
+
+  /** Of the present epoch. */
+  get acknowledgedNumber(): number {
+    return this.#wanted - 1
+  }
+
+  get #wanted(): number {
+    return wantedFrom({ epoch: this.#epoch, first: this.#first, acknowledged: this.#acknowledged })
+  }
+
+  /** The log is durable up to here, as far as records of this epoch go. */
+  get durable(): RecordNumber {
+    return Math.min(this.#parts.log.synced, this.#endsAt ?? Number.MAX_SAFE_INTEGER) as RecordNumber
+  }
+
+  get isReleased(): boolean {
+    return this.#isReleased
+  }
+
+  get isTouched(): boolean {
+    return !this.#parts.touched.isEmpty
+  }
+
+  /** Whether the oldest segment stays because the vault has not acknowledged it. */
+  get keepsOldest(): boolean {
+    const oldest = this.#parts.log.segments[0]
+    return !this.#isReleased && oldest !== undefined && this.#parts.log.lastOf(oldest) >= this.#wanted
+  }
+
+  get checkpoint(): number {
+    return this.#checkpoint
+  }
+
+  /** Durable once it resolves: the backing holds everything up to `number`. */
+  async checkpointAt(number: number): Promise<void> {
+    this.#checkpoint = number
+    await this.save()
+  }
+
+  acknowledge(epoch: number, number: number): boolean {
+    if (epoch !== this.#epoch || number <= this.acknowledgedNumber || number > this.#parts.log.synced) return false
+    this.#acknowledged = { epoch, number }
+    return true
+  }
+
+  askTouched(from: number): { readonly regions: readonly number[]; readonly next?: number } {
+    return this.#parts.touched.list(from, regionsToldMax)
+  }
+
+  /** The journal holds their content as of `number`. Read before the present epoch began it says nothing about what was lost since. */
+  async heal(regions: readonly number[], number: number): Promise<void> {
+    if (number < this.#first - 1 || this.#endsAt !== undefined) return
+    for (const region of regions) this.#parts.touched.remove(region)
+    await this.#parts.touched.save()
+  }
+
+  /** From now on nothing is kept for the vault. */
+  release(): void {
+    this.#isReleased = true
+  }
+
+  /** Ends the epoch: all that is not acknowledged is noted as touched. */
+  async giveUp(): Promise<void> {
+    const { log, touched } = this.#parts
+    for (const segment of [...log.segments]) {
+      if (segment.regions !== undefined || log.lastOf(segment) < this.#wanted) continue
+      try {
+        await log.learnRegions(segment)
+      } catch (error) {
+        if (!(error instanceof TidemarkError)) throw error
+        touched.addAll()
+        break
+      }
+    }
+    const last = log.last
+    for (const segment of log.segments) {
+      if (log.lastOf(segment) >= this.#wanted) segment.regions?.each((from, to) => touched.add(from, to))
+    }
+    await this.#begin(last)
+  }
+
+  /** As `giveUp`, where it is not known what has been lost. */
+  async giveUpAll(): Promise<void> {
+    this.#parts.touched.addAll()
+    await this.#begin(this.#parts.log.last)
+  }
+
+  async #begin(last: number): Promise<void> {
+    this.#endsAt = last
+    await this.#parts.touched.save()
+    const next = { epoch: this.#epoch + 1, first: last + 1 }
+    await this.save(next)
+    this.#epoch = next.epoch
+    this.#first = next.first
+    this.#endsAt = undefined
+  }
+
+  async save(next = { epoch: this.#epoch, first: this.#first }): Promise<void> {
+    const { log, file } = this.#parts
+    const acknowledged = this.#acknowledged
+    const place = { volume: this.#volume, ...next, checkpoint: this.#checkpoint, acknowledged, synced: log.synced }
+    await file.write({ ...place, bytes: this.#bytes })
+    this.#saved = { checkpoint: place.checkpoint, floor: Math.min(place.checkpoint, wantedFrom(place) - 1) }
+  }
+
+  async resize(bytes: number): Promise<void> {
+    this.#bytes = bytes
+    await this.save()
+  }
+
+  /** Lets segments go that neither the backing nor the vault wants. True where any has. */
+  async recycle(): Promise<boolean> {
+    const { log } = this.#parts
+    const oldest = log.segments[0]
+    if (oldest === undefined) return false
+    const last = log.lastOf(oldest)
+    if (last > this.#checkpoint || this.keepsOldest) return false
+    if (last > this.#upTo) await this.save()
+    let isAny = false
+    while (await log.recycle(this.#upTo)) isAny = true
+    return isAny
+  }
+
+  get #upTo(): number {
+    return this.#isReleased ? this.#saved.checkpoint : this.#saved.floor
+  }
+}

@@ -1,0 +1,263 @@
+import { assert } from '../../../base/assert.ts'
+import { isSystemError } from '../../../base/errors.ts'
+import type { Random } from '../../../base/random.ts'
+import {
+  encodeRecords,
+  encodeSegmentHeader,
+  formatSegmentName,
+  type RecordDraft,
+  recordBytes,
+  recordHeaderBytes,
+  type RecordNumber,
+  seedOf,
+  segmentHeaderBytes,
+} from '../../../format/volume-log.ts'
+import { SegmentReader } from '../../../format/volume-log-reader.ts'
+import type { Moment } from '../../../model/moment.ts'
+import type { Id } from '../../../model/source.ts'
+import type { LogAddress } from './block-layer.ts'
+import type { LogFile, LogFolder } from './files.ts'
+import { SegmentRegions } from './regions.ts'
+
+/** Addresses of two segments are so far apart; no segment is larger. */
+export const addressesOfSegment = 128 * 1024 ** 2
+export const spareName = 'spare'
+
+export interface Segment {
+  readonly index: number
+  readonly first: RecordNumber
+  readonly file: LogFile
+  /** Absent: its records have not been looked at since the server started. */
+  regions: SegmentRegions | undefined
+  isSynced: boolean
+  /** Reads that are under way. */
+  reads: number
+}
+
+export interface VolumeLogParts {
+  readonly folder: LogFolder
+  readonly volume: Id
+  readonly random: Random
+  readonly segmentBytes: number
+}
+
+export interface Appended {
+  /** How many of the drafts are in the log; for the rest there is no room before there is a spare segment. */
+  readonly count: number
+  /** Where the payloads of writes are; of the others no use is made. */
+  readonly addresses: readonly LogAddress[]
+}
+
+/**
+ * The segments of a volume log, and the one that is written. Appending is synchronous and never waits for room: the next segment is
+ * made ahead, as a spare file with its room set aside.
+ */
+export class VolumeLog {
+  readonly #parts: VolumeLogParts
+  readonly #segments: Segment[] = []
+  readonly #byIndex = new Map<number, Segment>()
+  #nextIndex = 1
+  #spare: LogFile | undefined
+  #current: { readonly segment: Segment; readonly seed: number; end: number; isFull: boolean } | undefined
+  #last = 0
+  #synced = 0
+  #areNamesSynced = true
+
+  constructor(parts: VolumeLogParts) {
+    assert(parts.segmentBytes <= addressesOfSegment, 'segments are at most as large as the addresses they have')
+    this.#parts = parts
+  }
+
+  get folder(): LogFolder {
+    return this.#parts.folder
+  }
+
+  /** After the segments that were there have been adopted: `last` is the record before the next one, and durable. */
+  goOnAfter(last: number): void {
+    assert(this.#current === undefined, 'it is told once where a log goes on')
+    this.#last = last
+    this.#synced = last
+  }
+
+  get last(): RecordNumber {
+    return this.#last as RecordNumber
+  }
+
+  /** Up to here it is durable. */
+  get synced(): RecordNumber {
+    return this.#synced as RecordNumber
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments
+  }
+
+  get hasSpare(): boolean {
+    return this.#spare !== undefined
+  }
+
+  get bytes(): number {
+    return this.#segments.reduce((sum, { file }) => sum + file.bytes, this.#spare?.bytes ?? 0)
+  }
+
+  /** A segment that was there before: it is only read. */
+  adopt(first: RecordNumber, file: LogFile, regions: SegmentRegions | undefined): Segment {
+    return this.#add({ first, file, regions, isSynced: true })
+  }
+
+  #add(facts: Omit<Segment, 'index' | 'reads'>): Segment {
+    const segment = { ...facts, index: this.#nextIndex++, reads: 0 }
+    this.#segments.push(segment)
+    this.#byIndex.set(segment.index, segment)
+    return segment
+  }
+
+  /** The last record of a segment. */
+  lastOf(segment: Segment): number {
+    const next = this.#segments[this.#segments.indexOf(segment) + 1]
+    return next === undefined ? this.#last : next.first - 1
+  }
+
+  static addressOf(segment: Segment, position: number): LogAddress {
+    return segment.index * addressesOfSegment + position
+  }
+
+  place(address: LogAddress): { readonly segment: Segment; readonly position: number } {
+    const index = Math.floor(address / addressesOfSegment)
+    const segment = this.#byIndex.get(index)
+    assert(segment !== undefined, 'a segment stays while blocks of it are pending')
+    return { segment, position: address - index * addressesOfSegment }
+  }
+
+  append(drafts: readonly RecordDraft[], place: { readonly epoch: number; readonly moment: Moment }): Appended {
+    const addresses: LogAddress[] = []
+    let count = 0
+    while (count < drafts.length) {
+      const fits = this.#fitting(drafts, count)
+      if (fits > count) {
+        const written = this.#write(drafts.slice(count, fits), place.moment, addresses)
+        count += written
+      } else if (!this.#beginSegment(place.epoch)) {
+        break
+      }
+    }
+    return { count, addresses }
+  }
+
+  /** The draft before which the segment is full. */
+  #fitting(drafts: readonly RecordDraft[], from: number): number {
+    if (this.#current === undefined || this.#current.isFull) return from
+    let room = this.#current.segment.file.bytes - this.#current.end
+    let index = from
+    for (; index < drafts.length; index++) {
+      room -= recordBytes(drafts[index]!)
+      if (room < 0) break
+    }
+    return index
+  }
+
+  #write(drafts: readonly RecordDraft[], moment: Moment, addresses: LogAddress[]): number {
+    const current = this.#current!
+    const { segment, seed, end } = current
+    const parts = encodeRecords(drafts, { seed, number: this.#last + 1, moment, synced: this.#synced })
+    segment.isSynced = false
+    const written = segment.file.write(parts, end)
+    let count = 0
+    for (const draft of drafts) {
+      const bytes = recordBytes(draft)
+      if (current.end + bytes > end + written) break
+      addresses.push(VolumeLog.addressOf(segment, current.end + recordHeaderBytes))
+      segment.regions?.add(draft)
+      current.end += bytes
+      count++
+    }
+    // The room had been set aside; a file system may break its word. Records that are whole count, the rest goes to the next segment.
+    if (count < drafts.length) current.isFull = true
+    this.#last += count
+    return count
+  }
+
+  #beginSegment(epoch: number): boolean {
+    const file = this.#spare
+    if (file === undefined) return false
+    const { folder, volume, random } = this.#parts
+    const first = (this.#last + 1) as RecordNumber
+    const header = { volume, epoch, first, salt: random.bytes(16) }
+    if (file.write([encodeSegmentHeader(header)], 0) < segmentHeaderBytes) return false
+    folder.rename(spareName, formatSegmentName(first))
+    this.#areNamesSynced = false
+    this.#spare = undefined
+    this.#current?.segment.regions?.seal()
+    const segment = this.#add({ first, file, regions: new SegmentRegions(), isSynced: false })
+    this.#current = { segment, seed: seedOf(header), end: segmentHeaderBytes, isFull: false }
+    return true
+  }
+
+  /** Makes durable what is in the log now. An error is final: what the system has dropped is not written by another try. */
+  async sync(): Promise<void> {
+    const target = this.#last
+    const unsynced = this.#segments.filter(({ isSynced }) => !isSynced)
+    for (const segment of unsynced) segment.isSynced = true
+    const areNamesSynced = this.#areNamesSynced
+    this.#areNamesSynced = true
+    for (const { file } of unsynced) await file.sync()
+    if (!areNamesSynced) await this.#parts.folder.syncNames()
+    this.#synced = target
+  }
+
+  /** Makes a spare file. False where there is no room for it. */
+  async makeSpare(): Promise<boolean> {
+    assert(this.#spare === undefined, 'there is one spare segment')
+    try {
+      this.#spare = await this.#parts.folder.create(spareName, this.#parts.segmentBytes)
+      return true
+    } catch (error) {
+      if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return false
+      throw error
+    }
+  }
+
+  /**
+   * Lets the oldest segment go if all its records are at most `upTo`, which has been noted durably. Its file becomes the spare one, so
+   * that the room stays with the log, or is removed where there is a spare one.
+   */
+  async recycle(upTo: number): Promise<boolean> {
+    const oldest = this.#segments[0]
+    if (oldest === undefined || oldest === this.#current?.segment || oldest.reads > 0) return false
+    if (this.lastOf(oldest) > upTo || !oldest.isSynced) return false
+    this.#segments.shift()
+    this.#byIndex.delete(oldest.index)
+    const name = formatSegmentName(oldest.first)
+    if (this.#spare === undefined && oldest.file.bytes === this.#parts.segmentBytes) {
+      this.#parts.folder.rename(name, spareName)
+      this.#areNamesSynced = false
+      this.#spare = oldest.file
+    } else {
+      await oldest.file.close()
+      await this.#parts.folder.remove(name)
+    }
+    return true
+  }
+
+  /** Looks into a segment for the regions that it changed. Damage in it throws. */
+  async learnRegions(segment: Segment): Promise<void> {
+    const last = this.lastOf(segment)
+    const reader = await SegmentReader.open(this.#parts.folder, segment.first)
+    assert(reader !== undefined, 'a segment stays while it is among those of the log')
+    await using open = reader
+    const regions = new SegmentRegions()
+    for (let next: number = segment.first; next <= last;) {
+      const records = await open.read(next, last)
+      for (const record of records) regions.add(record)
+      if (records.length === 0) throw open.damaged(`record ${next} does not verify`)
+      next += records.length
+    }
+    regions.seal()
+    segment.regions = regions
+  }
+
+  async close(): Promise<void> {
+    for (const { file } of this.#segments) await file.close()
+    await this.#spare?.close()
+  }
+}

@@ -1,0 +1,80 @@
+import { TidemarkError } from '../../../base/errors.ts'
+import { moment } from '../../../model/moment.ts'
+import type { Problem } from '../../../model/report.ts'
+import type { OpenedVolume, VolumeDiskParts } from './disk.ts'
+import { History } from './history.ts'
+import { defaultLimits } from './limits.ts'
+import { spareName, VolumeLog } from './log.ts'
+import { PendingBlocks } from './pending.ts'
+import { noRoom, PlaceFile, type VolumePlace } from './place.ts'
+import { recover } from './recovery.ts'
+import { regionBytes } from './regions.ts'
+import { TouchedRegions } from './touched.ts'
+
+/** Opens the log and the backing, brings the backing to the end of the log, and begins a new segment there. */
+export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> {
+  const { files, volume, random, clock } = parts
+  const { backing } = files
+  const limits = { ...defaultLimits, ...parts.limits }
+  const { file, place } = await PlaceFile.open(files.log)
+  if (place !== undefined && place.volume !== volume) {
+    throw new TidemarkError('damaged', { message: `the folder of the log belongs to volume ${place.volume}, not ${volume}` })
+  }
+  const touched = await TouchedRegions.open(files.log, Math.ceil(backing.bytes / regionBytes))
+  const log = new VolumeLog({ folder: files.log, volume, random, segmentBytes: limits.segmentBytes })
+  const recovered = await recover({ files, log, volume, place, pendingMax: limits.pendingMax })
+  if (backing.bytes < recovered.bytes) {
+    throw new TidemarkError('damaged', {
+      message: `the backing of volume ${parts.name} has ${backing.bytes} bytes, and had ${recovered.bytes}`,
+      hint: 'A volume never shrinks; see to its backing.',
+    })
+  }
+
+  const isNew = place === undefined && log.last === 0
+  const epoch = place?.epoch ?? Math.max(recovered.epoch, Math.floor(clock.now() / 1_000_000))
+  const begun: VolumePlace = place ?? {
+    volume,
+    epoch,
+    first: log.last + 1,
+    checkpoint: log.last,
+    acknowledged: { epoch, number: log.last },
+    synced: log.last,
+    bytes: recovered.bytes,
+  }
+  const history = new History({ log, touched, file, place: { ...begun, checkpoint: log.last } })
+  const problems = new Map<string, Problem>()
+  if (isNew) await history.save()
+  const lost = recovered.lostHistory ?? (place === undefined && !isNew ? 'where the volume stood is not known' : undefined)
+  if (lost !== undefined) {
+    problems.set('volume-log-damaged', {
+      code: 'volume-log-damaged',
+      message: `the log of the volume has lost what the vault has not got: ${lost}; the volume is whole, and is compared with the vault`,
+    })
+    await history.giveUpAll()
+  } else {
+    await history.save()
+  }
+  await files.log.remove(spareName)
+  await files.log.syncNames()
+  await history.recycle()
+  if (!log.hasSpare && !(await log.makeSpare())) throw noRoom()
+  if (backing.bytes > recovered.bytes) {
+    log.append([{ kind: 'resize', bytes: backing.bytes }], { epoch: history.epoch, moment: moment(clock.now()) })
+    await log.sync()
+    await history.resize(backing.bytes)
+  }
+  const pending = new PendingBlocks(log.synced)
+  return {
+    bytes: backing.bytes,
+    log,
+    history,
+    pending,
+    limits,
+    problems,
+    close: async () => {
+      await log.close()
+      await touched.close()
+      await file.close()
+    },
+  }
+}

@@ -1,0 +1,129 @@
+import { crc32 } from 'node:zlib'
+import { ByteReader, ByteWriter } from '../../../base/bytes.ts'
+import { isSystemError, TidemarkError } from '../../../base/errors.ts'
+import { type Id, isId } from '../../../model/source.ts'
+import type { LogFile, LogFolder } from './files.ts'
+
+/**
+ * Where a volume server stands: the file `place`, two slots of 512 bytes that are written in turn; the whole one with the higher count
+ * counts. Numbers are big-endian.
+ *    0   8  magic    "TIDEVPL1"
+ *    8  16  volume   id of the source
+ *   24   8  count    one more than the slot before
+ *   32   8  epoch
+ *   40   8  first    first record of the epoch
+ *   48   8  checkpoint
+ *   56   8  epoch of what is acknowledged
+ *   64   8  number up to which it is
+ *   72   8  synced   the log was synced up to this record
+ *   80   8  bytes    size of the volume
+ *   88   4  CRC-32 of all before
+ */
+export interface VolumePlace {
+  readonly volume: Id
+  readonly epoch: number
+  readonly first: number
+  /** The backing holds everything up to this record. */
+  readonly checkpoint: number
+  /** The vault holds everything up to this record of that epoch. */
+  readonly acknowledged: { readonly epoch: number; readonly number: number }
+  readonly synced: number
+  readonly bytes: number
+}
+
+/** The first record that the vault may still want. */
+export const wantedFrom = ({ epoch, first, acknowledged }: Pick<VolumePlace, 'epoch' | 'first' | 'acknowledged'>): number =>
+  acknowledged.epoch === epoch ? Math.max(first, acknowledged.number + 1) : first
+
+export const placeName = 'place'
+const slotBytes = 512
+const checkedBytes = 88
+const magic = Buffer.from('TIDEVPL1', 'latin1')
+
+export class PlaceFile {
+  readonly #file: LogFile
+  #count: number
+  #last: Promise<unknown> = Promise.resolve()
+
+  private constructor(file: LogFile, count: number) {
+    this.#file = file
+    this.#count = count
+  }
+
+  /** No place: the file is new, or no slot of it verifies. */
+  static async open(folder: LogFolder): Promise<{ file: PlaceFile; place: VolumePlace | undefined }> {
+    const present = await folder.open(placeName)
+    if (present === undefined) {
+      const file = await createFile(folder)
+      return { file: new PlaceFile(file, 0), place: undefined }
+    }
+    const bytes = Buffer.alloc(2 * slotBytes)
+    for (let at = 0; at < bytes.length;) {
+      const count = await present.read(bytes.subarray(at), at)
+      if (count === 0) break
+      at += count
+    }
+    const slots = [decode(bytes.subarray(0, slotBytes)), decode(bytes.subarray(slotBytes))]
+    const newest = slots.filter((slot) => slot !== undefined).sort((one, other) => other.count - one.count)[0]
+    return { file: new PlaceFile(present, newest?.count ?? 0), place: newest?.place }
+  }
+
+  /** Durable once this resolves; what was written before is, too. */
+  write(place: VolumePlace): Promise<void> {
+    const done = this.#last.then(async () => {
+      const count = ++this.#count
+      const written = this.#file.write([encode(place, count)], (count % 2) * slotBytes)
+      if (written < slotBytes) throw new Error('the place of the volume could not be written whole')
+      await this.#file.sync()
+    })
+    this.#last = done.catch(() => undefined)
+    return done
+  }
+
+  async close(): Promise<void> {
+    await this.#last
+    await this.#file.close()
+  }
+}
+
+async function createFile(folder: LogFolder): Promise<LogFile> {
+  try {
+    const file = await folder.create(placeName, 2 * slotBytes)
+    file.write([Buffer.alloc(2 * slotBytes)], 0)
+    await file.sync()
+    await folder.syncNames()
+    return file
+  } catch (error) {
+    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+    throw noRoom(error)
+  }
+}
+
+export const noRoom = (cause?: unknown): TidemarkError =>
+  new TidemarkError('no-space', {
+    message: 'there is no room for the log of the volume',
+    hint: 'Make room on the file system that holds it; a volume needs some hundred megabytes there at least.',
+    cause,
+  })
+
+function encode(place: VolumePlace, count: number): Buffer {
+  const slot = new ByteWriter(slotBytes).raw(magic).raw(Buffer.from(place.volume, 'hex')).u64(count)
+  slot.u64(place.epoch).u64(place.first).u64(place.checkpoint)
+  slot.u64(place.acknowledged.epoch).u64(place.acknowledged.number).u64(place.synced).u64(place.bytes)
+  const checksum = crc32(slot.finish())
+  slot.u32(checksum)
+  return slot.raw(Buffer.alloc(slotBytes - slot.length)).finish()
+}
+
+function decode(slot: Buffer): { readonly place: VolumePlace; readonly count: number } | undefined {
+  if (!slot.subarray(0, magic.length).equals(magic)) return undefined
+  if (slot.readUInt32BE(checkedBytes) !== crc32(slot.subarray(0, checkedBytes))) return undefined
+  const reader = new ByteReader(slot, magic.length)
+  const volume = reader.raw(16).toString('hex')
+  if (!isId(volume)) return undefined
+  const count = reader.u64()
+  const [epoch, first, checkpoint] = [reader.u64(), reader.u64(), reader.u64()]
+  const acknowledged = { epoch: reader.u64(), number: reader.u64() }
+  const [synced, bytes] = [reader.u64(), reader.u64()]
+  return { place: { volume, epoch, first, checkpoint, acknowledged, synced, bytes }, count }
+}

@@ -1,0 +1,156 @@
+import { crc32 } from 'node:zlib'
+import { assert } from '../../../base/assert.ts'
+import { isSystemError } from '../../../base/errors.ts'
+import type { LogFile, LogFolder } from './files.ts'
+import { noRoom } from './place.ts'
+
+/**
+ * The regions written while no history could be kept: the file `touched`, pages of 4096 bytes. A page is the CRC-32 of its bits, then a bit
+ * for each of 32736 regions, the lowest bit of a byte first; a page of zeros alone has none. Pages are written in place: one that does not
+ * verify, as a power cut may leave it, counts as touched all over, which costs reading and no data.
+ */
+export const touchedName = 'touched'
+const replacingName = 'touched.new'
+const pageBytes = 4096
+const checksumBytes = 4
+const bitsBytes = pageBytes - checksumBytes
+export const regionsOfPage = bitsBytes * 8
+
+export class TouchedRegions {
+  #file: LogFile
+  readonly #regions: number
+  /** Pages with a bit set; others have none. */
+  readonly #pages = new Map<number, Buffer>()
+  readonly #unsaved = new Set<number>()
+  #saving: Promise<unknown> = Promise.resolve()
+
+  private constructor(file: LogFile, regions: number) {
+    this.#file = file
+    this.#regions = regions
+  }
+
+  /** With room set aside for a volume of so many regions, which may be more than it had. */
+  static async open(folder: LogFolder, regions: number): Promise<TouchedRegions> {
+    const bytes = Math.ceil(regions / regionsOfPage) * pageBytes
+    const present = await folder.open(touchedName)
+    if (present !== undefined && present.bytes >= bytes) {
+      const touched = new TouchedRegions(present, regions)
+      await touched.#load(present)
+      return touched
+    }
+    const touched = new TouchedRegions(await createFile(folder, bytes), regions)
+    if (present !== undefined) {
+      await touched.#load(present)
+      await present.close()
+      for (const page of touched.#pages.keys()) touched.#unsaved.add(page)
+    }
+    await touched.save()
+    folder.rename(replacingName, touchedName)
+    await folder.syncNames()
+    return touched
+  }
+
+  get isEmpty(): boolean {
+    return this.#pages.size === 0
+  }
+
+  /** From `first` to `last`, both included. */
+  add(first: number, last: number): void {
+    for (let region = first; region <= Math.min(last, this.#regions - 1); region++) {
+      const page = Math.floor(region / regionsOfPage)
+      const bit = region - page * regionsOfPage
+      let bits = this.#pages.get(page)
+      if (bits === undefined) this.#pages.set(page, (bits = Buffer.alloc(bitsBytes)))
+      bits[bit >>> 3]! |= 1 << (bit & 7)
+      this.#unsaved.add(page)
+    }
+  }
+
+  addAll(): void {
+    this.add(0, this.#regions - 1)
+  }
+
+  remove(region: number): void {
+    const page = Math.floor(region / regionsOfPage)
+    const bits = this.#pages.get(page)
+    if (bits === undefined) return
+    const bit = region - page * regionsOfPage
+    bits[bit >>> 3]! &= ~(1 << (bit & 7))
+    this.#unsaved.add(page)
+    if (bits.every((byte) => byte === 0)) this.#pages.delete(page)
+  }
+
+  /** From the region `from` on, at most `max` of them; `next` where there are more. */
+  list(from: number, max: number): { readonly regions: number[]; readonly next?: number } {
+    const regions: number[] = []
+    for (const page of [...this.#pages.keys()].sort((one, other) => one - other)) {
+      const start = page * regionsOfPage
+      const bits = this.#pages.get(page)!
+      for (let bit = Math.max(0, from - start); bit < regionsOfPage; bit++) {
+        if (bits[bit >>> 3] === 0) bit |= 7
+        else if ((bits[bit >>> 3]! & (1 << (bit & 7))) !== 0) {
+          if (regions.length === max) return { regions, next: start + bit }
+          regions.push(start + bit)
+        }
+      }
+    }
+    return { regions }
+  }
+
+  /** What was added and removed before the call is durable once this resolves. */
+  save(): Promise<void> {
+    const done = this.#saving.then(async () => {
+      for (const page of this.#unsaved) {
+        const bits = this.#pages.get(page)
+        const written = this.#file.write(
+          [bits === undefined ? Buffer.alloc(pageBytes) : withChecksum(bits)],
+          page * pageBytes,
+        )
+        if (written < pageBytes) throw new Error('the touched regions could not be written whole')
+      }
+      this.#unsaved.clear()
+      await this.#file.sync()
+    })
+    this.#saving = done.catch(() => undefined)
+    return done
+  }
+
+  async #load(file: LogFile): Promise<void> {
+    const page = Buffer.alloc(pageBytes)
+    for (let index = 0; index * pageBytes < file.bytes; index++) {
+      for (let at = 0; at < pageBytes;) {
+        const count = await file.read(page.subarray(at), index * pageBytes + at)
+        assert(count > 0, 'a file has the bytes it was made with')
+        at += count
+      }
+      if (page.every((byte) => byte === 0)) continue
+      const bits = Buffer.from(page.subarray(checksumBytes))
+      if (page.readUInt32BE(0) === crc32(bits)) this.#pages.set(index, bits)
+      else this.add(index * regionsOfPage, (index + 1) * regionsOfPage - 1)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#saving
+    await this.#file.close()
+  }
+}
+
+async function createFile(folder: LogFolder, bytes: number): Promise<LogFile> {
+  try {
+    await folder.remove(replacingName)
+    const file = await folder.create(replacingName, bytes)
+    for (let at = 0; at < bytes; at += pageBytes) file.write([Buffer.alloc(pageBytes)], at)
+    return file
+  } catch (error) {
+    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+    throw noRoom(error)
+  }
+}
+
+function withChecksum(bits: Buffer): Buffer {
+  const page = Buffer.allocUnsafe(pageBytes)
+  page.writeUInt32BE(crc32(bits), 0)
+  bits.copy(page, checksumBytes)
+  return page
+}

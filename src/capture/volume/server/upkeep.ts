@@ -1,0 +1,225 @@
+import type { Clock } from '../../../base/clock.ts'
+import { isSystemError, messageOf } from '../../../base/errors.ts'
+import { Wake } from '../../../base/wake.ts'
+import type { Problem } from '../../../model/report.ts'
+import { applyLayer } from './applier.ts'
+import type { Backing } from './files.ts'
+import type { History } from './history.ts'
+import { segmentsMin, type VolumeLimits } from './limits.ts'
+import type { VolumeLog } from './log.ts'
+import type { PendingBlocks } from './pending.ts'
+import { wokenWithin } from './woken.ts'
+
+export interface UpkeepParts {
+  readonly log: VolumeLog
+  readonly history: History
+  readonly pending: PendingBlocks
+  readonly backing: Backing
+  readonly clock: Clock
+  readonly limits: VolumeLimits
+  readonly logBytesMax: number
+  readonly problems: Map<string, Problem>
+  /** Somebody waits for a sync of the log. */
+  readonly isHurried: () => boolean
+  /** Changes wait for room. */
+  readonly isPressed: () => boolean
+  readonly mayGiveUp: () => boolean
+  /** The log is synced further. */
+  readonly synced: () => void
+  /** There may be room for what waits. */
+  readonly room: () => void
+  readonly epoch: () => void
+}
+
+/**
+ * What goes on behind the requests, each beside the others:
+ *
+ * - the log is synced: soon, or at once where somebody waits;
+ * - what is synced is written to the backing;
+ * - checkpoints: the backing is synced, and the place notes how far it holds everything;
+ * - a spare segment is kept, by a new file, by one that nobody needs, or by giving up history.
+ */
+export class Upkeep {
+  readonly #parts: UpkeepParts
+  readonly #changed = new Wake()
+  logBytesMax: number
+  /** The backing has been given everything up to here. */
+  #applied: number
+  /** A checkpoint is wanted now. */
+  #isCheckpointWanted = false
+  #isFinishing = false
+  #stalled: { readonly sinceMs: number } | undefined
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts
+    this.logBytesMax = parts.logBytesMax
+    this.#applied = parts.history.checkpoint
+  }
+
+  get stalledMs(): number {
+    return this.#stalled === undefined ? 0 : this.#parts.clock.monotonicMs() - this.#stalled.sinceMs
+  }
+
+  /** There is something to sync, or something waits for room. */
+  written(): void {
+    this.#changed.wake()
+  }
+
+  /** Segments may have become free. */
+  acknowledged(): void {
+    this.#changed.wake()
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#sync(signal), this.#apply(signal), this.#checkpoint(signal), this.#keepRoom(signal)])
+  }
+
+  /** Resolves when everything is in the backing, and noted as such. */
+  async finish(signal: AbortSignal): Promise<void> {
+    const { log, history } = this.#parts
+    this.#isFinishing = true
+    this.#isCheckpointWanted = true
+    this.#changed.wake()
+    while (history.checkpoint < log.last) await this.#changed.wait(signal)
+  }
+
+  async #sync(signal: AbortSignal): Promise<void> {
+    const { log, pending, limits, clock, isHurried } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      if (log.synced === log.last) {
+        await this.#changed.wait(signal)
+        continue
+      }
+      const dueMs = clock.monotonicMs() + limits.syncMs
+      while (!isHurried() && !this.#isFinishing && clock.monotonicMs() < dueMs) {
+        await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
+      }
+      pending.syncBegins()
+      await this.#watched(() => log.sync())
+      pending.syncEnds(log.synced)
+      this.#parts.synced()
+      this.#parts.room()
+      this.#changed.wake()
+    }
+  }
+
+  async #apply(signal: AbortSignal): Promise<void> {
+    const { log, pending, backing, limits, clock, isPressed, problems } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      if (pending.synced.isEmpty) {
+        // Flushes and marks leave nothing to write.
+        if (this.#applied < pending.syncedUpTo) {
+          this.#applied = pending.syncedUpTo
+          this.#changed.wake()
+        }
+        await this.#changed.wait(signal)
+        continue
+      }
+      const dueMs = clock.monotonicMs() + limits.applyMs
+      const isDue = (): boolean =>
+        isPressed() || this.#isCheckpointWanted || pending.synced.weight >= limits.applyAt || clock.monotonicMs() >= dueMs
+      while (!isDue()) await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
+      const upTo = pending.syncedUpTo
+      try {
+        await applyLayer(pending.synced, { log, backing })
+      } catch (error) {
+        if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+        // All of it is in the log, and stays there.
+        problems.set('backing-full', {
+          code: 'backing-full',
+          message: `what was written does not fit into the backing: ${messageOf(error)}; writers wait`,
+          hint: 'make room on the file system that holds it; the volume goes on by itself',
+        })
+        await clock.sleep(limits.retryMs, signal)
+        continue
+      }
+      problems.delete('backing-full')
+      this.#applied = upTo
+      this.#parts.room()
+      this.#changed.wake()
+    }
+  }
+
+  async #checkpoint(signal: AbortSignal): Promise<void> {
+    const { history, backing, limits, clock } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.#applied === history.checkpoint) {
+        await this.#changed.wait(signal)
+        continue
+      }
+      const dueMs = clock.monotonicMs() + limits.checkpointMs
+      while (!this.#isCheckpointWanted && clock.monotonicMs() < dueMs) {
+        await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
+      }
+      const upTo = this.#applied
+      await this.#watched(() => backing.sync())
+      await history.checkpointAt(upTo)
+      if (!this.#isFinishing) this.#isCheckpointWanted = false
+      this.#changed.wake()
+    }
+  }
+
+  async #keepRoom(signal: AbortSignal): Promise<void> {
+    const { log, history, problems } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      const hadSpare = log.hasSpare
+      const hasRecycled = await history.recycle()
+      if (!log.hasSpare && this.#mayGrow) {
+        if (await log.makeSpare()) problems.delete('volume-log-full')
+        else if (!(await this.#makeDo(signal))) continue
+      } else if (!log.hasSpare && !(await this.#makeDo(signal))) {
+        continue
+      }
+      if (log.hasSpare && !hadSpare) this.#parts.room()
+      if (!hasRecycled) await this.#changed.wait(signal)
+    }
+  }
+
+  get #mayGrow(): boolean {
+    const { log, limits } = this.#parts
+    return log.segments.length + 1 <= Math.max(segmentsMin, Math.floor(this.logBytesMax / limits.segmentBytes))
+  }
+
+  /** The log cannot grow: something of it has to go. False where it is to be looked at again at once. */
+  async #makeDo(signal: AbortSignal): Promise<boolean> {
+    const { log, history, problems } = this.#parts
+    if (log.segments.length < 2) {
+      problems.set('volume-log-full', logFullProblem)
+      return true
+    }
+    if (history.keepsOldest) {
+      if (!this.#parts.mayGiveUp()) {
+        problems.set('volume-log-full', logFullProblem)
+        return true
+      }
+      problems.delete('volume-log-full')
+      await history.giveUp()
+      this.#parts.epoch()
+      return false
+    }
+    this.#isCheckpointWanted = true
+    this.#changed.wake()
+    await this.#changed.wait(signal)
+    return false
+  }
+
+  async #watched(work: () => Promise<void>): Promise<void> {
+    const stalled = { sinceMs: this.#parts.clock.monotonicMs() }
+    this.#stalled ??= stalled
+    try {
+      await work()
+    } finally {
+      if (this.#stalled === stalled) this.#stalled = undefined
+    }
+  }
+}
+
+const logFullProblem: Problem = {
+  code: 'volume-log-full',
+  message: 'there is no room for the log of the volume, and writes wait',
+  hint: 'see to the line, and to the vault, or make room on the file system of the log and raise its limit',
+}
