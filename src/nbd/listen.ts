@@ -113,9 +113,7 @@ class Listening implements NbdListener {
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = once(this.#server, 'close')
     this.#server.close()
-    await this.#closing()
-    await Promise.all([...this.connections].map((connection) => connection.shutdown()))
-    await closed
+    await Promise.all([...[...this.connections].map((connection) => connection.shutdown()), this.#closing(), closed])
   }
 }
 
