@@ -11,7 +11,7 @@ import type { Store } from '../store/store.ts'
 import { Cache } from './cache.ts'
 import { checkpointSequences, readCheckpoint } from './checkpoint.ts'
 import { journalFolder, numberIn, segmentName } from './names.ts'
-import type { Checkpoint, JournalReader, StoredBatch } from './reader.ts'
+import type { BatchPlace, Checkpoint, JournalReader, StoredBatch } from './reader.ts'
 
 export interface JournalReaderParts {
   readonly store: Store
@@ -69,7 +69,7 @@ export class StoredJournal implements JournalReader {
       const scan = segment.file.scan(segment.startFor(next))
       for (let frame = await scan.next(); frame; frame = await scan.next()) {
         signal?.throwIfAborted()
-        const stored = batchIn(name, frame)
+        const stored = { ...batchIn(name, frame), place: placeOf(segment, frame) }
         const { first } = stored.batch
         const last = lastOf(stored.batch)
         segment.saw(first, frame)
@@ -87,14 +87,28 @@ export class StoredJournal implements JournalReader {
     }
   }
 
-  async batchOf(at: Sequence): Promise<StoredBatch> {
+  async batchOf(at: Sequence, place?: BatchPlace): Promise<StoredBatch> {
     if (at < 1 || at > this.#parts.durable()) throw unreachablePoint(at, 'it has not happened')
+    const there = place && (await this.#batchAt(place))
+    if (there !== undefined && there.batch.first <= at && at <= lastOf(there.batch)) return there
     const near = this.#courses.findIndex(({ next }) => next <= at && at - next <= stepsMax)
     const [course] = near === -1 ? [] : this.#courses.splice(near, 1)
     const found = course && (await this.#goOn(course.batches, at))
     const stored = found ?? (await this.#along(this.batches(sequence(at - 1)), at))
     if (stored !== undefined) return stored
     throw unreachablePoint(at, 'it has not happened')
+  }
+
+  /** Undefined where the segment is gone. */
+  async #batchAt(place: BatchPlace): Promise<StoredBatch | undefined> {
+    try {
+      const { file } = await this.#segment(place.segment)
+      return { ...batchIn(file.name, await file.frame(place.at, place.bytes)), place }
+    } catch (error) {
+      if (!isCode(error, 'not-found')) throw error
+      this.#segments.delete(place.segment)
+      return undefined
+    }
   }
 
   /** Undefined where the course ends before, as one does in a segment that retention has dropped since. */
@@ -179,7 +193,7 @@ export class StoredJournal implements JournalReader {
   }
 }
 
-const openSegmentsMax = 64
+const openSegmentsMax = 256
 const coursesMax = 8
 /** Changes that are read past rather than looked up anew: about as many small batches as stand between two places. */
 const stepsMax = 512
@@ -217,6 +231,8 @@ export const batchIn = (name: string, { type, at, payload }: Frame): StoredBatch
     if (type !== 'batch') throw damaged(name, at, `a ${type} stands in a segment`)
     return readBatchPayload(payload)
   })
+
+const placeOf = ({ number }: Segment, { at, bytes }: Frame): BatchPlace => ({ segment: number, at, bytes })
 
 const unreachablePoint = (at: Sequence, why: string): TidemarkError =>
   new TidemarkError('point-unreachable', { message: `change ${at} cannot be read: ${why}` })

@@ -21,7 +21,7 @@ import { checkpointSequences, readCheckpoint, writeCheckpoint } from './checkpoi
 import { batchIn, begunSegmentNumbers, openSegment, segmentNumbers, StoredJournal } from './journal-reader.ts'
 import type { Limits } from './limits.ts'
 import { checkpointName, journalFolder, numberIn, segmentName } from './names.ts'
-import type { Checkpoint, JournalReader, StoredBatch } from './reader.ts'
+import type { BatchPlace, Checkpoint, JournalReader, StoredBatch } from './reader.ts'
 
 export interface JournalParts {
   readonly store: Store
@@ -117,8 +117,8 @@ export class Journal implements JournalReader {
     return this.#stored.batches(after, signal)
   }
 
-  batchOf(at: Sequence): Promise<StoredBatch> {
-    return this.#stored.batchOf(at)
+  batchOf(at: Sequence, place?: BatchPlace): Promise<StoredBatch> {
+    return this.#stored.batchOf(at, place)
   }
 
   checkpoint(): Promise<Checkpoint | undefined> {

@@ -10,14 +10,23 @@ export interface StoredBatch {
   readonly batch: Batch
   /** When the vault received it, by the vault's clock. */
   readonly received: Moment
+  /** Where it rests, to be read again without looking for it. */
+  readonly place?: BatchPlace
+}
+
+/** A frame of a segment. */
+export interface BatchPlace {
+  readonly segment: number
+  readonly at: number
+  readonly bytes: number
 }
 
 /** One journal, read from its stored files; every byte is authenticated before it is given out. */
 export interface JournalReader {
   /** Batches in order, the first being the one that holds `after` + 1, up to the end of what is durable. `damaged` throws. */
   batches(after: Sequence, signal?: AbortSignal): AsyncIterable<StoredBatch>
-  /** The batch that holds `sequence`. */
-  batchOf(sequence: Sequence): Promise<StoredBatch>
+  /** The batch that holds `sequence`; `place` is where it was found once, which need not be right any more. */
+  batchOf(sequence: Sequence, place?: BatchPlace): Promise<StoredBatch>
   /** Where the kept history starts: the newest checkpoint whose segments before it are gone; undefined if none are. */
   checkpoint(): Promise<Checkpoint | undefined>
 }

@@ -5,6 +5,7 @@ import { type Moment, moment } from '../../model/moment.ts'
 import type { BinaryString } from '../../model/path.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import { ByteReader } from '../../base/bytes.ts'
+import type { BatchPlace } from '../reader.ts'
 import type { ContentName } from './content-writer.ts'
 import { markOf, type StateRow } from './index-writer.ts'
 import { type NodeType, nodeTypes } from './packing.ts'
@@ -168,9 +169,16 @@ export class IndexReader {
       return [pieceOf({ at: 0, bytes, skip: 0, cut: 0, location })]
     }
     const { extentsFrom, extentBefore } = this.#statements
-    const before = extentBefore.get(content, range.start, range.start - chunkBytesMax, at, at) as unknown as ExtentRow
-    const rows = extentsFrom.all(content, range.start, end, at, at, countMax) as unknown as ExtentRow[]
+    const rows = extentsFrom.all(content, range.start, end, at, countMax) as unknown as ExtentRow[]
+    if (rows[0]?.at === range.start) return rows.map(pieceOf)
+    const before = extentBefore.get(content, range.start, range.start - chunkBytesMax, at) as unknown as ExtentRow
     return (before && before.at + before.bytes > range.start ? [before, ...rows] : rows).map(pieceOf)
+  }
+
+  /** Where the batch that holds `at` rests. */
+  placeOfBatch(at: number): BatchPlace | undefined {
+    const row = this.#statements.batchPlace.get(at) as unknown as { [K in keyof BatchPlace]: number | null } | undefined
+    return row === undefined || row.segment === null ? undefined : (row as BatchPlace)
   }
 
   /** The batch that holds `at`, or the last one before it. */
@@ -376,6 +384,12 @@ function prepareAll(database: DatabaseSync) {
     SELECT first, last, first_moment, last_moment, received, settled, bytes, bytes_total, moments, entry_from, version_from
     FROM batch`
   const mark = 'SELECT sequence, moment, type, since, detail FROM mark'
+  // From place to place, and at each to the last extent that began there by ?4: a place that was written over very often
+  // costs no more than another.
+  const standing = `
+    SELECT e.at, e.bytes, e.skip, e.cut, e.location FROM place CROSS JOIN extent e
+    WHERE e.content = ?1 AND e.at = place.at AND e.until > ?4
+      AND e.since = (SELECT since FROM extent WHERE content = ?1 AND at = place.at AND since <= ?4 ORDER BY since DESC LIMIT 1)`
   return {
     state: database.prepare(`
       SELECT indexed, moment, checkpoint, checkpoint_moment, pruned, node, content, files, bytes, bytes_total, misfits FROM state`),
@@ -389,11 +403,19 @@ function prepareAll(database: DatabaseSync) {
     version: database.prepare(`${version} WHERE node = ? AND since <= ? ORDER BY since DESC LIMIT 1`),
     versions: database.prepare(`${version} WHERE node = ? AND since >= ? AND since < ? ORDER BY since LIMIT ?`),
     extentsFrom: database.prepare(`
-      SELECT at, bytes, skip, cut, location FROM extent
-      WHERE content = ? AND at >= ? AND at < ? AND since <= ? AND until > ? ORDER BY at LIMIT ?`),
+      WITH RECURSIVE place(at) AS (
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at >= ?2 AND at < ?3 ORDER BY at LIMIT 1)
+        UNION ALL
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at > place.at AND at < ?3 ORDER BY at LIMIT 1)
+        FROM place WHERE place.at IS NOT NULL)
+      ${standing} LIMIT ?5`),
     extentBefore: database.prepare(`
-      SELECT at, bytes, skip, cut, location FROM extent
-      WHERE content = ? AND at < ? AND at > ? AND since <= ? AND until > ? ORDER BY at DESC LIMIT 1`),
+      WITH RECURSIVE place(at) AS (
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at < ?2 AND at > ?3 ORDER BY at DESC LIMIT 1)
+        UNION ALL
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at < place.at AND at > ?3 ORDER BY at DESC LIMIT 1)
+        FROM place WHERE place.at IS NOT NULL)
+      ${standing} LIMIT 1`),
     inlineVersions: database.prepare(`
       ${version} INDEXED BY version_inline
       WHERE content < 0 AND content >= ? AND (content, id) > (?, ?) ORDER BY content, id LIMIT ?`),
@@ -412,6 +434,9 @@ function prepareAll(database: DatabaseSync) {
       SELECT content, at, since, location FROM extent WHERE (content, at, since) > (?, ?, ?)
       ORDER BY content, at, since LIMIT ?`),
     batchAt: database.prepare(`${batch} WHERE first <= ? ORDER BY first DESC LIMIT 1`),
+    batchPlace: database.prepare(
+      'SELECT segment, frame_at AS at, frame_bytes AS bytes FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1',
+    ),
     batchAfter: database.prepare(`${batch} WHERE first > ? ORDER BY first LIMIT 1`),
     batchesFrom: database.prepare(`${batch} WHERE first >= ? ORDER BY first LIMIT ?`),
     marks: database.prepare(`${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence, id LIMIT ?`),

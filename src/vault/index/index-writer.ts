@@ -44,7 +44,7 @@ export class IndexWriter implements Disposable {
     return this.#indexed
   }
 
-  apply({ batch, received }: StoredBatch): void {
+  apply({ batch, received, place }: StoredBatch): void {
     if (lastOf(batch) <= this.#indexed) return
     this.#begin()
     const entryFrom = this.#tree.nextEntry
@@ -72,6 +72,9 @@ export class IndexWriter implements Disposable {
       packMoments(batch.changes),
       entryFrom,
       versionFrom,
+      place?.segment ?? null,
+      place?.at ?? null,
+      place?.bytes ?? null,
     )
   }
 
@@ -253,7 +256,7 @@ function prepareAll(database: DatabaseSync) {
       UPDATE state SET indexed = ?, moment = ?, node = ?, content = ?, files = ?, bytes = ?, bytes_total = ?, misfits = ?`),
     setCheckpoint: database.prepare('UPDATE state SET checkpoint = ?, checkpoint_moment = ?'),
     setPruned: database.prepare('UPDATE state SET pruned = ?'),
-    insertBatch: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    insertBatch: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     insertFlush: database.prepare('INSERT INTO flush VALUES (?)'),
     insertMark: database.prepare('INSERT INTO mark(sequence, moment, type, since, detail) VALUES (?, ?, ?, ?, ?)'),
   } satisfies Record<string, StatementSync>

@@ -19,6 +19,7 @@ import { Sealing } from './sealing.ts'
  *   `skip` bytes into that chunk or data; `cut` is 1 where they are not all of it. The data is the extent (or write) of that change that began at `at` - `skip`.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
+ * - A batch tells the segment and the frame it was read from, which are looked into first.
  * - Marks of flushes are many and say nothing more: they stand in `flush`, by their sequence.
  * - Points are kept from `checkpoint` on; rows that ended before it are gone up to the sequence `pruned`.
  * - Columns that hold a number or a blob are of type INTEGER, which leaves blobs as they are.
@@ -52,7 +53,8 @@ CREATE INDEX extent_cut ON extent(content) WHERE cut = 1;
 CREATE TABLE batch(
   first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_moment INTEGER NOT NULL, last_moment INTEGER NOT NULL,
   received INTEGER NOT NULL, settled INTEGER NOT NULL, bytes INTEGER NOT NULL, bytes_total INTEGER NOT NULL, moments BLOB,
-  entry_from INTEGER NOT NULL, version_from INTEGER NOT NULL);
+  entry_from INTEGER NOT NULL, version_from INTEGER NOT NULL,
+  segment INTEGER, frame_at INTEGER, frame_bytes INTEGER);
 CREATE TABLE mark(
   id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, moment INTEGER NOT NULL, type TEXT NOT NULL,
   since INTEGER, detail BLOB);

@@ -3,7 +3,7 @@ import type { Change, ChunkId, Extent } from '../../model/change.ts'
 import { formatSequence, type Sequence } from '../../model/sequence.ts'
 import type { Piece } from '../index/index-reader.ts'
 import { Recent } from '../index/recent.ts'
-import type { ChunkReader, JournalReader, RestingBlock, StoredBatch } from '../reader.ts'
+import type { BatchPlace, ChunkReader, JournalReader, RestingBlock, StoredBatch } from '../reader.ts'
 
 /** Batches kept for the inline data that stands in them; each may be 4 MiB. */
 const batchesMax = 8
@@ -20,10 +20,10 @@ export class ContentReader {
     this.#chunks = chunks
   }
 
-  /** All bytes of a piece. */
-  async read(piece: Piece): Promise<Buffer> {
+  /** All bytes of a piece; `placeOf` may know where the batch of a change rests. */
+  async read(piece: Piece, placeOf?: PlaceOf): Promise<Buffer> {
     const { source } = piece
-    const whole = 'chunk' in source ? await this.#chunks.read(source.chunk) : await this.#inline(source)
+    const whole = 'chunk' in source ? await this.#chunks.read(source.chunk) : await this.#inline(source, placeOf)
     const bytes = whole.subarray(piece.skip, piece.skip + piece.bytes)
     if (bytes.length === piece.bytes) return bytes
     throw new TidemarkError('damaged', {
@@ -44,8 +44,11 @@ export class ContentReader {
   }
 
   /** The whole data of the extent or write that began at `origin` in the change of that sequence. */
-  async #inline({ sequence, origin }: { sequence: Sequence; origin: number }): Promise<Buffer> {
-    const { batch } = await this.#batchOf(sequence)
+  async #inline(
+    { sequence, origin }: { sequence: Sequence; origin: number },
+    placeOf: PlaceOf | undefined,
+  ): Promise<Buffer> {
+    const { batch } = await this.#batchOf(sequence, placeOf)
     const change = batch.changes[sequence - batch.first]?.change
     const data = change === undefined ? undefined : dataAt(change, origin)
     if (data !== undefined) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
@@ -55,16 +58,18 @@ export class ContentReader {
     })
   }
 
-  async #batchOf(sequence: Sequence): Promise<StoredBatch> {
+  async #batchOf(sequence: Sequence, placeOf: PlaceOf | undefined): Promise<StoredBatch> {
     const latest = this.#latest
     if (latest !== undefined && holds(latest, sequence)) return latest
     const known = this.#batches.find((stored) => holds(stored, sequence))
-    const stored = known ?? (await this.#journal.batchOf(sequence))
+    const stored = known ?? (await this.#journal.batchOf(sequence, placeOf?.(sequence)))
     this.#batches.set(stored.batch.first, stored)
     this.#latest = stored
     return stored
   }
 }
+
+type PlaceOf = (sequence: Sequence) => BatchPlace | undefined
 
 const holds = ({ batch }: StoredBatch, sequence: Sequence): boolean =>
   sequence >= batch.first && sequence < batch.first + batch.changes.length

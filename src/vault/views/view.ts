@@ -18,7 +18,7 @@ import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } 
 import { type NodeType, unpackAttributes } from '../index/packing.ts'
 import { Recent } from '../index/recent.ts'
 import { rootNode } from '../index/schema.ts'
-import type { RestingBlock } from '../reader.ts'
+import type { BatchPlace, RestingBlock } from '../reader.ts'
 import type { ContentReader } from './content-reader.ts'
 
 /** What stands at a path at the sequence of a view. */
@@ -250,16 +250,18 @@ export class View {
   /** Retention may have given the piece another place since its row was read: with the same bytes, so it is looked up again. */
   async readPiece({ node }: VersionRow, piece: Piece): Promise<Buffer> {
     try {
-      return await this.#content.read(piece)
+      return await this.#content.read(piece, this.#placeOf)
     } catch (error) {
       if (!isCode(error, 'point-unreachable') && !isCode(error, 'not-found')) throw error
       const version = this.version(node)
       const [now] = version === undefined ? [] : this.pieces(version, piece.at, piece.at + piece.bytes)
       const isMoved = now?.at === piece.at && now.bytes === piece.bytes && !isSamePlace(now, piece)
       if (!isMoved) throw error
-      return await this.#content.read(now)
+      return await this.#content.read(now, this.#placeOf)
     }
   }
+
+  readonly #placeOf = (sequence: Sequence): BatchPlace | undefined => this.rows.placeOfBatch(sequence)
 
   /** The block that a chunk rests in, undefined where it has to be read by itself. */
   block(id: ChunkId): Promise<RestingBlock | undefined> {
