@@ -300,7 +300,10 @@ export class VolumeWorld {
     const vault = this.#vault
     if (vault.epoch !== 0) this.gaps++
     const begins = server.first - 1
-    if (vault.epoch === 0) vault.number = 0
+    if (vault.epoch === 0) {
+      vault.number = begins
+      vault.image = this.stateAt(begins)
+    }
     const told = new Set<number>()
     for (let from: number | undefined = 0; from !== undefined;) {
       const answer = server.askTouched(from)

@@ -39,7 +39,7 @@ export async function applyLayer(layer: BlockLayer, { log, backing }: ApplyParts
     }
     if (batch.length === 0) continue
     await backing.apply(steps.made)
-    for (const [block, entry] of batch) if (layer.blocks.get(block) === entry) layer.delete(block)
+    for (const [block, entry] of batch) layer.forget(block, entry)
   }
 }
 

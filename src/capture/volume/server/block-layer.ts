@@ -87,6 +87,20 @@ export class BlockLayer {
     this.blocks.delete(block)
   }
 
+  /**
+   * Forgets what of `entry` is still in the block, because it is elsewhere now. Where newer parts came over it these stay alone: the
+   * log may let go of the older ones' bytes.
+   */
+  forget(block: number, entry: BlockEntry): void {
+    const present = this.blocks.get(block)
+    if (present === entry) return this.delete(block)
+    if (present === undefined) return
+    const gone = piecesOf(entry)
+    const left = piecesOf(present).filter((piece) => !gone.some((other) => isWithin(piece, other)))
+    if (left.length === 0) this.delete(block)
+    else this.set(block, left)
+  }
+
   #zeroBlocks(start: number, end: number): void {
     if (end - start < this.blocks.size) {
       for (let block = start; block < end; block++) this.delete(block)
@@ -117,5 +131,12 @@ export class BlockLayer {
 
 export const piecesOf = (entry: BlockEntry | undefined): readonly Piece[] =>
   entry === undefined ? [] : typeof entry === 'number' ? [{ start: 0, end: blockBytes, from: entry }] : entry
+
+/** Whether the bytes of one are those that the other has there. */
+function isWithin(piece: Piece, other: Piece): boolean {
+  if (piece.start < other.start || piece.end > other.end) return false
+  if (piece.from === undefined || other.from === undefined) return piece.from === other.from
+  return piece.from - piece.start === other.from - other.start
+}
 
 const extraOf = (entry: BlockEntry | undefined): number => (typeof entry === 'object' ? entry.length - 1 : 0)

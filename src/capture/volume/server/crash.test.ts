@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Seeded } from '../../../../test/sim/random.ts'
 import { turn, VolumeWorld, type WorldSettings } from '../../../../test/support/volume-world.ts'
 
-const seeds = 300
+const seeds = Number(process.env['SEEDS'] ?? 300)
 
 /** Rounds of work that end in the middle of some operation, each followed by a look at what is left. */
 async function live(seed: number, more: Partial<WorldSettings> = {}): Promise<VolumeWorld> {
