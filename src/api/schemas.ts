@@ -209,6 +209,10 @@ export const pointRow = z.object({
   until: isoMoment.optional(),
   changes: z.int().optional(),
   settled: z.boolean().optional(),
+  flushes: z
+    .object({ count: z.int(), last: sequenceNumber })
+    .optional()
+    .describe('of a volume: flushes among the changes, and where the last one is'),
   label: z.string().optional(),
 })
 export type PointRow = z.infer<typeof pointRow>

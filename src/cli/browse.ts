@@ -15,7 +15,8 @@ interface At {
 }
 
 const pointHelp = `
-POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL`
+POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
+      of a volume also: flush (the last one) · flush:MOMENT (the last one up to then)`
 
 /** `documents:/srv/docs/a.txt` names a path of a source; `documents` alone, or `documents:`, its root. */
 export function parseTarget(text: string): { source: string; path: string } {

@@ -18,7 +18,8 @@ export function pointsCommand(program: Command, parts: Parts): void {
     .addHelpText(
       'after',
       `
-Any moment between two lines can be restored too: activity is shown in spans.
+Any moment between two lines can be restored too: activity is shown in spans. Of a volume the flushes among the changes
+are counted: "flush" is the last one, "flush:MOMENT" the last one up to a moment.
 Examples:
   tidemark points documents --from "2h ago"
   tidemark points documents --from "2026-11-22 14:00" --to "2026-11-22 14:10" --limit 500
@@ -77,6 +78,9 @@ const local = (iso: string): string => formatMoment(isoToMoment(iso))
 export const isoToMoment = (iso: string): Moment =>
   (fromMilliseconds(Date.parse(`${iso.slice(0, 19)}Z`)) + Number(iso.slice(20, 26))) as Moment
 
+const flushesOf = ({ flushes }: PointRow): string | undefined =>
+  flushes && `${formatCount(flushes.count)} flushes, the last at seq:${flushes.last}`
+
 function describePoints(rows: readonly PointRow[]): string {
   if (rows.length === 0) return 'no recovery points there\n'
   return formatTable(
@@ -87,7 +91,7 @@ function describePoints(rows: readonly PointRow[]): string {
       row.until === undefined ? '' : local(row.until),
       row.kind,
       row.changes === undefined ? '' : formatCount(row.changes),
-      [row.label, row.settled ? 'settled' : undefined].filter((word) => word !== undefined).join(' '),
+      [row.label, row.settled ? 'settled' : undefined, flushesOf(row)].filter((word) => word !== undefined).join(' '),
     ]),
     [4],
   )

@@ -19,6 +19,7 @@ interface OnTimeline {
 
 export const postgresPointHelp = `
 POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
+      of a volume also: flush (the last one) · flush:MOMENT (the last one up to then)
       of PostgreSQL also: xid:NUMBER (that transaction is the last one kept) · before:xid:NUMBER · lsn:0/3000D18 ·
       before:lsn:0/3000D18 · restore-point:NAME; with @TIMELINE at the end on a branch that was left (xid:1234@1)`
 

@@ -8,6 +8,8 @@ export type PointRequest =
   | { readonly kind: 'moment'; readonly moment: Moment }
   | { readonly kind: 'sequence'; readonly sequence: Sequence }
   | { readonly kind: 'mark'; readonly label: string }
+  /** The last flush of a volume at or before the moment; without one the last of all. */
+  | { readonly kind: 'flush'; readonly moment: Moment | undefined }
 
 /** A place in a journal that can be restored, and what is known of it. */
 export interface RecoveryPoint {
@@ -32,12 +34,15 @@ export interface Span {
 }
 
 /**
- * `latest`; `seq:N`, N decimal or sixteen hexadecimal digits; `mark:LABEL`, the newest mark of that label; or a moment
- * as in model/moment.ts. Anything else is `bad-request`.
+ * `latest`; `seq:N`, N decimal or sixteen hexadecimal digits; `mark:LABEL`, the newest mark of that label; `flush`, of a
+ * volume the last one, or `flush:MOMENT`; or a moment as in model/moment.ts. Anything else is `bad-request`.
  */
 export function parsePoint(text: string, now: Moment): PointRequest {
   if (text === 'latest') return { kind: 'latest' }
   if (text.startsWith('mark:') && text.length > 5) return { kind: 'mark', label: text.slice(5) }
+  if (text === 'flush') return { kind: 'flush', moment: undefined }
+  const flushed = text.startsWith('flush:') ? parseMoment(text.slice(6), now) : undefined
+  if (flushed !== undefined) return { kind: 'flush', moment: flushed }
   const digits = /^seq:([0-9a-f]+)$/.exec(text)?.[1]
   if (digits?.length === 16 && digits.startsWith('000')) return { kind: 'sequence', sequence: parseSequence(digits) }
   if (digits !== undefined && /^\d{1,15}$/.test(digits)) return { kind: 'sequence', sequence: sequence(Number(digits)) }
@@ -45,6 +50,6 @@ export function parsePoint(text: string, now: Moment): PointRequest {
   if (moment !== undefined) return { kind: 'moment', moment }
   throw new TidemarkError('bad-request', {
     message: `${JSON.stringify(text)} is not a recovery point`,
-    hint: 'give "latest", a moment ("2026-11-22 14:03:11.250", "10m ago"), "seq:N" or "mark:LABEL"',
+    hint: 'give "latest", a moment ("2026-11-22 14:03:11.250", "10m ago"), "seq:N", "mark:LABEL", or of a volume "flush"',
   })
 }

@@ -29,7 +29,7 @@ import type { Context } from '../context.ts'
 import { type Caller, gone, type Http, sendLines, sendStream } from '../http.ts'
 
 const named = z.object({ source: z.string() })
-const at = z.string().default('latest').describe('latest · a moment · seq:N · mark:LABEL')
+const at = z.string().default('latest').describe('latest · a moment · seq:N · mark:LABEL · flush · flush:MOMENT')
 const path = z.string().optional().describe('absolute path, UTF-8')
 const pathBytes = z.base64().optional().describe('the exact path without its first "/", where it is not UTF-8')
 const where = z.object({ at, path, pathBytes })
@@ -40,7 +40,10 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
   const { views } = derived
   const { registry } = vault
   const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
-  const resolve = async (source: Id, point: string) => {
+  const resolve = async (source: Id, point: string): Promise<RecoveryPoint> => {
+    // Where what it is looked for in is not known to its end, a flush of before must not be taken for the last one.
+    const flush = /^flush(?::(.+))?$/s.exec(point)
+    if (flush !== null) await resolve(source, flush[1] ?? 'latest')
     const found = await views.resolve(source, point, clock.now() as Moment)
     const { endDamage, durable } = vault.journal(source)
     if (endDamage && found.sequence >= durable && !/^(?:seq|mark):/.test(point)) throw beyondDamage(endDamage, found)
@@ -329,7 +332,13 @@ function tellPoint(row: PointRow): unknown {
   const place = { kind, sequence, moment: isoMoment(moment) }
   switch (row.kind) {
     case 'activity':
-      return { ...place, until: isoMoment(row.until), changes: row.changes, settled: row.settled }
+      return {
+        ...place,
+        until: isoMoment(row.until),
+        changes: row.changes,
+        settled: row.settled,
+        ...(row.flushes === undefined ? {} : { flushes: row.flushes }),
+      }
     case 'mark':
       return { ...place, label: row.label }
     case 'suspect':

@@ -224,6 +224,21 @@ export class IndexReader {
     return row === undefined ? undefined : sequence(row['sequence'] as number)
   }
 
+  /** The last flush up to `upTo`. */
+  lastFlush(upTo: number): Sequence | undefined {
+    const row = this.#statements.flushUpTo.get(upTo)
+    return row === undefined ? undefined : sequence(row['sequence'] as number)
+  }
+
+  /** How many flushes there are from the one change to the other. */
+  countFlushes(from: number, to: number): number {
+    const first = this.#statements.flushFrom.get(from) as { sequence: number; number: number } | undefined
+    const last = this.#statements.flushUpTo.get(to) as { sequence: number; number: number } | undefined
+    return first === undefined || last === undefined || first.sequence > last.sequence
+      ? 0
+      : last.number - first.number + 1
+  }
+
   /** The oldest mark of a type after `after`. */
   firstMark(type: Mark['type'], after: number): MarkRow | undefined {
     const row = this.#statements.firstMark.get(type, after)
@@ -452,6 +467,10 @@ function prepareAll(database: DatabaseSync) {
     ),
     firstMark: database.prepare(`${mark} WHERE type = ? AND sequence > ? ORDER BY sequence, id LIMIT 1`),
     lastMark: database.prepare(`${mark} WHERE type = ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT 1`),
+    flushFrom: database.prepare('SELECT sequence, number FROM flush WHERE sequence >= ? ORDER BY sequence LIMIT 1'),
+    flushUpTo: database.prepare(
+      'SELECT sequence, number FROM flush WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1',
+    ),
     entriesById: database.prepare(`${entry} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
     versionsById: database.prepare(`${version} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
     entriesEnded: database.prepare(`

@@ -24,6 +24,7 @@ export class IndexWriter implements Disposable {
   #moment: Moment
   #bytesTotal: number
   #misfits: number
+  #flushes: number
   #open = false
 
   constructor(location: string, indexKey: KeyObject) {
@@ -35,6 +36,7 @@ export class IndexWriter implements Disposable {
     this.#moment = moment(state.moment)
     this.#bytesTotal = state.bytes_total
     this.#misfits = state.misfits
+    this.#flushes = (this.#statements.lastFlush.get() as { number: number } | undefined)?.number ?? 0
     const { node, content, files, bytes } = state
     this.#tree = new TreeWriter(this.database, this.sealing, { node, content, files, bytes })
   }
@@ -163,7 +165,7 @@ export class IndexWriter implements Disposable {
   }
 
   #mark(mark: Mark, at: Sequence, when: Moment): void {
-    if (mark.type === 'flush') return void this.#statements.insertFlush.run(at)
+    if (mark.type === 'flush') return void this.#statements.insertFlush.run(at, ++this.#flushes)
     const since = mark.type === 'hole' ? mark.since : null
     this.#statements.insertMark.run(at, when, mark.type, since, this.sealing.seal(toldBy(mark)))
   }
@@ -257,7 +259,8 @@ function prepareAll(database: DatabaseSync) {
     setCheckpoint: database.prepare('UPDATE state SET checkpoint = ?, checkpoint_moment = ?'),
     setPruned: database.prepare('UPDATE state SET pruned = ?'),
     insertBatch: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
-    insertFlush: database.prepare('INSERT INTO flush VALUES (?)'),
+    insertFlush: database.prepare('INSERT INTO flush VALUES (?, ?)'),
+    lastFlush: database.prepare('SELECT number FROM flush ORDER BY sequence DESC LIMIT 1'),
     insertMark: database.prepare('INSERT INTO mark(sequence, moment, type, since, detail) VALUES (?, ?, ?, ?, ?)'),
   } satisfies Record<string, StatementSync>
 }

@@ -20,7 +20,8 @@ import { Sealing } from './sealing.ts'
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
  * - A batch tells the segment and the frame it was read from, which are looked into first.
- * - Marks of flushes are many and say nothing more: they stand in `flush`, by their sequence.
+ * - Marks of flushes are many and say nothing more: they stand in `flush`, numbered without gaps, so that those of a
+ *   stretch are counted by two of them.
  * - Points are kept from `checkpoint` on; rows that ended before it are gone up to the sequence `pruned`.
  * - Columns that hold a number or a blob are of type INTEGER, which leaves blobs as they are.
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
@@ -60,7 +61,7 @@ CREATE TABLE mark(
   since INTEGER, detail BLOB);
 CREATE INDEX mark_sequence ON mark(sequence);
 CREATE INDEX mark_type ON mark(type, sequence);
-CREATE TABLE flush(sequence INTEGER PRIMARY KEY);
+CREATE TABLE flush(sequence INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE state(
   id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, moment INTEGER NOT NULL,
   checkpoint INTEGER NOT NULL, checkpoint_moment INTEGER NOT NULL, pruned INTEGER NOT NULL,

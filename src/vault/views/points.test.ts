@@ -141,3 +141,34 @@ test('activity is told by runs without a rest, and more coarsely where there are
   assert.equal(changes, 300)
   assert.deepEqual(listPoints(world.rows, { from: moment(2000 * second) as Moment, limit: 10 }), [])
 })
+
+test('flushes are found by moment, and counted in stretches of activity', async () => {
+  const flush = mark({ type: 'flush' })
+  using world = await rowsOf([
+    [
+      [1, write],
+      [2, flush],
+      [3, write],
+    ],
+    [
+      [10, flush],
+      [11, flush],
+      [11, write],
+    ],
+    [[20, write]],
+  ])
+  const { rows } = world
+  const last = (at?: number): number =>
+    resolvePoint(rows, { kind: 'flush', moment: at === undefined ? undefined : moment(at * second) }).sequence
+  assert.deepEqual([last(), last(2), last(9), last(10), last(10.5), last(11), last(99)], [5, 2, 2, 4, 4, 5, 5])
+  assert.throws(
+    () => last(1.5),
+    (error) => isCode(error, 'point-unreachable'),
+  )
+  const told = listPoints(rows, { limit: 10 }).map((row) => row.kind === 'activity' && [row.changes, row.flushes])
+  assert.deepEqual(told, [
+    [3, { count: 1, last: 2 }],
+    [3, { count: 2, last: 5 }],
+    [1, undefined],
+  ])
+})

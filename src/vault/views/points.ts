@@ -18,6 +18,8 @@ export type PointRow =
       readonly bytes: number
       /** At its end. */
       readonly settled: boolean
+      /** Of a volume: what whoever wrote was told to be safe, within the stretch. */
+      readonly flushes?: { readonly count: number; readonly last: Sequence }
     }
   | { readonly kind: 'mark'; readonly sequence: Sequence; readonly moment: Moment; readonly label: string }
   | {
@@ -63,12 +65,20 @@ function sequenceOf(rows: IndexReader, wanted: PointRequest): Sequence | undefin
       return wanted.sequence
     case 'mark':
       return rows.userMark(wanted.label)
-    default: {
-      const batch = rows.batchAtMoment(wanted.moment)
-      if (batch !== undefined) return sequenceIn(batch, wanted.moment)
-      return wanted.moment >= state.checkpoint_moment ? sequence(state.checkpoint) : undefined
+    case 'flush': {
+      const upTo = wanted.moment === undefined ? state.indexed : sequenceAtMoment(rows, wanted.moment)
+      return upTo === undefined ? undefined : rows.lastFlush(upTo)
     }
+    default:
+      return sequenceAtMoment(rows, wanted.moment)
   }
+}
+
+function sequenceAtMoment(rows: IndexReader, when: Moment): Sequence | undefined {
+  const batch = rows.batchAtMoment(when)
+  if (batch !== undefined) return sequenceIn(batch, when)
+  const { checkpoint, checkpoint_moment: kept } = rows.kept()
+  return when >= kept ? sequence(checkpoint) : undefined
 }
 
 /** `asked` is the moment by which the point was found, where it was: a hole is judged by it. */
@@ -135,6 +145,8 @@ function describeRequest(wanted: PointRequest): string {
       return `at or before ${formatMoment(wanted.moment)}`
     case 'sequence':
       return `seq:${wanted.sequence}`
+    case 'flush':
+      return wanted.moment === undefined ? 'at a flush' : `at a flush at or before ${formatMoment(wanted.moment)}`
     default:
       return `with the mark ${JSON.stringify(wanted.label)}`
   }
@@ -203,7 +215,7 @@ function exactActivity(rows: IndexReader, { from, to, limit }: SequenceRange): P
     if (run !== undefined && batch.first_moment - run[1].last_moment <= restUs) run[1] = batch
     else runs.push([batch, batch])
   }
-  return runs.length > limit ? undefined : runs.map(([first, last]) => activityRow(first, last))
+  return runs.length > limit ? undefined : runs.map(([first, last]) => activityRow(rows, first, last))
 }
 
 /** One row for each stretch of time of equal length in which there were batches. */
@@ -217,18 +229,23 @@ function coarseActivity(rows: IndexReader, { from, to, limit }: SequenceRange): 
   while (first !== undefined && first.first <= end.first) {
     const stretch = Math.floor((first.first_moment - start) / lengthUs)
     const last = rows.batchAtMoment(start + (stretch + 1) * lengthUs - 1) as BatchRow
-    points.push(activityRow(first, last.first > end.first ? end : last))
+    points.push(activityRow(rows, first, last.first > end.first ? end : last))
     first = rows.batchAfter(last.first)
   }
   return points
 }
 
-const activityRow = (first: BatchRow, last: BatchRow): PointRow => ({
-  kind: 'activity',
-  sequence: sequence(last.last),
-  moment: moment(first.first_moment),
-  until: moment(last.last_moment),
-  changes: last.last - first.first + 1,
-  bytes: last.bytes_total - first.bytes_total + first.bytes,
-  settled: last.settled === 1,
-})
+function activityRow(rows: IndexReader, first: BatchRow, last: BatchRow): PointRow {
+  const count = rows.countFlushes(first.first, last.last)
+  const lastFlush = count === 0 ? undefined : rows.lastFlush(last.last)
+  return {
+    kind: 'activity',
+    sequence: sequence(last.last),
+    moment: moment(first.first_moment),
+    until: moment(last.last_moment),
+    changes: last.last - first.first + 1,
+    bytes: last.bytes_total - first.bytes_total + first.bytes,
+    settled: last.settled === 1,
+    ...(lastFlush === undefined ? {} : { flushes: { count, last: lastFlush } }),
+  }
+}
