@@ -118,6 +118,11 @@ test(
     const acknowledged = await killUnderLoad(primary)
     // The copy has what the vault has, once it has all that was acknowledged.
     await waitFor(
+      'the table is in the copy',
+      () => ask("SELECT to_regclass('l') IS NOT NULL"),
+      ([isThere]) => isThere === 't',
+    )
+    await waitFor(
       'every acknowledged commit is in the copy',
       () => numbersThere(ask),
       (there) => acknowledged.every((n) => there.has(String(n))),
