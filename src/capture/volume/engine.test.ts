@@ -324,8 +324,8 @@ async function live({
   assert.ok(isAtRest(), `${JSON.stringify(judge.place)} of ${server.last}, touched ${[...server.touched].join()}`)
 }
 
-const seeds = Number(process.env['SEEDS'] ?? 20)
-const firstSeed = Number(process.env['SEED'] ?? 1)
+const seeds = Number(process.env['TIDEMARK_SEEDS'] ?? 20)
+const firstSeed = Number(process.env['TIDEMARK_SEED'] ?? 1)
 
 test('whatever happens while a volume is copied and written, its journal is the volume at each of its records', async () => {
   let exactBatches = 0

@@ -1,0 +1,67 @@
+import { rm, stat } from 'node:fs/promises'
+import type { Clock } from '../../base/clock.ts'
+import { isSystemError, TidemarkError } from '../../base/errors.ts'
+import type { SourceDefinition } from '../../model/source.ts'
+import { openControl } from './connect.ts'
+import type { FromVolumeServer } from './control.ts'
+import { type ServerHome, withServer } from './start-server.ts'
+import { volumeFolderOf } from './volume-folder.ts'
+
+/** How long a server that nobody uses may take to bring its log into the backing. */
+const endMsMax = 30_000
+
+/**
+ * Lets the volume go: everything in the log is brought into the backing, and the server ends once nobody uses the volume. Until
+ * then this fails, to be tried again; nobody loses a disk that is in use.
+ */
+export async function releaseVolume(
+  source: SourceDefinition,
+  { home, clock }: { readonly home: ServerHome; readonly clock: Clock },
+  signal: AbortSignal,
+): Promise<void> {
+  const folder = volumeFolderOf(home.agentDirectory, source)
+  if (!(await isThere(folder.description))) return
+  // Also where it does not run: what stands in its log only has to come into the backing.
+  const control = await withServer(home, folder, clock, signal, () => openControl(folder, signal))
+  const limit = new AbortController()
+  try {
+    control.tell({ kind: 'release' })
+    const hasEnded = ended(control.messages)
+    const over = clock.sleep(endMsMax, AbortSignal.any([signal, limit.signal])).then(
+      () => 'late' as const,
+      () => 'late' as const,
+    )
+    const outcome = await Promise.race([hasEnded, over])
+    signal.throwIfAborted()
+    if (outcome !== 'ended') throw stillUsed(source, outcome)
+  } finally {
+    limit.abort()
+    control.end()
+  }
+  await rm(folder.directory, { recursive: true, force: true })
+}
+
+/** With how many clients the server says that it goes on. */
+async function ended(messages: AsyncIterable<FromVolumeServer>): Promise<'ended' | number> {
+  for await (const message of messages) if (message.kind === 'state' && message.clients > 0) return message.clients
+  return 'ended'
+}
+
+const stillUsed = ({ name }: SourceDefinition, outcome: 'late' | number): TidemarkError =>
+  new TidemarkError('already-running', {
+    message:
+      outcome === 'late'
+        ? `the server of volume ${name} has not ended yet`
+        : `${outcome === 1 ? 'a client still uses' : `${outcome} clients still use`} volume ${name}`,
+    hint: 'unmount it and let its users go back to the backing ("tidemark volume detach"); the server ends by itself then',
+  })
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await stat(file)
+    return true
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return false
+    throw error
+  }
+}
