@@ -180,6 +180,7 @@ async function killUnderLoad(primary: Cluster): Promise<number[]> {
   primary.configure({ synchronous_standby_names: `"${name}"` })
   primary.reload()
   await waitFor('commits wait for the vault', receivers, ([row]) => row?.[1] === 'sync')
+  await primary.heeds()
   const acknowledged: number[] = []
   let next = 1
   const clients = Array.from({ length: 4 }, async () => {

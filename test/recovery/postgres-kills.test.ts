@@ -158,6 +158,7 @@ test(
     const { cluster, tree, inserts, random } = scene
     const setting = async () => (await cluster.sql('SHOW synchronous_standby_names'))[0]?.[0] ?? ''
     await waitFor('commits wait for the vault', setting, (name) => name.startsWith('tidemark_'))
+    await cluster.heeds()
     let serverRounds = 0
     // What was committed before commits waited may be on its way.
     let from = inserts.acknowledged.length + clients

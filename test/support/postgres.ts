@@ -175,6 +175,14 @@ export class Cluster {
     this.#server?.kill('SIGHUP')
   }
 
+  /**
+   * Resolves when settings that a connection shows are heeded by all: whether commits wait, every process knows from the
+   * checkpointer, which may be later than those that show the setting, and is asked for a checkpoint behind it.
+   */
+  async heeds(): Promise<void> {
+    await this.sql('CHECKPOINT')
+  }
+
   async start(): Promise<void> {
     const log = openSync(this.#logFile, 'a')
     const server = spawnPostgres(this.major, this.data, log)

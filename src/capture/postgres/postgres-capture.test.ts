@@ -419,6 +419,7 @@ test(
     const names = async (): Promise<unknown> => (await cluster.sql('SHOW synchronous_standby_names'))[0]?.[0]
     await until('commits wait', async () => (await names()) !== '')
     assert.equal(await names(), `tidemark_${driver.id.slice(0, 16)}`)
+    await cluster.heeds()
     await cluster.sql('INSERT INTO t VALUES (1)')
     driver.isAcknowledging = false
     let isCommitted = false

@@ -108,6 +108,7 @@ for (const major of [12, 15, 18] as const) {
       await until('it is on', () => keeping.keeper.isOn)
       assert.equal(await names(cluster), name)
       await until('nothing is wrong', () => codes(keeping).length === 0)
+      await cluster.heeds()
       await cluster.sql('INSERT INTO t VALUES (1)')
       receiver.acknowledges = false
       const commit = cluster.sql('INSERT INTO t VALUES (2)')
@@ -137,6 +138,7 @@ test('the agent is gone and the source let go: commits that wait go on, and new 
     keeping.keeper.line(true)
     keeping.keeper.caughtUp(true)
     await until('it is on', () => keeping.keeper.isOn)
+    await cluster.heeds()
     await cluster.sql('INSERT INTO t VALUES (1)')
     assert.equal(receiver.acknowledges, true)
   }
@@ -194,6 +196,7 @@ test(
     keeping.keeper.line(true)
     keeping.keeper.caughtUp(true)
     await until('it is on', () => keeping.keeper.isOn)
+    await cluster.heeds()
     receiver.acknowledges = false
     const commit = cluster.sql('INSERT INTO t VALUES (1)')
     keeping.keeper.caughtUp(false)
@@ -223,6 +226,7 @@ test('commits wait for ever where they are to, and it is told how to let them go
   keeping.keeper.line(true)
   keeping.keeper.caughtUp(true)
   await until('it is on', () => keeping.keeper.isOn)
+  await cluster.heeds()
   receiver.acknowledges = false
   const commit = cluster.sql('INSERT INTO t VALUES (1)')
   keeping.keeper.line(false)
@@ -294,6 +298,7 @@ test('an agent that starts while commits wait, and has no line, lets them go whe
   await cluster.sql(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`)
   cluster.reload()
   await until('it counts', async () => (await names(cluster)) === name)
+  await cluster.heeds()
   const commit = cluster.sql('INSERT INTO t VALUES (1)')
   await using keeping = keep(cluster, { degradeMs: 1000 })
   await commit

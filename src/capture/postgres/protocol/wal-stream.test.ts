@@ -217,6 +217,7 @@ test(
     cluster.reload()
     const value = async (text: string): Promise<string | null | undefined> => (await cluster.sql(text))[0]?.[0]
     await until('it counts', async () => (await value('SELECT sync_state FROM pg_stat_replication')) === 'sync')
+    await cluster.heeds()
     let isCommitted = false
     const committing = cluster.sql('CREATE TABLE t (a int)').then(() => {
       isCommitted = true
