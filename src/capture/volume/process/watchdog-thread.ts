@@ -1,0 +1,40 @@
+import { workerData } from 'node:worker_threads'
+import { systemClock } from '../../../base/clock.ts'
+import { isSystemError } from '../../../base/errors.ts'
+import { shutDown } from '../../../base/syscalls/sockets.ts'
+import { heartbeat, type WatchdogRequest } from './watchdog.ts'
+
+/** Sleeps without its event loop: nothing that the process does can keep it from looking. */
+const { heart, descriptors, limitMs } = workerData as WatchdogRequest
+const lookMs = Math.max(10, Math.min(500, limitMs / 10))
+const asleep = new Int32Array(new SharedArrayBuffer(4))
+
+for (let lives = 0, sinceMs = systemClock.monotonicMs(); ;) {
+  Atomics.wait(asleep, 0, 0, lookMs)
+  const found = Atomics.load(heart, heartbeat.lives)
+  if (found !== lives) {
+    lives = found
+    sinceMs = systemClock.monotonicMs()
+  }
+  const silentMs = systemClock.monotonicMs() - sinceMs
+  const isHung = silentMs > limitMs || Atomics.load(heart, heartbeat.stalledMs) > limitMs
+  if (isHung) end()
+}
+
+function end(): void {
+  for (const table of descriptors) {
+    for (let place = 0; place < table.length; place++) {
+      const descriptor = Atomics.load(table, place)
+      if (descriptor >= 0) shutDownIfOpen(descriptor)
+    }
+  }
+  process.kill(process.pid, 'SIGKILL')
+}
+
+function shutDownIfOpen(descriptor: number): void {
+  try {
+    shutDown(descriptor)
+  } catch (error) {
+    if (!isSystemError(error, 'ENOTCONN', 'EBADF', 'ENOTSOCK')) throw error
+  }
+}
