@@ -2,6 +2,7 @@ import { libcFunction } from './libc.ts'
 import { isSystemError } from '../errors.ts'
 import { unlessFailedWith } from './system-call-error.ts'
 
+const seekEnd = 2
 const seekData = 3
 const seekHole = 4
 const keepSizeFlag = 0x01
@@ -16,13 +17,18 @@ export interface DataRange {
   end: number
 }
 
+/** Bytes of an open file or block device; for the latter stat knows none. Moves the descriptor's own position. */
+export function endOf(fd: number): number {
+  return lseek([fd, 0, seekEnd])
+}
+
 /**
- * Where the first `bytes` bytes of an open file hold data; all between is a hole and reads as zeros. Ascending, not
+ * Where an open file holds data between the bytes `from` and `bytes`; all between is a hole and reads as zeros. Ascending, not
  * touching, never empty. A file system that cannot tell yields the whole file. Moves the descriptor's own position, so
  * read with explicit ones. A file changed meanwhile may be told as it was before or after.
  */
-export function* dataRanges(fd: number, bytes: number): Generator<DataRange> {
-  let position = 0
+export function* dataRanges(fd: number, bytes: number, from = 0): Generator<DataRange> {
+  let position = from
   while (position < bytes) {
     const start = seek(fd, position, seekData)
     if (start === 'cannot-tell') {

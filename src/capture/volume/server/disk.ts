@@ -51,7 +51,13 @@ export interface OpenedVolume {
 
 type Change =
   | Exclude<ExportRequest, { kind: 'read' }>
-  | { readonly kind: 'mark'; readonly tag: number; readonly label: string; readonly marked: (number: RecordNumber) => void; readonly failed: () => void }
+  | {
+      readonly kind: 'mark'
+      readonly tag: number
+      readonly label: string
+      readonly marked: (number: RecordNumber) => void
+      readonly failed: () => void
+    }
 
 /** The server's own marks; those of users have a tag of the agent. */
 const ownTag = 0
@@ -200,7 +206,13 @@ export class VolumeDisk implements Export, AsyncDisposable {
     if (!history.acknowledge(epoch, number)) return
     const span = this.#gate.heard(history.acknowledgedNumber, history.durable, history.isTouched)
     if (span && !this.#failure) {
-      this.#waiting.push({ kind: 'mark', tag: ownTag, label: describeUnprotected(span), marked: () => {}, failed: () => {} })
+      this.#waiting.push({
+        kind: 'mark',
+        tag: ownTag,
+        label: describeUnprotected(span),
+        marked: () => {},
+        failed: () => {},
+      })
       this.#admit()
     }
     this.#release()

@@ -18,7 +18,9 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   const limits = { ...defaultLimits, ...parts.limits }
   const { file, place } = await PlaceFile.open(files.log)
   if (place !== undefined && place.volume !== volume) {
-    throw new TidemarkError('damaged', { message: `the folder of the log belongs to volume ${place.volume}, not ${volume}` })
+    throw new TidemarkError('damaged', {
+      message: `the folder of the log belongs to volume ${place.volume}, not ${volume}`,
+    })
   }
   const touched = await TouchedRegions.open(files.log, Math.ceil(backing.bytes / regionBytes))
   const log = new VolumeLog({ folder: files.log, volume, random, segmentBytes: limits.segmentBytes })
@@ -44,7 +46,8 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   const history = new History({ log, touched, file, place: { ...begun, checkpoint: log.last } })
   const problems = new Map<string, Problem>()
   if (isNew) await history.save()
-  const lost = recovered.lostHistory ?? (place === undefined && !isNew ? 'where the volume stood is not known' : undefined)
+  const lost =
+    recovered.lostHistory ?? (place === undefined && !isNew ? 'where the volume stood is not known' : undefined)
   if (lost !== undefined) {
     problems.set('volume-log-damaged', {
       code: 'volume-log-damaged',

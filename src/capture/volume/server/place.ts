@@ -32,7 +32,11 @@ export interface VolumePlace {
 }
 
 /** The first record that the vault may still want. */
-export const wantedFrom = ({ epoch, first, acknowledged }: Pick<VolumePlace, 'epoch' | 'first' | 'acknowledged'>): number =>
+export const wantedFrom = ({
+  epoch,
+  first,
+  acknowledged,
+}: Pick<VolumePlace, 'epoch' | 'first' | 'acknowledged'>): number =>
   acknowledged.epoch === epoch ? Math.max(first, acknowledged.number + 1) : first
 
 export const placeName = 'place'

@@ -119,7 +119,10 @@ export class Upkeep {
       }
       const dueMs = clock.monotonicMs() + limits.applyMs
       const isDue = (): boolean =>
-        isPressed() || this.#isCheckpointWanted || pending.synced.weight >= limits.applyAt || clock.monotonicMs() >= dueMs
+        isPressed() ||
+        this.#isCheckpointWanted ||
+        pending.synced.weight >= limits.applyAt ||
+        clock.monotonicMs() >= dueMs
       while (!isDue()) await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
       const upTo = pending.syncedUpTo
       try {

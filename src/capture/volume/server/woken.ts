@@ -2,7 +2,12 @@ import type { Clock } from '../../../base/clock.ts'
 import type { Wake } from '../../../base/wake.ts'
 
 /** Resolves at the next `wake`, and after `ms` where they are given; rejects with the signal's reason when it aborts. */
-export async function wokenWithin(wake: Wake, clock: Clock, ms: number | undefined, signal: AbortSignal): Promise<void> {
+export async function wokenWithin(
+  wake: Wake,
+  clock: Clock,
+  ms: number | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   if (ms === undefined) return await wake.wait(signal)
   const over = new AbortController()
   const ends = AbortSignal.any([signal, over.signal])

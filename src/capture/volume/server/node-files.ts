@@ -1,0 +1,222 @@
+import { close, constants, fdatasync, fstatSync, fsync, ftruncate, open, renameSync, writevSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { isSystemError, TidemarkError } from '../../../base/errors.ts'
+import { readNow } from '../../../base/syscalls/read-now.ts'
+import { dataRanges, endOf, reserveSpace } from '../../../base/syscalls/sparse.ts'
+import { ApplyThread } from './apply-thread.ts'
+import type { Backing, LogFile, LogFolder, VolumeFiles } from './files.ts'
+import { openUnlessGone, readAt } from './log-folder.ts'
+
+const opened = promisify(open)
+const closed = promisify(close)
+const dataSynced = promisify(fdatasync)
+const synced = promisify(fsync)
+const cut = promisify(ftruncate)
+
+const fileMode = 0o600
+const folderMode = 0o700
+/** The system takes at most this many parts in one write. */
+const partsMax = 1024
+/** Where room cannot be set aside, zeros are written so much at a time. */
+const zerosBytes = 1024 ** 2
+
+export interface NodeVolumeFilesParts {
+  /** Made where it is not there. */
+  readonly logFolder: string
+  /** A block device, or a file, which is made or grown where `bytes` asks for it. */
+  readonly backing: string
+  readonly bytes?: number | undefined
+}
+
+/** The disks of this machine. */
+export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<VolumeFiles & AsyncDisposable> {
+  await mkdir(parts.logFolder, { recursive: true, mode: folderMode })
+  const backing = await openBacking(parts)
+  return {
+    log: new NodeLogFolder(parts.logFolder),
+    backing,
+    [Symbol.asyncDispose]: () => backing[Symbol.asyncDispose](),
+  }
+}
+
+class NodeLogFolder implements LogFolder {
+  readonly #folder: string
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  names(): Promise<readonly string[]> {
+    return readdir(this.#folder)
+  }
+
+  async create(name: string, bytes: number): Promise<LogFile> {
+    const path = join(this.#folder, name)
+    const fd = await opened(path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC, fileMode)
+    try {
+      if (!reserveSpace(fd, 0, bytes)) await writeZeros(fd, bytes)
+      await cut(fd, bytes)
+      return new NodeLogFile(fd, bytes)
+    } catch (error) {
+      await closed(fd)
+      await rm(path, { force: true })
+      throw error
+    }
+  }
+
+  async open(name: string): Promise<LogFile | undefined> {
+    const fd = await openUnlessGone(join(this.#folder, name), constants.O_RDWR)
+    return fd === undefined ? undefined : new NodeLogFile(fd, fstatSync(fd).size)
+  }
+
+  rename(from: string, to: string): void {
+    renameSync(join(this.#folder, from), join(this.#folder, to))
+  }
+
+  remove(name: string): Promise<void> {
+    return rm(join(this.#folder, name), { force: true })
+  }
+
+  async syncNames(): Promise<void> {
+    const fd = await opened(this.#folder, constants.O_RDONLY)
+    try {
+      await synced(fd)
+    } finally {
+      await closed(fd)
+    }
+  }
+}
+
+class NodeLogFile implements LogFile {
+  readonly fd: number
+  readonly bytes: number
+
+  constructor(fd: number, bytes: number) {
+    this.fd = fd
+    this.bytes = bytes
+  }
+
+  write(parts: readonly Uint8Array[], at: number): number {
+    let position = at
+    try {
+      for (let rest = parts; rest.length > 0;) {
+        const written = writevSync(this.fd, rest.slice(0, partsMax), position)
+        position += written
+        rest = withoutFirst(rest, written)
+      }
+    } catch (error) {
+      if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+    }
+    return position - at
+  }
+
+  read(into: Buffer, at: number): Promise<number> {
+    return readAt(this.fd, into, at)
+  }
+
+  readNow(into: Buffer, at: number): boolean {
+    return readNow(this.fd, into, at)
+  }
+
+  sync(): Promise<void> {
+    return dataSynced(this.fd)
+  }
+
+  close(): Promise<void> {
+    return closed(this.fd)
+  }
+}
+
+class NodeBacking implements Backing, AsyncDisposable {
+  readonly bytes: number
+  readonly #fd: number
+  readonly #thread: ApplyThread
+
+  constructor(fd: number, bytes: number) {
+    this.#fd = fd
+    this.bytes = bytes
+    this.#thread = new ApplyThread(fd)
+  }
+
+  async read(into: Buffer, at: number): Promise<void> {
+    for (let filled = 0; filled < into.length;) {
+      const count = await readAt(this.#fd, into.subarray(filled), at + filled)
+      if (count === 0) throw new Error(`the backing ends at byte ${at + filled}`)
+      filled += count
+    }
+  }
+
+  readNow(into: Buffer, at: number): boolean {
+    return readNow(this.#fd, into, at)
+  }
+
+  async apply(steps: Parameters<Backing['apply']>[0]): Promise<void> {
+    await this.#thread.apply(
+      steps.map((step) => {
+        if (step.kind === 'zero') return { from: -1, position: 0, at: step.at, bytes: step.bytes }
+        if (!(step.from instanceof NodeLogFile)) throw new TypeError('a step is of these files')
+        return { from: step.from.fd, position: step.position, at: step.at, bytes: step.bytes }
+      }),
+    )
+  }
+
+  sync(): Promise<void> {
+    return dataSynced(this.#fd)
+  }
+
+  dataRanges(at: number, bytes: number): { at: number; bytes: number }[] {
+    const ranges: { at: number; bytes: number }[] = []
+    for (const { start, end } of dataRanges(this.#fd, at + bytes, at)) ranges.push({ at: start, bytes: end - start })
+    return ranges
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#thread[Symbol.asyncDispose]()
+    await closed(this.#fd)
+  }
+}
+
+async function openBacking({ backing, bytes }: NodeVolumeFilesParts): Promise<NodeBacking> {
+  const fd = await openFile(backing, bytes)
+  try {
+    const facts = fstatSync(fd)
+    if (facts.isBlockDevice()) return new NodeBacking(fd, endOf(fd))
+    if (!facts.isFile()) throw unusable(backing, 'it is no block device and no file')
+    if (bytes !== undefined && facts.size < bytes) {
+      await cut(fd, bytes)
+      await synced(fd)
+    }
+    const size = Math.max(facts.size, bytes ?? 0)
+    if (size === 0) throw unusable(backing, 'it is empty; say how large the volume is to be')
+    return new NodeBacking(fd, size)
+  } catch (error) {
+    await closed(fd)
+    throw error
+  }
+}
+
+async function openFile(backing: string, bytes: number | undefined): Promise<number> {
+  const fd = await openUnlessGone(backing, constants.O_RDWR)
+  if (fd !== undefined) return fd
+  if (bytes === undefined) throw unusable(backing, 'it is not there')
+  return await opened(backing, constants.O_RDWR | constants.O_CREAT, fileMode)
+}
+
+const unusable = (backing: string, why: string): TidemarkError =>
+  new TidemarkError('not-found', { message: `${backing} cannot hold a volume: ${why}` })
+
+async function writeZeros(fd: number, bytes: number): Promise<void> {
+  const zeros = Buffer.alloc(zerosBytes)
+  for (let at = 0; at < bytes;) at += writevSync(fd, [zeros.subarray(0, Math.min(zerosBytes, bytes - at))], at)
+}
+
+function withoutFirst(parts: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  let left = count
+  for (const [index, part] of parts.entries()) {
+    if (left < part.length) return [part.subarray(left), ...parts.slice(index + 1)]
+    left -= part.length
+  }
+  return []
+}
