@@ -1,25 +1,19 @@
-import { once } from 'node:events'
-import net, { type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Malformed } from '../base/bytes.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { type Chosen, choose, list } from './client-negotiation.ts'
+import { converse, type NbdAddress, violation } from './converse.ts'
 import type { ExportExtent } from './export.ts'
-import { Intake } from './intake.ts'
-import type { Want } from './negotiation.ts'
+import type { Intake } from './intake.ts'
+import type { Line } from './line.ts'
 import { command, commandFlag, payloadBytesMax, transmissionFlag } from './numbers.ts'
 import { NbdRefused } from './refused.ts'
 import { ReplyReader } from './reply-reader.ts'
 import { encodeRequest } from './requests.ts'
-import { joinTls, type NbdClientTls } from './tls.ts'
 
 /** Requests of one connection on their way, and their data; further ones wait for their turn. */
 export const inFlightMax = 128
 export const inFlightBytesMax = payloadBytesMax
-
-export interface NbdAddress {
-  readonly at: { readonly path: string } | { readonly host: string; readonly port: number }
-  readonly tls?: NbdClientTls | undefined
-}
 
 export interface NbdDialling extends NbdAddress {
   /** The empty one is the server's only or chosen one. */
@@ -69,11 +63,11 @@ export class NbdClient implements AsyncDisposable {
       wantsStructured: isStructured,
       wantsAllocation: hasAllocation,
     }
-    const { socket, intake, outcome } = await converse(dialling, (send) => choose(wish, send), signal)
-    return new NbdClient(socket, intake, outcome, signal)
+    const { line, intake, outcome } = await converse(dialling, (send) => choose(wish, send), signal)
+    return new NbdClient(line, intake, outcome, signal)
   }
 
-  private constructor(socket: Socket, intake: Intake, chosen: Chosen, signal: AbortSignal) {
+  private constructor({ socket, receiveBy }: Line, intake: Intake, chosen: Chosen, signal: AbortSignal) {
     this.chosen = chosen
     this.bytes = chosen.bytes
     this.isReadOnly = (chosen.flags & transmissionFlag.readOnly) !== 0
@@ -84,13 +78,9 @@ export class NbdClient implements AsyncDisposable {
     })
     const aborted = (): void => this.#fail(signal.reason)
     signal.addEventListener('abort', aborted, { once: true })
-    socket.on('data', (piece: Buffer) => {
-      try {
-        if (this.#failure === undefined) intake.push(piece, () => this.#reader.go())
-      } catch (error) {
-        if (!(error instanceof Malformed)) throw error
-        this.#fail(violation(error))
-      }
+    receiveBy({
+      room: () => intake.room(),
+      received: (count, buffer) => this.#understand(() => intake.received(count, buffer, () => this.#reader.go())),
     })
     socket.on('error', (error) => this.#fail(lost(error)))
     socket.on('close', () => {
@@ -98,8 +88,8 @@ export class NbdClient implements AsyncDisposable {
       this.#fail(lost(undefined))
     })
     if (signal.aborted) aborted()
-    this.#reader.go()
-    socket.resume()
+    if (socket.destroyed) this.#fail(lost(undefined))
+    this.#understand(() => this.#reader.go())
   }
 
   async read(at: number, bytes: number): Promise<Buffer> {
@@ -154,6 +144,16 @@ export class NbdClient implements AsyncDisposable {
   /** At once; what is on its way fails with `reason`. */
   destroy(reason: unknown): void {
     this.#fail(reason)
+  }
+
+  #understand(read: () => void): void {
+    if (this.#failure !== undefined) return
+    try {
+      read()
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error
+      this.#fail(violation(error))
+    }
   }
 
   #plain(which: number, flags: number, at: number, bytes: number): Promise<readonly ExportExtent[]> {
@@ -221,85 +221,16 @@ export async function listExports(
   address: NbdAddress,
   signal: AbortSignal,
 ): Promise<readonly { readonly name: string; readonly description: string }[]> {
-  const { socket, outcome } = await converse(address, (send) => list(address.tls !== undefined, send), signal)
-  socket.on('error', () => undefined).end()
-  socket.resume()
-  await once(socket, 'close')
+  const { line, outcome } = await converse(address, (send) => list(address.tls !== undefined, send), signal)
+  line.socket.on('error', () => undefined).destroySoon()
   return outcome
 }
 
 const heldBytes = (asked: { readonly command: number; readonly bytes: number }): number =>
   asked.command === command.read || asked.command === command.write ? asked.bytes : 0
 
-/** Connects, and speaks until the conversation is over. Bytes that came after it are in the intake. */
-async function converse<T>(
-  address: NbdAddress,
-  speak: (send: (bytes: Buffer) => void) => Generator<Want, T, Buffer>,
-  signal: AbortSignal,
-): Promise<{ socket: Socket; intake: Intake; outcome: T }> {
-  signal.throwIfAborted()
-  const { at, tls } = address
-  let socket: Socket = net.connect(at)
-  const aborted = (): void => void socket.destroy(signal.reason)
-  signal.addEventListener('abort', aborted, { once: true })
-  try {
-    await once(socket, 'connect')
-    socket.setNoDelay(true).setKeepAlive(true)
-    let intake = new Intake()
-    const conversation = speak((bytes) => socket.write(bytes))
-    let next = conversation.next()
-    while (next.done !== true) {
-      if (next.value === 'tls') {
-        if (tls === undefined || intake.available > 0) throw new Malformed('the server sent more before TLS began')
-        socket = await joinTls(socket, tls, 'host' in at ? at.host : 'localhost')
-        intake = new Intake()
-        next = conversation.next()
-      } else {
-        await receive(socket, intake, next.value)
-        next = conversation.next(intake.take(next.value))
-      }
-    }
-    return { socket, intake, outcome: next.value }
-  } catch (error) {
-    socket.on('error', () => undefined).destroy()
-    signal.throwIfAborted()
-    if (error instanceof TidemarkError) throw error
-    throw error instanceof Malformed ? violation(error) : unreachableAt(at, error)
-  } finally {
-    signal.removeEventListener('abort', aborted)
-  }
-}
-
-/** Until so many bytes are there. Leaves the socket paused. */
-function receive(socket: Socket, intake: Intake, bytes: number): Promise<void> {
-  if (intake.available >= bytes) return Promise.resolve()
-  return new Promise((resolve, reject) => {
-    const settled = (settle: () => void): void => {
-      socket.pause().off('data', onData).off('end', onEnd).off('close', onEnd).off('error', onError)
-      settle()
-    }
-    const onData = (piece: Buffer): void => {
-      intake.push(piece, () => undefined)
-      if (intake.available >= bytes) settled(resolve)
-    }
-    const onEnd = (): void => settled(() => reject(new Malformed('it ended the connection during the handshake')))
-    const onError = (error: Error): void => settled(() => reject(error))
-    socket.on('data', onData).on('end', onEnd).on('close', onEnd).on('error', onError).resume()
-  })
-}
-
-const violation = (error: Malformed): TidemarkError =>
-  new TidemarkError('protocol-violation', { message: `the NBD server: ${error.message}`, cause: error })
-
 const lost = (cause: unknown): TidemarkError =>
   new TidemarkError('unreachable', {
     message: `the connection to the NBD server is lost${cause === undefined ? '' : `: ${messageOf(cause)}`}`,
     cause,
-  })
-
-const unreachableAt = (at: NbdAddress['at'], error: unknown): TidemarkError =>
-  new TidemarkError('unreachable', {
-    message: `the NBD server at ${'path' in at ? at.path : `${at.host}:${at.port}`} cannot be reached: ${messageOf(error)}`,
-    hint: 'check that it runs, and that this user may connect to it',
-    cause: error,
   })

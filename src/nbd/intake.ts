@@ -16,7 +16,7 @@ export class Intake {
   to = 0
   #isShared = false
   #target: Buffer | undefined
-  #filled = 0
+  #filledBytes = 0
   #toSkip = 0
 
   get available(): number {
@@ -25,7 +25,8 @@ export class Intake {
 
   /** Where the next bytes go. */
   room(): Buffer {
-    if (this.#target !== undefined && this.#filled < this.#target.length) return this.#target.subarray(this.#filled)
+    if (this.#target !== undefined && this.#filledBytes < this.#target.length)
+      return this.#target.subarray(this.#filledBytes)
     if (this.from === this.to && !this.#isShared) this.from = this.to = 0
     if (this.buffer.length - this.to < roomBytesMin) this.#renew()
     assert(this.to < this.buffer.length, 'what waits to be taken leaves room for more')
@@ -34,8 +35,8 @@ export class Intake {
 
   /** So many bytes have come into `room()`. */
   arrived(count: number): void {
-    if (this.#target !== undefined && this.#filled < this.#target.length) {
-      this.#filled += count
+    if (this.#target !== undefined && this.#filledBytes < this.#target.length) {
+      this.#filledBytes += count
       return
     }
     const skipped = Math.min(this.#toSkip, count)
@@ -53,6 +54,15 @@ export class Intake {
       at += count
       each()
     }
+  }
+
+  /** So many bytes have come into `buffer`. They are moved where it is not, or no longer, what `room` says. */
+  received(count: number, buffer: Buffer, each: () => void): void {
+    const room = this.room()
+    if (room.buffer !== buffer.buffer || room.byteOffset !== buffer.byteOffset)
+      return this.push(buffer.subarray(0, count), each)
+    this.arrived(count)
+    each()
   }
 
   /** A view of the next bytes, which stays as it is. They must have come. */
@@ -79,8 +89,8 @@ export class Intake {
   receiveInto(target: Buffer): void {
     assert(this.#target === undefined, 'one buffer is filled at a time')
     this.#target = target
-    this.#filled = this.buffer.copy(target, 0, this.from, Math.min(this.to, this.from + target.length))
-    this.from += this.#filled
+    this.#filledBytes = this.buffer.copy(target, 0, this.from, Math.min(this.to, this.from + target.length))
+    this.from += this.#filledBytes
   }
 
   get isReceiving(): boolean {
@@ -88,9 +98,9 @@ export class Intake {
   }
 
   /** The buffer that was given to `receiveInto`, once it is full. */
-  received(): Buffer | undefined {
+  filled(): Buffer | undefined {
     const target = this.#target
-    if (target === undefined || this.#filled < target.length) return undefined
+    if (target === undefined || this.#filledBytes < target.length) return undefined
     this.#target = undefined
     return target
   }

@@ -3,8 +3,9 @@ import { chmod, lstat, rename, rm } from 'node:fs/promises'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { isSystemError, messageOf, systemCode, TidemarkError } from '../base/errors.ts'
 import type { Export } from './export.ts'
+import { acceptedLine, lineOf } from './line.ts'
 import { LiveSockets } from './live-sockets.ts'
-import { type NbdConnection, type NbdServing, serveNbd } from './serve.ts'
+import { type NbdConnection, type NbdServing, serveLine } from './serve.ts'
 
 /** Connections of one listener at a time; what one may hold is bounded in transmission.ts. */
 export const connectionsMax = 64
@@ -76,15 +77,18 @@ class Listening implements NbdListener {
   #closing: () => Promise<void> = () => Promise.resolve()
 
   constructor(exports: readonly Export[], serving: NbdServing) {
-    this.#server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true })
-    this.#server.on('connection', (socket: Socket) => {
+    // TLS takes bytes from a socket in its own way.
+    const isDirect = serving.tls === undefined
+    this.#server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: isDirect })
+    this.#server.on('connection', (accepted: Socket) => {
       if (this.connections.size >= connectionsMax) {
         serving.noted?.(`refused a connection: there are ${connectionsMax} already`)
-        socket.destroy()
+        accepted.destroy()
         return
       }
-      this.live.add(socket)
-      const connection = serveNbd(socket, exports, serving)
+      const line = isDirect ? acceptedLine(accepted) : lineOf(accepted)
+      this.live.add(line.socket)
+      const connection = serveLine(line, exports, serving)
       this.connections.add(connection)
       void connection.closed.then(() => this.connections.delete(connection))
     })

@@ -64,7 +64,7 @@ export class ReplyReader {
     const intake = this.#intake
     for (;;) {
       if (this.#receiving !== undefined) {
-        if (intake.received() === undefined) return
+        if (intake.filled() === undefined) return
         const { cookie, isLast } = this.#receiving
         this.#receiving = undefined
         if (isLast) this.#finish(cookie)

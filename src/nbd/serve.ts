@@ -5,6 +5,7 @@ import { messageOf } from '../base/errors.ts'
 import { hasHungUp } from '../base/syscalls/poll.ts'
 import type { Export } from './export.ts'
 import { Intake } from './intake.ts'
+import { type Line, lineOf } from './line.ts'
 import { descriptorOf } from './live-sockets.ts'
 import { negotiate, type Want } from './negotiation.ts'
 import { Outlet } from './outlet.ts'
@@ -44,9 +45,12 @@ export interface NbdConnection {
   destroy(): void
 }
 
-/** Serves the exports to whoever is at the other end of a socket. */
+/** Serves the exports to whoever is at the other end of a socket, which has not been read from. */
 export const serveNbd = (socket: Socket, exports: readonly Export[], serving: NbdServing): NbdConnection =>
-  new ServedConnection(socket, exports, serving)
+  serveLine(lineOf(socket), exports, serving)
+
+export const serveLine = (line: Line, exports: readonly Export[], serving: NbdServing): NbdConnection =>
+  new ServedConnection(line, exports, serving)
 
 class ServedConnection implements NbdConnection {
   readonly closed: Promise<void>
@@ -61,7 +65,8 @@ class ServedConnection implements NbdConnection {
   #transmission: Transmission | undefined
   #isClosing = false
 
-  constructor(socket: Socket, exports: readonly Export[], serving: NbdServing) {
+  constructor(line: Line, exports: readonly Export[], serving: NbdServing) {
+    const { socket } = line
     this.#serving = serving
     this.#socket = socket
     this.#descriptor = descriptorOf(socket)
@@ -73,7 +78,7 @@ class ServedConnection implements NbdConnection {
         resolve()
       }),
     )
-    this.#listen(socket)
+    this.#listen(line)
     this.#negotiation = negotiate({ exports, needsTls: serving.tls !== undefined }, (bytes) =>
       this.#socket.write(bytes),
     )
@@ -100,9 +105,12 @@ class ServedConnection implements NbdConnection {
     await this.closed
   }
 
-  #listen(socket: Socket): void {
-    socket.on('data', (piece: Buffer) => {
-      if (!this.#isClosing) this.#intake.push(piece, () => this.#go())
+  #listen({ socket, receiveBy }: Line): void {
+    receiveBy({
+      room: () => this.#intake.room(),
+      received: (count, buffer) => {
+        if (!this.#isClosing) this.#intake.received(count, buffer, () => this.#go())
+      },
     })
     socket.on('drain', () => this.#transmission?.goOn())
     socket.on('end', () => {
@@ -166,7 +174,7 @@ class ServedConnection implements NbdConnection {
     }
     this.#intake = new Intake()
     this.#negotiation = negotiation
-    this.#listen(this.#socket)
+    this.#listen(lineOf(this.#socket))
     this.#want(negotiation.next())
   }
 

@@ -162,7 +162,7 @@ export class Transmission {
       asked.failed(asked.refusal)
       return true
     }
-    if (this.#intake.received() === undefined) return false
+    if (this.#intake.filled() === undefined) return false
     this.#put(asked, batch)
     return true
   }
