@@ -256,6 +256,7 @@ export const readRequest = z.object({
 export const stretchesRequest = z.object({
   path: z.base64(),
   ranges: z.array(z.object({ at: z.int().min(0), bytes: z.int().min(1) })).max(4096),
+  withoutJournal: z.boolean().default(false).describe('leave out what "journal-stretches" tells'),
 })
 
 export const extentsAnswer = z.object({

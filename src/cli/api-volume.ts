@@ -3,13 +3,13 @@ import { type ApiClient, apiPath } from '../api/client.ts'
 import { chunkKeyAnswer, entry, extentsAnswer, resolvedPoint } from '../api/schemas.ts'
 import { Malformed } from '../base/bytes.ts'
 import { isCode, TidemarkError } from '../base/errors.ts'
-import { decodeStretches } from '../format/content.ts'
+import { decodeStretches, type ToldStretch } from '../format/content.ts'
 import { chunkIdOf } from '../format/keys.ts'
 import { diskPath } from '../format/volume-tree.ts'
 import type { Range } from '../model/change.ts'
 import { toBuffer } from '../model/path.ts'
-import { sequence } from '../model/sequence.ts'
-import type { Stretch, VolumeOrigin } from '../recover/volume/origin.ts'
+import { type Sequence, sequence } from '../model/sequence.ts'
+import type { JournalStretch, RestStretch, VolumeOrigin } from '../recover/volume/origin.ts'
 import { wholeStretches } from '../recover/volume/whole.ts'
 import { isoToMoment } from './points.ts'
 
@@ -25,26 +25,50 @@ export async function apiVolume(client: ApiClient, source: string, at: string): 
   return {
     point: { at: sequence(point.sequence), moment: isoToMoment(point.moment) },
     bytes,
-    read: (ranges, signal) => wholeStretches(ranges, stretches(ranges, signal)),
+    read: (ranges, signal) => wholeStretches(ranges, stretches({ ranges }, signal)),
+    readRest: (ranges, signal) => wholeStretches(ranges, stretches({ ranges, withoutJournal: true }, signal)),
+    readJournal,
     extents: ({ at: offset, bytes: length }) =>
       client.json('GET', apiPath(`${base}/extents`, { at: still, pathBytes: path, offset, length }), extentsAnswer),
   }
 
-  async function* stretches(ranges: readonly Range[], signal: AbortSignal): AsyncGenerator<Stretch> {
-    const body = { path, ranges }
-    const pieces = await client.stream('POST', apiPath(`${base}/stretches`, { at: still }), body, signal)
+  async function* stretches(
+    wanted: { readonly ranges: readonly Range[]; readonly withoutJournal?: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<RestStretch> {
+    const asked = apiPath(`${base}/stretches`, { at: still })
+    for await (const told of decoded(await client.stream('POST', asked, { path, ...wanted }, signal))) {
+      if (told.kind === 'data') yield told
+      else if (told.kind === 'zeros') yield { at: told.at, bytes: told.bytes }
+      else if (told.kind === 'journal' && wanted.withoutJournal) yield { ...told, isInJournal: true }
+      else throw foreign(`it told of ${told.kind}`)
+    }
+  }
+
+  async function* readJournal(after: Sequence, signal: AbortSignal): AsyncGenerator<JournalStretch> {
+    const asked = apiPath(`${base}/journal-stretches`, { at: still, pathBytes: path, after })
+    for await (const told of decoded(await client.stream('GET', asked, undefined, signal))) {
+      if (told.kind === 'zeros' || told.kind === 'journal') throw foreign(`it told of ${told.kind}`)
+      if (told.kind !== 'reached' && (told.bytes === 0 || told.at + told.bytes > bytes))
+        throw foreign(`it told of ${told.bytes} bytes at ${told.at}`)
+      yield told
+    }
+  }
+
+  async function* decoded(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<ToldStretch> {
     try {
       yield* decodeStretches(pieces, (id, data) => chunkIdOf(key, data) === id)
     } catch (error) {
-      if (!(error instanceof Malformed)) throw error
-      throw new TidemarkError('protocol-violation', {
-        message: `the vault sent content that is not of its form: ${error.message}`,
-        hint: 'try again; if this happens again, the versions of the program and of the vault do not fit',
-        cause: error,
-      })
+      throw error instanceof Malformed ? foreign(error.message) : error
     }
   }
 }
+
+const foreign = (how: string): TidemarkError =>
+  new TidemarkError('protocol-violation', {
+    message: `the vault sent content that is not of its form: ${how}`,
+    hint: 'try again; if this happens again, the versions of the program and of the vault do not fit',
+  })
 
 /** Before its first copy a volume has no bytes at all. */
 function told(error: unknown): never {

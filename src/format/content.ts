@@ -2,6 +2,7 @@ import { Malformed } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { blockBytesMax } from '../model/batch.ts'
 import { type ChunkId, chunkIdBytes } from '../model/change.ts'
+import type { Sequence } from '../model/sequence.ts'
 import { decodeBlock } from './block.ts'
 
 /**
@@ -20,12 +21,27 @@ import { decodeBlock } from './block.ts'
  *
  *     5  u48 at, u48 bytes: so many zeros stand there
  *     6  u48 at, 32 bytes: what comes next, as 2 or 3, stands there and has this name, as a chunk has (format/keys.ts)
+ *     7  u48 at, u48 bytes: what stands there is in the journal, which was read before
+ *     8  u48 sequence: everything that stands in changes up to there was told (of what is told in the journal's order)
+ *     9  u48 at, u48 bytes: what stands there is damaged; a message as 3 comes next, and then what follows
  */
-const kinds = { end: 0, block: 1, piece: 2, bytes: 3, damage: 4, zeros: 5, place: 6 } as const
+const kinds = {
+  end: 0,
+  block: 1,
+  piece: 2,
+  bytes: 3,
+  damage: 4,
+  zeros: 5,
+  place: 6,
+  journal: 7,
+  reached: 8,
+  lost: 9,
+} as const
 const lengthBytes = 5
 const pieceBytes = 13
 const offsetBytes = 6
-const zerosBytes = 1 + 2 * offsetBytes
+const rangeBytes = 1 + 2 * offsetBytes
+const reachedBytes = 1 + offsetBytes
 const placeBytes = 1 + offsetBytes + chunkIdBytes
 /** Of one item; a block has its directory beside its body. */
 const itemBytesMax = 2 * blockBytesMax
@@ -57,11 +73,25 @@ function lengthHead(kind: number, bytes: number): Buffer {
   return head
 }
 
-export function zerosItem(at: number, bytes: number): Buffer {
-  const item = Buffer.allocUnsafe(zerosBytes)
-  item[0] = kinds.zeros
+export const zerosItem = (at: number, bytes: number): Buffer => rangeItem(kinds.zeros, at, bytes)
+export const journalItem = (at: number, bytes: number): Buffer => rangeItem(kinds.journal, at, bytes)
+export const lostItem = (at: number, bytes: number, message: string): Buffer => {
+  const text = Buffer.from(message, 'utf8')
+  return Buffer.concat([rangeItem(kinds.lost, at, bytes), bytesHead(text.length), text])
+}
+
+function rangeItem(kind: number, at: number, bytes: number): Buffer {
+  const item = Buffer.allocUnsafe(rangeBytes)
+  item[0] = kind
   item.writeUIntBE(at, 1, offsetBytes)
   item.writeUIntBE(bytes, 1 + offsetBytes, offsetBytes)
+  return item
+}
+
+export function reachedItem(sequence: Sequence): Buffer {
+  const item = Buffer.allocUnsafe(reachedBytes)
+  item[0] = kinds.reached
+  item.writeUIntBE(sequence, 1, offsetBytes)
   return item
 }
 
@@ -82,40 +112,53 @@ export async function* decodeContent(pieces: AsyncIterable<Uint8Array>): AsyncGe
   }
 }
 
-/** A stretch of a file; without data it is zeros. */
-export interface ToldStretch {
-  readonly at: number
-  readonly bytes: number
-  readonly data?: Uint8Array
-}
+/** What is told of a file. */
+export type ToldStretch =
+  | { readonly kind: 'data'; readonly at: number; readonly bytes: number; readonly data: Uint8Array }
+  | { readonly kind: 'zeros'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'journal'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'lost'; readonly at: number; readonly bytes: number; readonly message: string }
+  | { readonly kind: 'reached'; readonly sequence: Sequence }
 
 /** The stretches; `isNamed` says whether bytes have that name, and `damaged` is thrown where they have not. */
 export async function* decodeStretches(
   pieces: AsyncIterable<Uint8Array>,
   isNamed: (id: ChunkId, data: Uint8Array) => boolean,
 ): AsyncGenerator<ToldStretch> {
-  let place: { at: number; id: ChunkId } | undefined
+  let opened: Extract<Item, { kind: 'place' | 'lost' }> | undefined
   for await (const item of decodeItems(pieces)) {
-    if (item.kind === 'bytes') {
-      if (place === undefined) throw new Malformed('bytes without a place')
-      const { at, id } = place
-      place = undefined
-      if (!isNamed(id, item.bytes))
-        throw new TidemarkError('damaged', {
-          message: `${item.bytes.length} bytes at ${at} are not what their name says`,
-        })
-      yield { at, bytes: item.bytes.length, data: item.bytes }
-    } else if (place !== undefined) throw new Malformed('a place without bytes')
-    else if (item.kind === 'zeros') yield { at: item.at, bytes: item.bytes }
-    else place = item
+    if (item.kind !== 'bytes') {
+      if (opened !== undefined) throw new Malformed(`${item.kind} where bytes are due`)
+      if (item.kind === 'place' || item.kind === 'lost') opened = item
+      else yield item
+      continue
+    }
+    if (opened === undefined) throw new Malformed('bytes without a place')
+    const { at } = opened
+    const { bytes: data } = item
+    if (opened.kind === 'lost') yield { kind: 'lost', at, bytes: opened.bytes, message: data.toString('utf8') }
+    else if (isNamed(opened.id, data)) yield { kind: 'data', at, bytes: data.length, data }
+    else {
+      throw new TidemarkError('damaged', { message: `${data.length} bytes at ${at} are not what their name says` })
+    }
+    opened = undefined
   }
-  if (place !== undefined) throw new Malformed('a place without bytes')
+  if (opened !== undefined) throw new Malformed('a place without bytes')
 }
 
 type Item =
   | { readonly kind: 'bytes'; readonly bytes: Buffer }
-  | { readonly kind: 'zeros'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'zeros' | 'journal'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'lost'; readonly at: number; readonly bytes: number }
   | { readonly kind: 'place'; readonly at: number; readonly id: ChunkId }
+  | { readonly kind: 'reached'; readonly sequence: Sequence }
+
+/** Items of two numbers. */
+const rangeKinds = new Map<number, 'zeros' | 'journal' | 'lost'>([
+  [kinds.zeros, 'zeros'],
+  [kinds.journal, 'journal'],
+  [kinds.lost, 'lost'],
+])
 
 async function* decodeItems(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Item> {
   const held = new HeldPieces()
@@ -137,11 +180,14 @@ async function* decodeItems(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<I
           kind: 'bytes',
           bytes: pieceOf(blocks.get(item.readUInt32BE(1)), item.readUInt32BE(5), item.readUInt32BE(9)),
         }
-      } else if (kind === kinds.zeros) {
-        if (held.length < zerosBytes) break
-        const item = held.take(zerosBytes)
+      } else if (rangeKinds.has(kind)) {
+        if (held.length < rangeBytes) break
+        const item = held.take(rangeBytes)
         const [at, bytes] = [item.readUIntBE(1, offsetBytes), item.readUIntBE(1 + offsetBytes, offsetBytes)]
-        yield { kind: 'zeros', at, bytes }
+        yield { kind: rangeKinds.get(kind) ?? 'zeros', at, bytes }
+      } else if (kind === kinds.reached) {
+        if (held.length < reachedBytes) break
+        yield { kind: 'reached', sequence: held.take(reachedBytes).readUIntBE(1, offsetBytes) as Sequence }
       } else if (kind === kinds.place) {
         if (held.length < placeBytes) break
         const item = held.take(placeBytes)

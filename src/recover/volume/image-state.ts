@@ -2,19 +2,24 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { dirname } from 'node:path'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { moment } from '../../model/moment.ts'
-import { formatSequence, parseSequence } from '../../model/sequence.ts'
+import { formatSequence, parseSequence, type Sequence } from '../../model/sequence.ts'
 import type { RestorePoint } from '../origin.ts'
 import type { LaidOver } from './image.ts'
 
 /**
- * What stands beside an image that is not whole, in `<target>.tidemark-restore`: which restore it is, and which of its
- * regions are written, checked and durable. It is there before the first byte is written, and goes when all are.
+ * What stands beside an image that is not whole, in `<target>.tidemark-restore`: which restore it is, and what of it is
+ * written, checked and durable: first what stands in the journal, up to a change; then region after region. It is there
+ * before the first byte is written, and goes when all are.
  */
 export interface ImageState extends RestorePoint {
   readonly source: string
   /** Of the image. */
   readonly bytes: number
   readonly over: LaidOver
+  /** What stands in changes up to there is written; undefined once all that stands in the journal is. */
+  readonly journal: Sequence | undefined
+  /** Bytes that came from the journal, by region. */
+  readonly journalBytes: readonly number[]
   /** Numbers of the regions, of `imageRegionBytes` each, that need not be fetched again. */
   readonly done: ReadonlySet<number>
 }
@@ -47,15 +52,24 @@ export function unfinishedImage(target: string): ImageState | undefined {
     moment: moment(told['moment'] as number),
     bytes: told['bytes'] as number,
     over: told['over'] as LaidOver,
+    journal: typeof told['journal'] === 'string' ? parseSequence(told['journal']) : undefined,
+    journalBytes: told['journalBytes'] as number[],
     done: new Set(unpacked(told['done'] as string)),
   }
 }
 
 /** Durable, and the whole of it or the one before. */
-export function keepImageState(target: string, { at, done, ...state }: ImageState): void {
+export function keepImageState(target: string, { at, done, journal, ...state }: ImageState): void {
   const file = imageStateFile(target)
   const regions = Math.ceil(state.bytes / imageRegionBytes)
-  const told = { version, regionBytes: imageRegionBytes, ...state, at: formatSequence(at), done: packed(done, regions) }
+  const told = {
+    version,
+    regionBytes: imageRegionBytes,
+    ...state,
+    at: formatSequence(at),
+    ...(journal === undefined ? {} : { journal: formatSequence(journal) }),
+    done: packed(done, regions),
+  }
   const descriptor = openSync(`${file}.part`, 'w', 0o600)
   try {
     writeSync(descriptor, `${JSON.stringify(told, null, 2)}\n`)

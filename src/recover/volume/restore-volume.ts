@@ -2,11 +2,12 @@ import type { Clock } from '../../base/clock.ts'
 import { isCode, isSystemError, messageOf, TidemarkError } from '../../base/errors.ts'
 import type { Range } from '../../model/change.ts'
 import { formatMoment } from '../../model/moment.ts'
+import { beforeFirst, type Sequence } from '../../model/sequence.ts'
 import { InFlight } from '../in-flight.ts'
 import { noRoomCodes } from '../write-group.ts'
 import { checkImage, holdsImage, Image, type LaidOver } from './image.ts'
 import { dropImageState, imageRegionBytes, type ImageState, keepImageState, unfinishedImage } from './image-state.ts'
-import type { VolumeOrigin } from './origin.ts'
+import type { Stretch, VolumeOrigin } from './origin.ts'
 import { failuresKeptMax, VolumeIncomplete, type VolumeReceipt } from './receipt.ts'
 import { type VolumeProgress, VolumeProgressMeter } from './progress.ts'
 
@@ -52,7 +53,7 @@ export async function restoreVolume(
   if (state.done === undefined) dropImageState(request.target)
   using image = Image.open(request.target, origin.bytes, state.over, state.done !== undefined)
   const startedMs = clock.monotonicMs()
-  const run = new VolumeRestore(request, parts, image, { ...state, done: state.done ?? new Set() })
+  const run = new VolumeRestore(request, parts, image, state)
   try {
     await run.write(signal)
     await run.keep()
@@ -65,16 +66,16 @@ export async function restoreVolume(
   return receipt
 }
 
-type Chosen = Omit<ImageState, 'done'> & {
-  /** Undefined of a restore that begins. */
-  readonly done: ReadonlySet<number> | undefined
-}
+/** `done` is undefined of a restore that begins. */
+type Chosen = Omit<ImageState, 'done'> & { readonly done: ImageState['done'] | undefined }
 
 /** What would be done to the target; refuses what must not be. */
 export function chosenState(request: VolumeRestoreRequest, { point, bytes }: VolumeOrigin): Chosen {
   const { source, target, resume, delta, force } = request
   const before = unfinishedImage(target)
-  const fresh = (over: LaidOver): Chosen => ({ source, ...point, bytes, over, done: undefined })
+  const journalBytes = new Array<number>(Math.ceil(bytes / imageRegionBytes)).fill(0)
+  const begun = { journal: beforeFirst, journalBytes, done: undefined }
+  const fresh = (over: LaidOver): Chosen => ({ source, ...point, bytes, over, ...begun })
   if (before === undefined || delta || force) return fresh(checkImage(target, bytes, { delta, force }))
   const isSame = before.source === source && before.at === point.at && before.bytes === bytes
   if (isSame && resume) {
@@ -92,10 +93,15 @@ class VolumeRestore {
   readonly #request: VolumeRestoreRequest
   readonly #parts: VolumeRestoreParts
   readonly #image: Image
-  readonly #state: ImageState
+  readonly #state: Chosen
   readonly #progress: VolumeProgressMeter
   /** Durable, and as kept in the state file. */
   readonly #done: Set<number>
+  /** Written from the journal: up to which change, and how much by region. */
+  #journal: Sequence | undefined
+  #journalBytes: readonly number[]
+  /** The same as it is told, what was lost included. */
+  readonly #journalTold: number[]
   /** Written since, not durable yet. */
   #written: number[] = []
   #dataBytes = 0
@@ -103,22 +109,27 @@ class VolumeRestore {
   #failures: { at: number; bytes: number; reason: string }[] = []
   #failureCount = 0
 
-  constructor(request: VolumeRestoreRequest, parts: VolumeRestoreParts, image: Image, state: ImageState) {
+  constructor(request: VolumeRestoreRequest, parts: VolumeRestoreParts, image: Image, state: Chosen) {
     this.#request = request
     this.#parts = parts
     this.#image = image
     this.#state = state
     this.#done = new Set(state.done)
+    this.#journal = state.journal
+    this.#journalBytes = state.journalBytes
+    this.#journalTold = [...state.journalBytes]
     this.#progress = new VolumeProgressMeter(state.bytes, parts.clock, parts.tell)
   }
 
   async write(signal: AbortSignal): Promise<void> {
-    keepImageState(this.#request.target, this.#state)
+    this.#keepState()
+    this.#progress.skip(this.#journalBytes.reduce((sum, bytes) => sum + bytes, 0))
+    if (this.#journal !== undefined) await this.#fromJournal(this.#journal, signal)
     const inFlight = new InFlight(regionsInFlightMax, signal)
     let unkept = 0
     for (const [number, region] of regionsOf(this.#state.bytes)) {
       if (this.#done.has(number)) {
-        this.#progress.skip(region.bytes)
+        this.#progress.skip(region.bytes - (this.#journalBytes[number] ?? 0))
         continue
       }
       await inFlight.start(() => this.#region(number, region, signal))
@@ -136,7 +147,48 @@ class VolumeRestore {
     const written = this.#written.splice(0)
     await this.#image.sync()
     for (const region of written) this.#done.add(region)
-    keepImageState(this.#request.target, { ...this.#state, done: this.#done })
+    this.#keepState()
+  }
+
+  #keepState(): void {
+    const journal = { journal: this.#journal, journalBytes: this.#journalBytes }
+    keepImageState(this.#request.target, { ...this.#state, ...journal, done: this.#done })
+  }
+
+  /** All that stands in the journal, each batch read once, wherever it belongs. */
+  async #fromJournal(after: Sequence, signal: AbortSignal): Promise<void> {
+    let unkept = 0
+    const failed = this.#failureCount
+    for await (const told of this.#parts.origin.readJournal(after, signal)) {
+      if (told.kind !== 'reached') {
+        if (told.kind === 'lost') this.#fail(told, told.message)
+        else this.#put(told)
+        this.#count(told)
+        unkept += told.bytes
+        continue
+      }
+      // What was lost is asked for again by the next run.
+      if (this.#failureCount > failed) continue
+      this.#journal = told.sequence
+      this.#journalBytes = [...this.#journalTold]
+      if (unkept < durableEveryBytes) continue
+      await this.keep()
+      unkept = 0
+    }
+    if (this.#failureCount > failed) return
+    this.#journal = undefined
+    this.#journalBytes = [...this.#journalTold]
+    await this.keep()
+  }
+
+  #count({ at, bytes }: Range): void {
+    this.#progress.add(bytes)
+    for (let reached = at; reached < at + bytes;) {
+      const region = Math.floor(reached / imageRegionBytes)
+      const end = Math.min((region + 1) * imageRegionBytes, at + bytes)
+      this.#journalTold[region] = (this.#journalTold[region] ?? 0) + end - reached
+      reached = end
+    }
   }
 
   receipt(elapsedMs: number): VolumeReceipt {
@@ -157,43 +209,58 @@ class VolumeRestore {
 
   async #region(number: number, region: Range, signal: AbortSignal): Promise<void> {
     const failed = this.#failureCount
-    await this.#range(region, signal)
+    const journalBytes = await this.#range(region, signal)
+    const told = this.#journalTold[number] ?? 0
+    if (journalBytes > told) {
+      throw new TidemarkError('protocol-violation', {
+        message: `the vault left out ${journalBytes - told} bytes that stand in the journal`,
+        hint: 'begin again with --force; if this happens again, the versions of the program and of the vault do not fit',
+      })
+    }
     if (this.#failureCount === failed) this.#written.push(number)
   }
 
-  /** Where the vault finds damage, asks for halves, until what is damaged stands alone. */
-  async #range(range: Range, signal: AbortSignal): Promise<void> {
+  /** Where the vault finds damage, asks for halves, until what is damaged stands alone. How many bytes the journal has. */
+  async #range(range: Range, signal: AbortSignal): Promise<number> {
     try {
       return await this.#fetch(range, signal)
     } catch (error) {
       if (!isCode(error, 'damaged')) throw error
-      if (range.bytes <= damagedBytesMin) return this.#fail(range, error.message)
+      if (range.bytes <= damagedBytesMin) {
+        this.#fail(range, error.message)
+        return 0
+      }
     }
     const half = Math.ceil(range.bytes / 2 / damagedBytesMin) * damagedBytesMin
-    await this.#range({ at: range.at, bytes: half }, signal)
-    await this.#range({ at: range.at + half, bytes: range.bytes - half }, signal)
+    const first = await this.#range({ at: range.at, bytes: half }, signal)
+    return first + (await this.#range({ at: range.at + half, bytes: range.bytes - half }, signal))
   }
 
   /** What a part brings before another part turns out damaged is written a second time: it is the same. */
-  async #fetch(range: Range, signal: AbortSignal): Promise<void> {
-    const isDelta = this.#state.over === 'compared'
-    let [told, data, stretches] = [0, 0, 0]
-    for await (const stretch of this.#parts.origin.read([range], signal)) {
-      if (stretch.data === undefined) {
-        if (isDelta) this.#image.zeroDifferent(stretch.at, stretch.bytes)
-        else this.#image.zero(stretch.at, stretch.bytes)
-      } else {
-        if (isDelta) this.#image.writeDifferent(stretch.at, stretch.data)
-        else this.#image.write(stretch.at, stretch.data)
-        data += stretch.bytes
-        stretches++
+  async #fetch(range: Range, signal: AbortSignal): Promise<number> {
+    let journalBytes = 0
+    for await (const stretch of this.#parts.origin.readRest([range], signal)) {
+      if (stretch.isInJournal) {
+        journalBytes += stretch.bytes
+        continue
       }
-      told += stretch.bytes
+      this.#put(stretch)
       this.#progress.add(stretch.bytes)
     }
-    this.#dataBytes += data
-    this.#stretches += stretches
-    if (told !== range.bytes) throw new Error('broken invariant: an origin tells every byte')
+    return journalBytes
+  }
+
+  #put({ at, bytes, data }: Stretch): void {
+    const isDelta = this.#state.over === 'compared'
+    if (data === undefined) {
+      if (isDelta) this.#image.zeroDifferent(at, bytes)
+      else this.#image.zero(at, bytes)
+      return
+    }
+    if (isDelta) this.#image.writeDifferent(at, data)
+    else this.#image.write(at, data)
+    this.#dataBytes += bytes
+    this.#stretches++
   }
 
   #fail({ at, bytes }: Range, reason: string): void {

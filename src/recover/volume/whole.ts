@@ -3,10 +3,10 @@ import type { Range } from '../../model/change.ts'
 import type { Stretch } from './origin.ts'
 
 /** Hands the stretches on, having made sure that they are what was asked for: every byte, once, and no other. */
-export async function* wholeStretches(
+export async function* wholeStretches<S extends Stretch>(
   ranges: readonly Range[],
-  stretches: AsyncIterable<Stretch>,
-): AsyncGenerator<Stretch> {
+  stretches: AsyncIterable<S>,
+): AsyncGenerator<S> {
   const wanted = joined(ranges)
   const got: Range[] = []
   for await (const stretch of stretches) {

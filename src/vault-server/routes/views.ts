@@ -19,6 +19,7 @@ import {
   type TreePath,
 } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
+import { sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { PointRow } from '../../vault/views/points.ts'
 import type { ReadRequest } from '../../vault/views/service.ts'
@@ -252,8 +253,33 @@ export function viewRoutes(http: Http, { vault, derived, clock }: Context): void
     async (request, reply) => {
       const source = find(request.caller, request.params.source)
       const point = await resolve(source, request.query.at)
-      const { path: file, ranges: wanted } = request.body
+      const { path: file, ...wanted } = request.body
       const stretches = views.stretches(source, point.sequence, exactPath(file), wanted, gone(request, reply))
+      return sendStream(reply, 'application/octet-stream', stretches)
+    },
+  )
+
+  http.get(
+    '/v1/sources/:source/journal-stretches',
+    {
+      schema: {
+        summary:
+          'What of a file stands in the journal, in its order (docs/formats/vault.md); to be read before the rest',
+        params: named,
+        querystring: where.extend({ after: z.coerce.number().int().min(0).default(0) }),
+      },
+    },
+    async (request, reply) => {
+      const source = find(request.caller, request.params.source)
+      const point = await resolve(source, request.query.at)
+      const after = sequence(request.query.after)
+      const stretches = views.journalStretches(
+        source,
+        point.sequence,
+        pathIn(request.query),
+        after,
+        gone(request, reply),
+      )
       return sendStream(reply, 'application/octet-stream', stretches)
     },
   )

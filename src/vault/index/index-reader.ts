@@ -175,6 +175,21 @@ export class IndexReader {
     return (before && before.at + before.bytes > range.start ? [before, ...rows] : rows).map(pieceOf)
   }
 
+  /** Pieces of a content at `at` that stand in the journal, in its order. */
+  journalPieces(
+    content: number,
+    after: { readonly location: number; readonly at: number; readonly since: number },
+    at: number,
+    countMax: number,
+  ): { key: { location: number; at: number; since: number }; piece: Piece }[] {
+    const { location, at: place, since } = after
+    const rows = this.#statements.journalPieces.all(location, content, place, since, content, at, at, countMax)
+    return (rows as unknown as (ExtentRow & { location: number; since: number })[]).map((row) => ({
+      key: { location: row.location, at: row.at, since: row.since },
+      piece: pieceOf(row),
+    }))
+  }
+
   /** Where the batch that holds `at` rests. */
   placeOfBatch(at: number): BatchPlace | undefined {
     const row = this.#statements.batchPlace.get(at) as unknown as { [K in keyof BatchPlace]: number | null } | undefined
@@ -438,6 +453,10 @@ function prepareAll(database: DatabaseSync) {
       SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
       WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
         AND location <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
+    journalPieces: database.prepare(`
+      SELECT at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
+        AND content = ? AND since <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
     cutExtents: database.prepare(`
       SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_cut
       WHERE cut = 1 AND typeof(location) = 'blob' AND (content, at, since) > (?, ?, ?)

@@ -14,9 +14,9 @@ import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
 import { listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
-import type { DataExtents, ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import { fileVersion, readRequests, restingContent } from './resting-content.ts'
-import { dataExtents, restingStretches } from './stretches.ts'
+import { dataExtents, journalStretches, restingStretches } from './stretches.ts'
 import { verifyView } from './verify.ts'
 import { type Entry, filled, View } from './view.ts'
 
@@ -94,10 +94,20 @@ export class LocalViews implements ViewService {
     source: Id,
     at: Sequence,
     path: TreePath,
-    ranges: readonly Range[],
+    wanted: StretchesRequest,
     signal?: AbortSignal,
   ): AsyncIterable<Buffer> {
-    return stream(() => restingStretches(this.#view(source, at), path, ranges, this.#chunkKey), signal)
+    return stream(() => restingStretches(this.#view(source, at), path, wanted, this.#chunkKey), signal)
+  }
+
+  journalStretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    after: Sequence,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    return stream(() => journalStretches(this.#view(source, at), path, after, this.#chunkKey), signal)
   }
 
   extents(source: Id, at: Sequence, path: TreePath, range: Range): Promise<DataExtents> {

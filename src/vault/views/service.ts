@@ -51,7 +51,15 @@ export interface ViewService {
     source: Id,
     at: Sequence,
     path: TreePath,
-    ranges: readonly Range[],
+    wanted: StretchesRequest,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer>
+  /** What of a file stands in the journal after a change, in its order, encoded as stretches. To be read before the rest. */
+  journalStretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    after: Sequence,
     signal?: AbortSignal,
   ): AsyncIterable<Buffer>
   /** Where data stands in a range of a file; what is between is zeros. */
@@ -65,6 +73,12 @@ export interface ReadRequest {
   readonly path: TreePath
   readonly at: number
   readonly bytes: number
+}
+
+export interface StretchesRequest {
+  readonly ranges: readonly Range[]
+  /** What stands in the journal is told to be there, and not read. */
+  readonly withoutJournal: boolean
 }
 
 export interface DataExtents {

@@ -11,7 +11,7 @@ import { Thread } from '../threads/thread.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
-import type { DataExtents, ReadRequest, Statistics, VerifyEvent, ViewService } from './service.ts'
+import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import type { Entry } from './view.ts'
 import type { Asked, ViewAnswers, ViewsSetup } from './views-worker.ts'
 
@@ -94,11 +94,24 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
     source: Id,
     at: Sequence,
     path: TreePath,
-    ranges: readonly Range[],
+    request: StretchesRequest,
     signal?: AbortSignal,
   ): AsyncIterable<Buffer> {
-    const wanted = { at, path, ranges }
+    const wanted = { at, path, request }
     return buffers(this.#stream(source, (calls, asked) => calls.stream('stretches', { ...asked, ...wanted }, signal)))
+  }
+
+  journalStretches(
+    source: Id,
+    at: Sequence,
+    path: TreePath,
+    after: Sequence,
+    signal?: AbortSignal,
+  ): AsyncIterable<Buffer> {
+    const wanted = { at, path, after }
+    return buffers(
+      this.#stream(source, (calls, asked) => calls.stream('journalStretches', { ...asked, ...wanted }, signal)),
+    )
   }
 
   extents(source: Id, at: Sequence, path: TreePath, range: Range): Promise<DataExtents> {

@@ -2,6 +2,7 @@ import { type Clock } from '../../base/clock.ts'
 import { isCode, messageOf } from '../../base/errors.ts'
 import { rootPath, type TreePath } from '../../model/path.ts'
 import { failuresMax, type VerifyEvent } from './service.ts'
+import { readAtRest } from './stretches.ts'
 import type { View } from './view.ts'
 
 const eventEveryMs = 250
@@ -17,8 +18,8 @@ export async function* verifyView(view: View, clock: Clock): AsyncGenerator<Veri
   yield event(false)
   for (const { path, version } of filesOf(view)) {
     try {
-      for await (const stretch of view.read(version)) {
-        bytes += stretch.bytes
+      for await (const read of readAtRest(view, version)) {
+        bytes += read
         if (clock.monotonicMs() - toldMs < eventEveryMs) continue
         yield event(false)
         toldMs = clock.monotonicMs()

@@ -18,7 +18,7 @@ import { openChunkReader, openJournalReader, type ReaderKeys } from '../vault.ts
 import { ContentReader } from './content-reader.ts'
 import { LocalViews, type ViewSource } from './local-views.ts'
 import type { PointsRequest } from './points.ts'
-import type { ReadRequest } from './service.ts'
+import type { ReadRequest, StretchesRequest } from './service.ts'
 
 /** A thread that answers questions about any moment; `ThreadedViews` is its other end. */
 export interface ViewsSetup {
@@ -75,8 +75,10 @@ const answers = {
     owned(open(asked).read(asked.source, asked.at, asked.requests)),
   readResting: (asked: Asked & { at: Sequence; requests: readonly ReadRequest[] }) =>
     owned(open(asked).readResting(asked.source, asked.at, asked.requests)),
-  stretches: (asked: Asked & { at: Sequence; path: TreePath; ranges: readonly Range[] }) =>
-    owned(open(asked).stretches(asked.source, asked.at, asked.path, asked.ranges)),
+  stretches: (asked: Asked & { at: Sequence; path: TreePath; request: StretchesRequest }) =>
+    owned(open(asked).stretches(asked.source, asked.at, asked.path, asked.request)),
+  journalStretches: (asked: Asked & { at: Sequence; path: TreePath; after: Sequence }) =>
+    owned(open(asked).journalStretches(asked.source, asked.at, asked.path, asked.after)),
   extents: (asked: Asked & { at: Sequence; path: TreePath; range: Range }) =>
     single(open(asked).extents(asked.source, asked.at, asked.path, asked.range)),
   verify: (asked: Asked & { at: Sequence }) => open(asked).verify(asked.source, asked.at),

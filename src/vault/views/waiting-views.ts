@@ -75,6 +75,7 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
     read: (source, at, ...rest) => after(source, at, () => views.read(source, at, ...rest)),
     readResting: (source, at, ...rest) => after(source, at, () => views.readResting(source, at, ...rest)),
     stretches: (source, at, ...rest) => after(source, at, () => views.stretches(source, at, ...rest)),
+    journalStretches: (source, at, ...rest) => after(source, at, () => views.journalStretches(source, at, ...rest)),
     async extents(source, at, ...rest) {
       await need(source, at)
       return views.extents(source, at, ...rest)
