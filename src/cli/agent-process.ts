@@ -1,9 +1,14 @@
 import { homedir, userInfo } from 'node:os'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
 import { releasePostgres } from '../capture/postgres/release.ts'
 import type { Account } from '../capture/postgres/server.ts'
+import { releaseVolume } from '../capture/volume/release.ts'
+import type { ServerHome } from '../capture/volume/start-server.ts'
+import { openVolumeCapture } from '../capture/volume/volume-capture.ts'
 import type { Parts } from './parts.ts'
 
 /** The agent's process is composed here: each kind of source with the capture that knows it. */
@@ -17,9 +22,11 @@ export const runAgentProcess = (
       captures: {
         files: (request) => openFilesCapture(request, { never: [directory] }),
         postgres: (request) => openPostgresCapture(request, account()),
+        volume: (request) => openVolumeCapture(request, serverHome(directory)),
       },
       releases: {
         postgres: (source, ending) => releasePostgres(source, { account: account(), clock, random }, ending),
+        volume: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending),
       },
       clock,
       random,
@@ -33,3 +40,13 @@ function account(): Account {
   const { PGPASSWORD, PGPASSFILE } = process.env
   return { user: userInfo().username, homeFolder: homedir(), environment: { PGPASSWORD, PGPASSFILE } }
 }
+
+/** Volume servers are run by this very program. */
+const serverHome = (agentDirectory: string): ServerHome => ({
+  agentDirectory,
+  command: [
+    process.execPath,
+    ...process.execArgv,
+    fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url)),
+  ],
+})

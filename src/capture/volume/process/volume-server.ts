@@ -1,0 +1,148 @@
+import type { Clock } from '../../../base/clock.ts'
+import { messageOf } from '../../../base/errors.ts'
+import type { Random } from '../../../base/random.ts'
+import { peerOf } from '../../../base/syscalls/sockets.ts'
+import { together } from '../../../base/together.ts'
+import { Wake } from '../../../base/wake.ts'
+import type { Problem } from '../../../model/report.ts'
+import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
+import type { NbdTls } from '../../../nbd/tls.ts'
+import { VolumeDisk } from '../server/disk.ts'
+import { nodeVolumeFiles } from '../server/node-files.ts'
+import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
+import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
+import { ControlServer } from './control-server.ts'
+import { keepWatched } from './watchdog.ts'
+
+export interface VolumeServerParts {
+  readonly folder: VolumeFolder
+  readonly description: VolumeDescription
+  /** Where it is to be served over TLS. */
+  readonly listen?: { readonly host: string; readonly port: number; readonly tls: NbdTls } | undefined
+  readonly software: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly tell: (line: string) => void
+  /** Instead of `hangMsMax`. */
+  readonly hangMs?: number | undefined
+}
+
+/** Between two looks at who uses the volume. */
+const lookMs = 2000
+
+/** Serves one volume until `signal` aborts, its disk fails, or it is released and nobody uses it. */
+export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal): Promise<void> {
+  const { folder, description, listen, software, clock, random, tell } = parts
+  const { id, name, settings } = description
+  const changed = new Wake()
+  let failure: { readonly error: unknown } | undefined
+  let isReleased = false
+  let control: ControlServer | undefined
+  await using files = await nodeVolumeFiles({ logFolder: folder.log, backing: settings.backing, bytes: settings.bytes })
+  await using disk = await VolumeDisk.open({
+    files,
+    clock,
+    random,
+    volume: id,
+    name,
+    settings,
+    told: {
+      durable: () => control?.durable(),
+      epoch: () => {
+        tell('the log has reached its limit: history was given up, and begins anew')
+        control?.epoch()
+      },
+      ended: (error) => {
+        failure = { error }
+        changed.wake()
+      },
+    },
+  })
+  const serving = { clock, noted: tell }
+  await using local = await listenUnix({ path: folder.nbd }, [disk], serving)
+  await using remote = listen ? await listenTcp(listen, [disk], { ...serving, tls: listen.tls }) : undefined
+  const listeners = remote ? [local, remote] : [local]
+  const users = new Users(local)
+  await using controlling = await ControlServer.listen({
+    path: folder.control,
+    disk,
+    software,
+    clients: (capture) => users.count(capture) + (remote?.connections.size ?? 0),
+    problems: () => users.problems(control?.capture),
+    released: () => {
+      tell('the volume is no longer protected')
+      isReleased = true
+      changed.wake()
+    },
+    noted: tell,
+    clock,
+  })
+  control = controlling
+  tell(`serving ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`)
+  const isOver = (): boolean => failure !== undefined || (isReleased && users.count(undefined) === 0)
+  await together(signal, [
+    (inside) => controlling.tellState(inside),
+    (inside) =>
+      keepWatched(
+        {
+          clock,
+          descriptors: listeners.map(({ live }) => live.descriptors),
+          stalledMs: () => disk.stalledMs,
+          limitMs: parts.hangMs,
+        },
+        inside,
+      ),
+    async (inside) => {
+      while (!isOver()) {
+        await Promise.race([changed.wait(inside), clock.sleep(lookMs, inside)])
+      }
+    },
+  ])
+  if (failure !== undefined) {
+    tell(`the disk has failed: ${messageOf(failure.error)}`)
+    throw failure.error
+  }
+}
+
+/** Who uses the volume on this machine. */
+class Users {
+  readonly #listener: NbdListener
+
+  constructor(listener: NbdListener) {
+    this.#listener = listener
+  }
+
+  count(capture: number | undefined): number {
+    return this.#pids().filter((pid) => pid !== capture).length
+  }
+
+  problems(capture: number | undefined): Problem[] {
+    const own = controlGroupOf('self')
+    const mount = own && mountOf(own)
+    if (own === undefined || mount === undefined || !isLimited(own, mount)) return []
+    for (const pid of new Set(this.#pids())) {
+      const group = pid === capture || pid === process.pid ? undefined : controlGroupOf(pid)
+      if (group !== undefined && isSameGroup(group, own)) return [sameGroup(own.path, pid)]
+    }
+    return []
+  }
+
+  #pids(): number[] {
+    return [...this.#listener.live.descriptors].filter((descriptor) => descriptor >= 0).map(pidOf)
+  }
+}
+
+/** 0 for one that has just been closed. */
+function pidOf(descriptor: number): number {
+  try {
+    return peerOf(descriptor).pid
+  } catch {
+    return 0
+  }
+}
+
+const sameGroup = (path: string, pid: number): Problem => ({
+  code: 'volume-same-control-group',
+  message: `the volume server shares the control group ${path}, and its memory limit, with a user of the volume (process ${pid})`,
+  hint: "under load both can wait for each other for ever: run the agent as a service of its own, outside of the database's slice or container",
+})
