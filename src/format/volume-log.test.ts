@@ -37,12 +37,19 @@ function segmentOf(some: readonly RecordDraft[], told = header, synced = 5): Buf
 }
 
 function folderOf(files: Record<number, Buffer>): VolumeLogFolder {
-  const named = new Map(Object.entries(files).map(([first, bytes]) => [formatSegmentName(Number(first) as RecordNumber), bytes]))
+  const named = new Map(
+    Object.entries(files).map(([first, bytes]) => [formatSegmentName(Number(first) as RecordNumber), bytes]),
+  )
   return {
     names: async () => [...named.keys(), 'place', 'spare'],
     open: async (name) => {
       const bytes = named.get(name)
-      return bytes && { read: async (into, at) => bytes.copy(into, 0, at, Math.min(bytes.length, at + 70_000)), close: async () => {} }
+      return (
+        bytes && {
+          read: async (into, at) => bytes.copy(into, 0, at, Math.min(bytes.length, at + 70_000)),
+          close: async () => {},
+        }
+      )
     },
   }
 }
@@ -66,7 +73,12 @@ test('records are read as they were written, whatever stands behind them', async
 
 test('payloads are not copied on their way to the disk', () => {
   const data = Buffer.from('payload')
-  const parts = encodeRecords([{ kind: 'write', at: 0, data, isForced: false }], { seed: 1, number: 1, moment: moment(1), synced: 0 })
+  const parts = encodeRecords([{ kind: 'write', at: 0, data, isForced: false }], {
+    seed: 1,
+    number: 1,
+    moment: moment(1),
+    synced: 0,
+  })
   assert.ok(parts.includes(data))
 })
 
@@ -112,18 +124,25 @@ test('later records tell that a place was synced, and a torn tail has none that 
   const reader = await SegmentReader.open(folderOf({ 7: segment }), 7 as RecordNumber)
   assert.ok(reader)
   await using open = reader
-  assert.deepEqual((await open.read(7, 100)).map(({ number }) => number), [7])
+  assert.deepEqual(
+    (await open.read(7, 100)).map(({ number }) => number),
+    [7],
+  )
   assert.deepEqual(await open.read(8, 100), [])
   assert.equal(await open.syncedBehind(), 8)
   assert.ok(await open.find(9 as RecordNumber))
-  assert.deepEqual((await open.read(9, 100)).map(({ number }) => number), [9, 10, 11])
+  assert.deepEqual(
+    (await open.read(9, 100)).map(({ number }) => number),
+    [9, 10, 11],
+  )
 })
 
 test('names of segments are their first numbers, in order', () => {
   const name = formatSegmentName(255 as RecordNumber)
   assert.equal(name, '00000000000000ff.log')
   assert.equal(parseSegmentName(name), 255)
-  for (const other of ['place', '00000000000000FF.log', '0000000000000000.log', 'ffffffffffffffff.log']) assert.equal(parseSegmentName(other), undefined)
+  for (const other of ['place', '00000000000000FF.log', '0000000000000000.log', 'ffffffffffffffff.log'])
+    assert.equal(parseSegmentName(other), undefined)
 })
 
 test('any bytes are a header, a record or neither, and nothing outside them is read', () => {

@@ -81,8 +81,7 @@ const kinds = ['write', 'zero', 'trim', 'flush', 'mark', 'resize'] as const
 const forcedFlag = 1
 
 export const segmentSuffix = '.log'
-export const formatSegmentName = (first: RecordNumber): string =>
-  first.toString(16).padStart(16, '0') + segmentSuffix
+export const formatSegmentName = (first: RecordNumber): string => first.toString(16).padStart(16, '0') + segmentSuffix
 
 /** Undefined for names of other files. */
 export function parseSegmentName(name: string): RecordNumber | undefined {

@@ -115,7 +115,10 @@ export class VolumeWorld {
     for (const sector of this.#sectors) sector.inFlight = 0
     if (this.ops.length === 0 && server.last > 0) this.ops.push({ number: 1, kind: 'resize', bytes: this.bytes })
     assert.ok(server.last >= this.promised, `record ${this.promised} was promised, the volume ends at ${server.last}`)
-    assert.ok(server.last >= this.#vault.number, `the vault has record ${this.#vault.number}, the volume ends at ${server.last}`)
+    assert.ok(
+      server.last >= this.#vault.number,
+      `the vault has record ${this.#vault.number}, the volume ends at ${server.last}`,
+    )
     assert.ok(server.last <= (this.ops.at(-1)?.number ?? 0), 'the volume holds nothing that nobody asked for')
     this.ops = this.ops.filter(({ number }) => number <= server.last)
     this.#current = this.stateAt(server.last)
@@ -136,7 +139,9 @@ export class VolumeWorld {
   same(found: Buffer, wanted: Buffer, when: string): void {
     if (found.equals(wanted)) return
     const at = found.findIndex((byte, index) => byte !== wanted[index])
-    const touching = this.ops.filter((op) => 'at' in op && op.at <= at && at < op.at + sizeOf(op)).map(({ number }) => number)
+    const touching = this.ops
+      .filter((op) => 'at' in op && op.at <= at && at < op.at + sizeOf(op))
+      .map(({ number }) => number)
     assert.fail(`${when} byte ${at} is not what it should be; records that wrote it: ${touching.slice(-5).join(' ')}`)
   }
 
@@ -161,9 +166,17 @@ export class VolumeWorld {
     const { at, bytes } = this.#range(chance)
     if (chance < 0.3) return this.#read(at, bytes)
     const isForced = random.chance(0.1)
-    if (chance < 0.4) return { kind: 'trim', at, bytes, isForced, answer: this.#changed({ kind: 'trim', at, bytes }, isForced) }
+    if (chance < 0.4)
+      return { kind: 'trim', at, bytes, isForced, answer: this.#changed({ kind: 'trim', at, bytes }, isForced) }
     if (chance < 0.5) {
-      return { kind: 'zero', at, bytes, isForced, mayMakeHole: true, answer: this.#changed({ kind: 'zero', at, bytes }, isForced) }
+      return {
+        kind: 'zero',
+        at,
+        bytes,
+        isForced,
+        mayMakeHole: true,
+        answer: this.#changed({ kind: 'zero', at, bytes }, isForced),
+      }
     }
     const data = Buffer.alloc(bytes, random.bytes(Math.min(bytes, 64)))
     return { kind: 'write', at, bytes, data, isForced, answer: this.#changed({ kind: 'write', at, data }, isForced) }
@@ -175,7 +188,9 @@ export class VolumeWorld {
     const most = chance >= 0.3 && chance < 0.5 && random.chance(0.1) ? this.bytes : 128 * 1024
     const bytes = random.skewed(1, most / unit) * unit
     // Some places are written again and again.
-    const at = random.chance(0.4) ? random.integer(0, 40) * sectorBytes : random.integer(0, (this.bytes - bytes) / unit) * unit
+    const at = random.chance(0.4)
+      ? random.integer(0, 40) * sectorBytes
+      : random.integer(0, (this.bytes - bytes) / unit) * unit
     return { at: Math.min(at, this.bytes - bytes), bytes }
   }
 
@@ -193,7 +208,8 @@ export class VolumeWorld {
   #promise(number: number): void {
     this.promised = Math.max(this.promised, number)
     const { server } = this
-    if (this.#settings.zeroLoss && server) assert.ok(this.#vault.number >= number, 'a flush was answered before the vault had it')
+    if (this.#settings.zeroLoss && server)
+      assert.ok(this.#vault.number >= number, 'a flush was answered before the vault had it')
   }
 
   #changed(change: DistributiveOmit<Op, 'number'> & { readonly at: number }, isForced: boolean): Answer {
@@ -228,7 +244,10 @@ export class VolumeWorld {
         const start = Math.max(0, first + index * sectorBytes - at)
         const end = Math.min(bytes, first + (index + 1) * sectorBytes - at)
         this.readsChecked++
-        assert.ok(into.subarray(start, end).equals(wanted.subarray(start, end)), `a read of byte ${at + start} is not what was written`)
+        assert.ok(
+          into.subarray(start, end).equals(wanted.subarray(start, end)),
+          `a read of byte ${at + start} is not what was written`,
+        )
       }
     })
     return { kind: 'read', at, bytes, into, answer }
@@ -256,7 +275,10 @@ export class VolumeWorld {
   async readAll(): Promise<Buffer | undefined> {
     const into = Buffer.alloc(this.bytes)
     let isDone = false
-    const answer = { done: () => void (isDone = true), failed: (error: NbdError) => assert.ok(this.#hasEnded, `reading all failed: ${error}`) }
+    const answer = {
+      done: () => void (isDone = true),
+      failed: (error: NbdError) => assert.ok(this.#hasEnded, `reading all failed: ${error}`),
+    }
     this.server!.take([{ kind: 'read', at: 0, bytes: this.bytes, into, answer }])
     while (!isDone && !this.#hasEnded) await turn()
     return this.#hasEnded ? undefined : into
@@ -277,7 +299,10 @@ export class VolumeWorld {
     if (vault.epoch !== server.epoch) this.#joinEpoch(server)
     const { epoch } = vault
     const upTo = server.durable
-    vault.reader ??= new VolumeLogReader(this.disk.logForReaders(), { volume, from: (vault.number + 1) as RecordNumber })
+    vault.reader ??= new VolumeLogReader(this.disk.logForReaders(), {
+      volume,
+      from: (vault.number + 1) as RecordNumber,
+    })
     try {
       for await (const records of vault.reader.read(upTo)) for (const record of records) this.#shipped(record)
     } catch (error) {
@@ -315,7 +340,10 @@ export class VolumeWorld {
       for (let region = 0; region * regionBytes < this.bytes; region++) {
         const at = region * regionBytes
         const differs = !then.subarray(at, at + regionBytes).equals(vault.image.subarray(at, at + regionBytes))
-        assert.ok(!differs || told.has(region), `region ${region} differs by lost history from ${vault.number} to ${begins}, and is not touched`)
+        assert.ok(
+          !differs || told.has(region),
+          `region ${region} differs by lost history from ${vault.number} to ${begins}, and is not touched`,
+        )
         if (told.has(region)) then.copy(vault.image, at, at, at + regionBytes)
       }
       this.same(vault.image, then, 'healed by what was touched')
@@ -336,7 +364,8 @@ export class VolumeWorld {
     assert.equal(record.kind, op.kind, `record ${record.number}`)
     if ('at' in op && 'at' in record) {
       assert.equal(record.at, op.at)
-      if (op.kind === 'write' && record.kind === 'write') assert.ok(Buffer.from(op.data).equals(record.data), `data of record ${op.number}`)
+      if (op.kind === 'write' && record.kind === 'write')
+        assert.ok(Buffer.from(op.data).equals(record.data), `data of record ${op.number}`)
       else if (op.kind !== 'write' && record.kind !== 'write') assert.equal(record.bytes, op.bytes)
       put(vault.image, op)
     }
@@ -346,7 +375,8 @@ export class VolumeWorld {
 
   /** The vault's copy is the volume as of the record it has. */
   checkVault(): void {
-    if (this.#vault.epoch !== 0) this.same(this.#vault.image, this.stateAt(this.#vault.number), `at record ${this.#vault.number} the vault's`)
+    if (this.#vault.epoch !== 0)
+      this.same(this.#vault.image, this.stateAt(this.#vault.number), `at record ${this.#vault.number} the vault's`)
   }
 
   /** A vault process ends and begins anew with what it has. */

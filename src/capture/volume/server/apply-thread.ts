@@ -34,7 +34,8 @@ export class ApplyThread implements AsyncDisposable {
 
   apply(steps: readonly ThreadStep[]): Promise<void> {
     const numbers = new Float64Array(steps.length * stepNumbers)
-    for (const [index, { from, position, at, bytes }] of steps.entries()) numbers.set([from, position, at, bytes], index * stepNumbers)
+    for (const [index, { from, position, at, bytes }] of steps.entries())
+      numbers.set([from, position, at, bytes], index * stepNumbers)
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) return reject(this.#ended)
       if (this.#asked) return reject(new Error('broken invariant: one batch is applied at a time'))

@@ -17,7 +17,12 @@ parentPort?.on('message', (steps: Float64Array) => parentPort?.postMessage(answe
 function answer(steps: Float64Array): ApplyAnswer {
   try {
     for (let index = 0; index < steps.length; index += stepNumbers) {
-      const [from, position, at, bytes] = steps.subarray(index, index + stepNumbers) as unknown as [number, number, number, number]
+      const [from, position, at, bytes] = steps.subarray(index, index + stepNumbers) as unknown as [
+        number,
+        number,
+        number,
+        number,
+      ]
       if (from < 0) zero(at, bytes)
       else copy(from, position, at, bytes)
     }

@@ -240,7 +240,12 @@ export class VolumeDisk implements Export, AsyncDisposable {
     this.#vaultSpoke.wake()
   }
 
-  /** Nothing is kept for the vault any more. */
+  /** Who reads the log has found damage there: history goes on with a new epoch, and everything counts as touched. */
+  lostHistory(why: string): void {
+    if (this.#failure === undefined) this.#upkeep.lostHistory(why).catch((error: unknown) => this.#fail(error))
+  }
+
+  /** Nothing is kept for the vault any more; should it be asked for again, everything counts as touched. */
   release(): void {
     this.#gate.set(undefined)
     this.#volume.history.release()

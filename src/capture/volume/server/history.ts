@@ -1,8 +1,8 @@
-import { TidemarkError } from '../../../base/errors.ts'
+import { isCode } from '../../../base/errors.ts'
 import type { RecordNumber } from '../../../format/volume-log.ts'
 import type { Id } from '../../../model/source.ts'
 import { regionsToldMax } from './limits.ts'
-import type { VolumeLog } from './log.ts'
+import type { Segment, VolumeLog } from './log.ts'
 import { type PlaceFile, type VolumePlace, wantedFrom } from './place.ts'
 import type { TouchedRegions } from './touched.ts'
 
@@ -31,6 +31,7 @@ export class History {
   /** While history is being given up: the last record of the epoch that ends. */
   #endsAt: number | undefined
   #isReleased = false
+  #givingUp: Promise<unknown> = Promise.resolve()
 
   constructor(parts: HistoryParts) {
     this.#parts = parts
@@ -104,10 +105,12 @@ export class History {
   }
 
   /** The journal holds their content as of `number`. Read before the present epoch began it says nothing about what was lost since. */
-  async heal(regions: readonly number[], number: number): Promise<void> {
-    if (number < this.#first - 1 || this.#endsAt !== undefined) return
-    for (const region of regions) this.#parts.touched.remove(region)
-    await this.#parts.touched.save()
+  heal(regions: readonly number[], number: number): Promise<void> {
+    return this.#inTurn(async () => {
+      if (number < this.#first - 1) return
+      for (const region of regions) this.#parts.touched.remove(region)
+      await this.#parts.touched.save()
+    })
   }
 
   /** From now on nothing is kept for the vault. */
@@ -115,30 +118,42 @@ export class History {
     this.#isReleased = true
   }
 
-  /** Ends the epoch: all that is not acknowledged is noted as touched. */
-  async giveUp(): Promise<void> {
-    const { log, touched } = this.#parts
-    for (const segment of [...log.segments]) {
-      if (segment.regions !== undefined || log.lastOf(segment) < this.#wanted) continue
+  /** Segments of which it is not known what they changed, and may have to be. */
+  unknownSegments(): Segment[] {
+    const { log } = this.#parts
+    return log.segments.filter((segment) => segment.regions === undefined && log.lastOf(segment) >= this.#wanted)
+  }
+
+  /** Ends the epoch: all that is not acknowledged is noted as touched, or everything where it cannot be known. */
+  giveUp(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { log, touched } = this.#parts
       try {
-        await log.learnRegions(segment)
+        for (const segment of this.unknownSegments()) await log.learnRegions(segment)
       } catch (error) {
-        if (!(error instanceof TidemarkError)) throw error
+        if (!isCode(error, 'damaged')) throw error
         touched.addAll()
-        break
       }
-    }
-    const last = log.last
-    for (const segment of log.segments) {
-      if (log.lastOf(segment) >= this.#wanted) segment.regions?.each((from, to) => touched.add(from, to))
-    }
-    await this.#begin(last)
+      const last = log.last
+      for (const segment of log.segments) {
+        if (log.lastOf(segment) >= this.#wanted) segment.regions?.each((from, to) => touched.add(from, to))
+      }
+      await this.#begin(last)
+    })
   }
 
   /** As `giveUp`, where it is not known what has been lost. */
-  async giveUpAll(): Promise<void> {
-    this.#parts.touched.addAll()
-    await this.#begin(this.#parts.log.last)
+  giveUpAll(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#parts.touched.addAll()
+      await this.#begin(this.#parts.log.last)
+    })
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#givingUp.then(work)
+    this.#givingUp = done.catch(() => undefined)
+    return done
   }
 
   async #begin(last: number): Promise<void> {

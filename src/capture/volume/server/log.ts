@@ -239,11 +239,20 @@ export class VolumeLog {
     return true
   }
 
-  /** Looks into a segment for the regions that it changed. Damage in it throws. */
+  /** Looks into a segment for the regions that it changed; it stays meanwhile. Damage in it throws. */
   async learnRegions(segment: Segment): Promise<void> {
+    segment.reads++
+    try {
+      segment.regions = await this.#readRegions(segment)
+    } finally {
+      segment.reads--
+    }
+  }
+
+  async #readRegions(segment: Segment): Promise<SegmentRegions> {
     const last = this.lastOf(segment)
     const reader = await SegmentReader.open(this.#parts.folder, segment.first)
-    assert(reader !== undefined, 'a segment stays while it is among those of the log')
+    assert(reader !== undefined, 'a segment stays while it is read')
     await using open = reader
     const regions = new SegmentRegions()
     for (let next: number = segment.first; next <= last;) {
@@ -253,7 +262,7 @@ export class VolumeLog {
       next += records.length
     }
     regions.seal()
-    segment.regions = regions
+    return regions
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,7 @@ import { noRoom, PlaceFile, type VolumePlace } from './place.ts'
 import { recover } from './recovery.ts'
 import { regionBytes } from './regions.ts'
 import { TouchedRegions } from './touched.ts'
+import { historyDamaged } from './upkeep.ts'
 
 /** Opens the log and the backing, brings the backing to the end of the log, and begins a new segment there. */
 export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> {
@@ -49,10 +50,7 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   const lost =
     recovered.lostHistory ?? (place === undefined && !isNew ? 'where the volume stood is not known' : undefined)
   if (lost !== undefined) {
-    problems.set('volume-log-damaged', {
-      code: 'volume-log-damaged',
-      message: `the log of the volume has lost what the vault has not got: ${lost}; the volume is whole, and is compared with the vault`,
-    })
+    problems.set('volume-log-damaged', historyDamaged(lost))
     await history.giveUpAll()
   } else {
     await history.save()

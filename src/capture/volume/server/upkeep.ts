@@ -1,5 +1,5 @@
 import type { Clock } from '../../../base/clock.ts'
-import { isSystemError, messageOf } from '../../../base/errors.ts'
+import { isCode, isSystemError, messageOf } from '../../../base/errors.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
 import { applyLayer } from './applier.ts'
@@ -71,7 +71,13 @@ export class Upkeep {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#sync(signal), this.#apply(signal), this.#checkpoint(signal), this.#keepRoom(signal)])
+    await Promise.all([
+      this.#sync(signal),
+      this.#apply(signal),
+      this.#checkpoint(signal),
+      this.#keepRoom(signal),
+      this.#learn(signal),
+    ])
   }
 
   /** Resolves when everything is in the backing, and noted as such. */
@@ -182,6 +188,30 @@ export class Upkeep {
     }
   }
 
+  /** Looks into the segments that were there before, so that history can be given up without delay. */
+  async #learn(signal: AbortSignal): Promise<void> {
+    const { log, history } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      const [segment] = history.unknownSegments()
+      if (segment === undefined) return
+      try {
+        await log.learnRegions(segment)
+      } catch (error) {
+        if (!isCode(error, 'damaged')) throw error
+        return await this.lostHistory(messageOf(error))
+      }
+    }
+  }
+
+  /** Part of what the vault has not got can be had no more, and it is not known what. */
+  async lostHistory(why: string): Promise<void> {
+    this.#parts.problems.set('volume-log-damaged', historyDamaged(why))
+    await this.#parts.history.giveUpAll()
+    this.#parts.epoch()
+    this.#changed.wake()
+  }
+
   get #mayGrow(): boolean {
     const { log, limits } = this.#parts
     return log.segments.length + 1 <= Math.max(segmentsMin, Math.floor(this.logBytesMax / limits.segmentBytes))
@@ -226,3 +256,9 @@ const logFullProblem: Problem = {
   message: 'there is no room for the log of the volume, and writes wait',
   hint: 'see to the line, and to the vault, or make room on the file system of the log and raise its limit',
 }
+
+export const historyDamaged = (why: string): Problem => ({
+  code: 'volume-log-damaged',
+  message: `the log of the volume has lost what the vault has not got: ${why}; the volume is whole, and is compared with the vault`,
+  hint: 'see to the disk of the log',
+})
