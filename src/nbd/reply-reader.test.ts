@@ -70,7 +70,7 @@ test('a structured read may come in parts, in any order, with holes between', ()
     chunk(1, 0, hole, hex('0000000000000064 00000004')),
     chunk(1, last, data, Buffer.concat([hex('000000000000006c'), Buffer.from('89')])),
   )
-  assert.equal(text, '\0\0\0\x004567' + '89')
+  assert.equal(text, '\0\0\0\x00456789')
 })
 
 test('errors tell their number and the words of the server', () => {

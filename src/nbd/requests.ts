@@ -34,14 +34,12 @@ export class RequestHeader {
 }
 
 /** `cookie` is the lower half of the cookie; the upper one is zero. */
-export function encodeRequest(
-  { command, flags, at, bytes }: Readonly<Omit<RequestHeader, 'read'>>,
-  cookie: number,
-): Buffer {
+export function encodeRequest(request: Readonly<Omit<RequestHeader, 'read'>>, cookie: number): Buffer {
+  const { flags, at, bytes } = request
   const encoded = Buffer.allocUnsafe(requestBytes)
   encoded.writeUInt32BE(requestMagic, 0)
   encoded.writeUInt16BE(flags, 4)
-  encoded.writeUInt16BE(command, 6)
+  encoded.writeUInt16BE(request.command, 6)
   encoded.writeUInt32BE(0, cookieAt)
   encoded.writeUInt32BE(cookie, cookieAt + 4)
   encoded.writeUInt32BE(Math.floor(at / 0x1_0000_0000), 16)

@@ -148,7 +148,9 @@ class ServedConnection implements NbdConnection {
     const socket = this.#socket
     this.#transmission = new Transmission(agreed, this.#intake, new Outlet(socket), {
       reads: (isWanted) => {
-        if (isWanted === socket.isPaused()) isWanted ? socket.resume() : socket.pause()
+        if (isWanted !== socket.isPaused()) return
+        if (isWanted) socket.resume()
+        else socket.pause()
       },
       finished: () => this.#close(),
       isClientGone: () => this.#descriptor !== undefined && hasHungUp(this.#descriptor),

@@ -15,6 +15,7 @@ export interface MemoryExport extends Export {
 }
 
 const unitBytes = 4096
+const zeros = Buffer.alloc(unitBytes)
 
 /** An export of bytes in memory, which answers at once unless it is held. Blocks of zeros are told as zeros. */
 export function memoryExport({
@@ -60,7 +61,7 @@ export function memoryExport({
       const extents: ExportExtent[] = []
       for (let at = from; at < from + length;) {
         const end = Math.min(from + length, (Math.floor(at / unitBytes) + 1) * unitBytes)
-        const isZero = memory.subarray(at, end).every((byte) => byte === 0)
+        const isZero = memory.compare(zeros, 0, end - at, at, end) === 0
         extents.push({ at, bytes: end - at, is: isZero ? 'hole' : 'data' })
         at = end
       }
