@@ -25,6 +25,7 @@ export const errorCodes = {
   'verification-failed': 'What was read back is not what was stored.',
   'unreachable': 'The peer cannot be reached.',
   'tls-refused': 'The peer has not proved who it is.',
+  'in-use': 'A device or file is in use by something else.',
   'already-running': 'Another process already works on this directory.',
   'not-running': 'No agent or vault answers here.',
   'database-refused': 'A database server refused a connection or a command; its own words and code are in the message.',

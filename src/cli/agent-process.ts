@@ -1,5 +1,5 @@
 import { homedir, userInfo } from 'node:os'
-import { extname } from 'node:path'
+import { extname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
@@ -43,7 +43,7 @@ function account(): Account {
 
 /** Volume servers are run by this very program. */
 const serverHome = (agentDirectory: string): ServerHome => ({
-  agentDirectory,
+  agentDirectory: resolve(agentDirectory),
   command: [
     process.execPath,
     ...process.execArgv,

@@ -1,5 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import { parseDurationMs } from '../model/moment.ts'
+import type { ZeroLoss } from '../model/source.ts'
 
 /** What options say, as values; `option` is its name for the message. */
 export function duration(option: string, text: string | undefined): number | undefined {
@@ -13,12 +14,12 @@ export function duration(option: string, text: string | undefined): number | und
   return ms
 }
 
-const units: Record<string, number> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
+const units: Record<string, number> = { B: 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }
 
-/** `10GiB`, `1.5GiB`, `512MiB`, `4096` */
+/** `10GiB`, `1.5GiB`, `512MiB`, `4096`; `200G` is `200GiB`. */
 export function byteCount(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  const [, count, unit = 'B'] = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text) ?? []
+  const [, count, unit = 'B'] = /^(\d+(?:\.\d+)?) ?(?:B|([KMGT])(?:iB)?)?$/.exec(text) ?? []
   const bytes = Math.round(Number(count) * (units[unit] as number))
   if (count === undefined || !Number.isSafeInteger(bytes))
     throw new TidemarkError('bad-request', {
@@ -31,3 +32,16 @@ export function byteCount(option: string, text: string | undefined): number | un
 /** The same by the second: `50MiB/s`. */
 export const byteRate = (option: string, text: string | undefined): number | undefined =>
   byteCount(option, text?.replace(/\/s$/, ''))
+
+/** `--zero-loss`, `--zero-loss=block`, `--zero-loss=degrade:30s`, and for short `--zero-loss=30s`. */
+export function zeroLoss(text: string | true): ZeroLoss {
+  if (text === true || text === 'block') return {}
+  const degradeMs = parseDurationMs(text.replace(/^degrade:/, ''))
+  if (degradeMs === undefined) {
+    throw new TidemarkError('bad-request', {
+      message: `--zero-loss=${text} is no policy`,
+      hint: 'write --zero-loss, --zero-loss=block or --zero-loss=degrade:30s',
+    })
+  }
+  return { degradeMs }
+}

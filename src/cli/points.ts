@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
+import type { z } from 'zod'
 import { apiPath, jsonLines } from '../api/client.ts'
 import { markAnswer, pointRow, type PointRow } from '../api/schemas.ts'
 import { type Moment, formatMoment, fromMilliseconds } from '../model/moment.ts'
 import { connect } from './connect.ts'
+import { whileFrozen } from './freeze.ts'
 import { formatCount, formatTable } from './format.ts'
+import { duration } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 
 export function pointsCommand(program: Command, parts: Parts): void {
@@ -49,23 +52,40 @@ ${exitStatusHelp}`,
     )
 }
 
+interface MarkOptions {
+  freeze?: string
+  thaw?: string
+  freezeMax: string
+  json?: boolean
+}
+
 export function markCommand(program: Command, parts: Parts): void {
   program
     .command('mark')
     .argument('<source>')
     .argument('<label>', 'what to call this place; "--at mark:LABEL" finds it again')
     .description('name this moment in the journal')
+    .option('--freeze <command>', 'run before it; where it fails there is no mark')
+    .option('--thaw <command>', 'run after it, whatever happens')
+    .option('--freeze-max <duration>', 'nothing stays frozen for longer', '10s')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
-Example:
+Examples:
   tidemark mark documents before-upgrade && tidemark restore documents --at mark:before-upgrade --to /srv/check
+  tidemark mark erp-disk quiet --freeze 'fsfreeze -f /srv/erp' --thaw 'fsfreeze -u /srv/erp'
 ${exitStatusHelp}`,
     )
-    .action(async (source: string, label: string, options: { json?: boolean }, command: Command) => {
+    .action(async (source: string, label: string, options: MarkOptions, command: Command) => {
       const path = `/v1/sources/${encodeURIComponent(source)}/marks`
-      const answer = await connect(command, parts).json('POST', path, markAnswer, { label })
+      const client = connect(command, parts)
+      const mark = (): Promise<z.infer<typeof markAnswer>> => client.json('POST', path, markAnswer, { label })
+      const { freeze, thaw } = options
+      const limitMs = duration('--freeze-max', options.freezeMax) ?? 0
+      const tell = (line: string): void => parts.err.write(`${line}\n`)
+      const isFrozen = freeze !== undefined || thaw !== undefined
+      const answer = isFrozen ? await whileFrozen({ freeze, thaw, limitMs }, tell, mark) : await mark()
       parts.out.write(
         options.json ? `${JSON.stringify(answer)}\n` : `marked: seq:${answer.sequence} is mark:${label}\n`,
       )

@@ -12,6 +12,7 @@ import { statusCommand } from './status.ts'
 import { vaultCommands } from './vault.ts'
 import { transactionsCommand } from './transactions.ts'
 import { verifyCommand } from './verify.ts'
+import { volumeCommands } from './volume.ts'
 import { walCommand } from './wal.ts'
 
 /** The whole command line. Parsing it runs a command; wrong usage throws a CommanderError. */
@@ -49,5 +50,6 @@ ${exitStatusHelp}`,
   verifyCommand(program, parts)
   transactionsCommand(program, parts)
   walCommand(program, parts)
+  volumeCommands(program, parts)
   return program
 }

@@ -6,9 +6,9 @@ import { messageOf, TidemarkError } from '../base/errors.ts'
 import { checkServer, type Finding } from '../capture/postgres/preconditions.ts'
 import { describeTarget, type PostgresTarget } from '../capture/postgres/protocol/target.ts'
 import { parsePostgresUrls } from '../capture/postgres/protocol/url.ts'
-import { defaultPostgres, type ZeroLoss } from '../model/source.ts'
+import { defaultPostgres } from '../model/source.ts'
 import { connect } from './connect.ts'
-import { byteCount, byteRate, duration } from './option-values.ts'
+import { byteCount, byteRate, duration, zeroLoss as zeroLossOf } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 
 interface ProtectPostgresOptions {
@@ -88,18 +88,6 @@ function requestOf(url: string, options: ProtectPostgresOptions): PostgresReques
     },
     policy: { windowMs: duration('--window', options.window), lagMsMax: duration('--lag', options.lag) },
   }
-}
-
-function zeroLossOf(text: string | true): ZeroLoss {
-  if (text === true || text === 'block') return {}
-  const [, after] = /^degrade:(.+)$/.exec(text) ?? []
-  if (after === undefined) {
-    throw new TidemarkError('bad-request', {
-      message: `--zero-loss=${text} is no policy`,
-      hint: 'write --zero-loss, --zero-loss=block or --zero-loss=degrade:30s',
-    })
-  }
-  return { degradeMs: duration('--zero-loss=degrade:', after) }
 }
 
 /** A URL that the agent, another process in another folder, understands as well, and that tells nobody a password. */

@@ -9,6 +9,7 @@ import { formatTable } from './format.ts'
 import { duration } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { protectPostgresCommand } from './protect-postgres.ts'
+import { protectVolumeCommand } from './protect-volume.ts'
 
 interface ProtectOptions {
   name: string
@@ -67,6 +68,7 @@ ${exitStatusHelp}`,
       )
     })
   protectPostgresCommand(protect, parts)
+  protectVolumeCommand(protect, parts)
 }
 
 /** The path without links, so that what is protected is where it really stands. */
