@@ -187,7 +187,7 @@ export async function runningVault(directory: string): Promise<AsyncDisposable> 
   const answers = Promise.withResolvers<void>()
   const ended = runVault(
     { directory, host: '127.0.0.1', port: 0 },
-    { clock: systemClock, random: systemRandom, tell: () => answers.resolve() },
+    { clock: systemClock, random: systemRandom, tell: (line) => line.includes('listens on') && answers.resolve() },
     stop.signal,
   ).catch((error: unknown) => {
     answers.reject(error)

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { moment } from '../../model/moment.ts'
@@ -82,7 +82,8 @@ export function keepImageState(target: string, { at, done, journal, ...state }: 
 }
 
 export function dropImageState(target: string): void {
-  rmSync(imageStateFile(target), { force: true })
+  if (!existsSync(imageStateFile(target))) return
+  rmSync(imageStateFile(target))
   syncFolder(dirname(target))
 }
 

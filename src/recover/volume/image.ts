@@ -4,6 +4,7 @@ import {
   fdatasync,
   fstatSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readFileSync,
   readSync,
@@ -11,6 +12,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { tryLock } from '../../base/syscalls/lock.ts'
@@ -48,6 +50,7 @@ export class Image implements Disposable {
   /** Opens what `checkImage` has found fit; a file gets exactly `bytes`. `begun`: it holds what an earlier run wrote. */
   static open(path: string, bytes: number, over: LaidOver, begun: boolean): Image {
     const isDevice = statOf(path)?.isBlockDevice() ?? false
+    if (!isDevice) mkdirSync(dirname(path), { recursive: true })
     // With O_EXCL the kernel refuses a device that is mounted or otherwise taken.
     const flags = constants.O_RDWR | (isDevice ? constants.O_EXCL : constants.O_CREAT)
     const descriptor = openTarget(path, flags)
