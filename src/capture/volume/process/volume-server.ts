@@ -78,7 +78,9 @@ export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal)
     clock,
   })
   control = controlling
-  tell(`serving ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`)
+  tell(
+    `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
+  )
   const isOver = (): boolean => failure !== undefined || (isReleased && users.count(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
