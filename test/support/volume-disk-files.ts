@@ -223,7 +223,8 @@ export class SimulatedVolumeDisk {
         }),
       rename: (from, to) =>
         now(() => {
-          const file = this.#names.get(from)!
+          const file = this.#names.get(from)
+          if (file === undefined) throw Object.assign(new Error(`ENOENT: ${from}`), { code: 'ENOENT' })
           change((names) => {
             names.delete(from)
             names.set(to, file)

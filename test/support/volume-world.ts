@@ -104,7 +104,7 @@ export class VolumeWorld {
       told: {
         durable: () => {},
         epoch: () => {},
-        ended: (error) => life === this.#life && (this.failure = error),
+        ended: (error) => void (life === this.#life && !this.#hasEnded && (this.failure = error)),
       },
     })
     const server = await this.#unlessEnded(opening)
@@ -268,7 +268,7 @@ export class VolumeWorld {
   }
 
   #refused(error: NbdError): void {
-    if (this.failure === undefined && !this.disk.syncFails) assert.fail(`a request was answered by ${error}`)
+    assert.fail(`a request was answered by ${error}: ${this.server?.problems.map(({ message }) => message).join('; ')}`)
   }
 
   /** What the volume holds, when nothing is under way. Undefined: the server was ended meanwhile. */

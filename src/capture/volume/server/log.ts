@@ -21,7 +21,7 @@ import { SegmentRegions } from './regions.ts'
 
 /** Addresses of two segments are so far apart; no segment is larger. */
 export const addressesOfSegment = 128 * 1024 ** 2
-export const spareName = 'spare'
+const spareName = 'spare'
 
 export interface Segment {
   readonly index: number
@@ -103,6 +103,12 @@ export class VolumeLog {
   /** A segment that was there before: it is only read. */
   adopt(first: RecordNumber, file: LogFile, regions: SegmentRegions | undefined): Segment {
     return this.#add({ first, file, regions, isSynced: true })
+  }
+
+  /** The segment adopted last is none of them after all. */
+  disown(): void {
+    const segment = this.#segments.pop()
+    if (segment !== undefined) this.#byIndex.delete(segment.index)
   }
 
   #add(facts: Omit<Segment, 'index' | 'reads'>): Segment {
@@ -203,6 +209,22 @@ export class VolumeLog {
     for (const { file } of unsynced) await file.sync()
     if (!areNamesSynced) await this.#parts.folder.syncNames()
     this.#synced = target
+  }
+
+  /**
+   * Takes the spare file over that is there, if one is and it is as large as they are now. It may have been a segment whose name a power
+   * cut took back: of the same first number as the next one perhaps, so its header goes before it is used.
+   */
+  async adoptSpare(): Promise<void> {
+    const file = await this.#parts.folder.open(spareName)
+    if (file?.bytes === this.#parts.segmentBytes) {
+      file.write([Buffer.alloc(segmentHeaderBytes)], 0)
+      await file.sync()
+      this.#spare = file
+    } else if (file !== undefined) {
+      await file.close()
+      await this.#parts.folder.remove(spareName)
+    }
   }
 
   /** Makes a spare file. False where there is no room for it. */

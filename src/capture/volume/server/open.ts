@@ -4,7 +4,7 @@ import type { Problem } from '../../../model/report.ts'
 import type { OpenedVolume, VolumeDiskParts } from './disk.ts'
 import { History } from './history.ts'
 import { defaultLimits } from './limits.ts'
-import { spareName, VolumeLog } from './log.ts'
+import { VolumeLog } from './log.ts'
 import { PendingBlocks } from './pending.ts'
 import { noRoom, PlaceFile, type VolumePlace } from './place.ts'
 import { recover } from './recovery.ts'
@@ -44,7 +44,7 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
     synced: log.last,
     bytes: recovered.bytes,
   }
-  const history = new History({ log, touched, file, place: { ...begun, checkpoint: log.last } })
+  const history = new History({ log, touched, file, place: { ...begun, checkpoint: log.last, bytes: recovered.bytes } })
   const problems = new Map<string, Problem>()
   if (isNew) await history.save()
   const lost =
@@ -55,10 +55,13 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   } else {
     await history.save()
   }
-  await files.log.remove(spareName)
-  await files.log.syncNames()
+  await log.adoptSpare()
   await history.recycle()
-  if (!log.hasSpare && !(await log.makeSpare())) throw noRoom()
+  if (!log.hasSpare && !(await log.makeSpare())) {
+    await history.giveUp()
+    await history.recycle()
+    if (!log.hasSpare) throw noRoom()
+  }
   if (backing.bytes > recovered.bytes) {
     log.append([{ kind: 'resize', bytes: backing.bytes }], { epoch: history.epoch, moment: moment(clock.now()) })
     await log.sync()

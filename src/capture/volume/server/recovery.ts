@@ -44,6 +44,8 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   if (segments.length > 0 && segments[0]!.first > checkpoint + 1)
     throw unusable(formatSegmentName(segments[0]!.first), 'segments before it are gone')
 
+  // What a killed server left may be in the memory of the system alone: before any of it is applied it is durable, names and all.
+  await files.log.syncNames()
   const replay = new Replay(parts, checkpoint)
   let last = Math.max(checkpoint, (segments[0]?.first ?? 1) - 1)
   let cutAt = segments.length
@@ -60,7 +62,10 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
     await segment.file.sync()
     last = await replay.segment(segment, after - 1)
     if (last + 1 < after) {
-      cutAt = index + 1
+      // One without a record gives its name to the one that goes on.
+      const isEmpty = last < segment.first
+      if (isEmpty) log.disown()
+      cutAt = isEmpty ? index : index + 1
       break
     }
   }

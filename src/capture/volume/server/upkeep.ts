@@ -87,6 +87,7 @@ export class Upkeep {
     this.#isCheckpointWanted = true
     this.#changed.wake()
     while (history.checkpoint < log.last) await this.#changed.wait(signal)
+    await history.save()
   }
 
   async #sync(signal: AbortSignal): Promise<void> {
