@@ -41,7 +41,7 @@ export type ExportRequest =
       readonly kind: 'write'
       readonly at: number
       readonly bytes: number
-      /** Belongs to whoever takes it and is not changed afterwards. */
+      /** To be looked at until the answer; then its memory may be used again for something else. */
       readonly data: Uint8Array
       readonly isForced: boolean
       readonly answer: Answer

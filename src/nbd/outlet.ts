@@ -1,10 +1,9 @@
 import type { Writable } from 'node:stream'
+import { SpareBuffers } from './spare-buffers.ts'
 
 const slabBytes = 256 * 1024
 /** What is longer has a buffer of its own. */
 const slabPartBytesMax = 64 * 1024
-/** Such buffers are kept for the next ones, since memory that is new to the process costs as much as what is done with it. */
-const spareBytesMax = 8 * 1024 * 1024
 
 /** Replies on their way into a socket: each has its place from the beginning, and what becomes ready together goes out in one write. */
 export class Outlet {
@@ -12,8 +11,7 @@ export class Outlet {
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #used = 0
   readonly #ready: { readonly buffer: Buffer; readonly from: number; to: number }[] = []
-  readonly #spare: Buffer[] = []
-  #spareBytes = 0
+  readonly #spare = new SpareBuffers()
   /** Where the last `reserve` found place. */
   place: Buffer = this.#slab
   placeAt = 0
@@ -30,7 +28,7 @@ export class Outlet {
   /** Makes `place` and `placeAt` such that there is room for so many bytes. */
   reserve(bytes: number): void {
     if (bytes > slabPartBytesMax) {
-      this.place = this.#takeSpare(bytes) ?? Buffer.allocUnsafeSlow(bytes)
+      this.place = this.#spare.take(bytes)
       this.placeAt = 0
       return
     }
@@ -63,28 +61,12 @@ export class Outlet {
       if (ready.length > 1) socket.cork()
       for (const { buffer, from, to } of ready) {
         const part = buffer.subarray(from, to)
-        if (isOwn(buffer)) socket.write(part, () => this.#keepSpare(buffer))
+        if (isOwn(buffer)) socket.write(part, () => this.#spare.keep(buffer))
         else socket.write(part)
       }
       if (ready.length > 1) socket.uncork()
     }
     ready.length = 0
-  }
-
-  /** One that is long enough, and not much longer. */
-  #takeSpare(bytes: number): Buffer | undefined {
-    const index = this.#spare.findIndex(({ length }) => length >= bytes && length <= 2 * bytes)
-    if (index < 0) return undefined
-    const [buffer] = this.#spare.splice(index, 1)
-    this.#spareBytes -= buffer?.length ?? 0
-    return buffer
-  }
-
-  /** Sent: nobody looks at it any more. The oldest one has been of no use for longest. */
-  #keepSpare(buffer: Buffer): void {
-    this.#spare.push(buffer)
-    this.#spareBytes += buffer.length
-    while (this.#spareBytes > spareBytesMax) this.#spareBytes -= this.#spare.shift()?.length ?? 0
   }
 }
 

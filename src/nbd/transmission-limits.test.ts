@@ -116,3 +116,31 @@ test('at the end of the server, new requests fail as such and older ones are ans
     assert.equal(served.taken.length, 1)
   }
 })
+
+test('buffers of long writes and reads are used again, once nobody looks at them any more', async () => {
+  const served = memoryExport({ bytes: 4 * 1024 * 1024 })
+  const connection = connect(served)
+  const bytes = 300_000
+  const seen = new Set<ArrayBufferLike>()
+  const take = served.take.bind(served)
+  served.take = (requests) => {
+    for (const request of requests) if (request.kind === 'write') seen.add(request.data.buffer)
+    take(requests)
+  }
+  for (let index = 0; index < 10; index++) {
+    connection.give(write(index * bytes, Buffer.alloc(bytes - index, index), index))
+    connection.give(ask(command.read, index * bytes, bytes, index))
+    // The sink tells in a later turn that a reply has gone.
+    await turn()
+  }
+  assert.ok(seen.size <= 2, `${seen.size} buffers`)
+  const replies = Array.from({ length: 10 }, (_, index) => [
+    simpleReply(index),
+    simpleReply(index, 0, Buffer.concat([Buffer.alloc(bytes - index, index), Buffer.alloc(index)])),
+  ])
+  assert.ok(connection.sent().equals(Buffer.concat(replies.flat())))
+  served.hold()
+  connection.give(write(0, Buffer.alloc(bytes, 1), 1), write(0, Buffer.alloc(bytes, 2), 2))
+  const held = served.waiting.map((request) => request.kind === 'write' && request.data[0])
+  assert.deepEqual(held, [1, 2])
+})

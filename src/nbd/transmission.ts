@@ -16,6 +16,7 @@ import {
   putSimpleReply,
   simpleReplyBytes,
 } from './replies.ts'
+import { SpareBuffers } from './spare-buffers.ts'
 import { type Agreed, cookieAt, cookieBytes, payloadBytes, refusalOf, RequestHeader, requestBytes } from './requests.ts'
 
 /** Requests of one connection that are not answered yet; at the limit its socket is not read. */
@@ -47,6 +48,7 @@ export class Transmission {
   readonly outlet: Outlet
   readonly #seam: TransmissionSeam
   readonly #header = new RequestHeader()
+  readonly #spare = new SpareBuffers()
   /** The write whose data is being received, or the refused request whose data is being dropped. */
   #incoming: Asked | undefined
   #unanswered = 0
@@ -145,7 +147,8 @@ export class Transmission {
         this.#incoming = asked
       } else if (payload === 0) this.#put(asked, batch)
       else if (isLong) {
-        asked.data = Buffer.allocUnsafeSlow(payload)
+        asked.long = this.#spare.take(payload)
+        asked.data = asked.long.subarray(0, payload)
         intake.receiveInto(asked.data)
         this.#incoming = asked
       } else {
@@ -218,6 +221,7 @@ export class Transmission {
   answered(asked: Asked, place: Buffer, from: number, bytes: number): void {
     this.#unanswered--
     this.#unansweredBytes -= asked.held
+    if (asked.long !== undefined) this.#spare.keep(asked.long)
     this.outlet.add(place, from, from + bytes)
     if (this.#isGoing || this.#isSending) return
     this.#isSending = true
@@ -264,6 +268,8 @@ class Asked implements Answer {
   readonly #replyBytes: number
   readonly #isChunk: boolean
   data: Buffer = nothing
+  /** What the data of a long write stand in, to be used again after the answer. */
+  long: Buffer | undefined = undefined
   into: Buffer = nothing
   #isAnswered = false
 
