@@ -29,6 +29,8 @@ export interface World {
   readonly chunks: Map<ChunkId, Buffer>
   /** The tree after each change; before the first at 0. */
   readonly states: OracleTree[]
+  /** Writes and the like that are not the first change of their batch: those of one file may be told as one version. */
+  readonly laterWrites: Set<number>
   readonly random: RandomChanges
 }
 
@@ -37,12 +39,15 @@ export function makeWorld(seed: number): World {
   const random = new RandomChanges(chance)
   const journal = new MemoryJournal()
   const states = [emptyTree()]
+  const laterWrites = new Set<number>()
   let when = 1_000_000
   while (states.length <= changesPerSeed) {
     const changes: Stamped[] = []
     for (let count = 1 + chance.below(6); count > 0; count--) {
       when += chance.of([0, 1, 500, 3_000_000])
       const change = random.next()
+      const isWrite = change.kind === 'write' || change.kind === 'zero' || change.kind === 'truncate'
+      if (isWrite && changes.length > 0) laterWrites.add(states.length)
       changes.push({ moment: moment(when), change })
       const next = copyTree(states.at(-1)!)
       applyToOracle(next, change, (id) => random.chunks.get(id)!)
@@ -51,7 +56,7 @@ export function makeWorld(seed: number): World {
     journal.append(changes, chance.below(2) === 0)
     if (chance.below(5) === 0) journal.seal()
   }
-  return { chance, journal, chunks: random.chunks, states, random }
+  return { chance, journal, chunks: random.chunks, states, laterWrites, random }
 }
 
 /** A whole index in memory. */
@@ -213,21 +218,36 @@ function differenceOf(before: OracleTree, after: OracleTree, path: TreePath): Di
 }
 
 export function checkHistory(world: World, rows: IndexReader, path: TreePath, earliest: number): void {
-  const expected: string[] = []
+  const expected: { row: string; mayBeLeftOut: boolean }[] = []
+  const tells = (row: string, mayBeLeftOut = false): void => void expected.push({ row, mayBeLeftOut })
   for (let at = Math.max(earliest, 1); at < world.states.length; at++) {
     const before = at === earliest ? emptyTree() : world.states[at - 1]!
     const after = world.states[at]!
     const old = before.names.get(path)
     const young = after.names.get(path)
     if (young === undefined) {
-      if (old !== undefined) expected.push(`${at} removed`)
+      if (old !== undefined) tells(`${at} removed`)
     } else if (old !== young || before.nodes.get(old) !== after.nodes.get(young)) {
       const node = after.nodes.get(young)!
-      expected.push(`${at} ${node.type} ${node.bytes.length} ${node.attributes.modifiedNs}`)
+      const sameLength = old === young && before.nodes.get(old)?.bytes.length === node.bytes.length
+      tells(
+        `${at} ${node.type} ${node.bytes.length} ${node.attributes.modifiedNs}`,
+        sameLength && world.laterWrites.has(at),
+      )
     }
   }
   const found = [...historyOf(rows, path)].map((row) =>
     row.event === 'removed' ? `${row.sequence} removed` : `${row.sequence} ${row.type} ${row.bytes} ${row.modifiedNs}`,
   )
-  assert.deepEqual(found, expected, `the history of ${JSON.stringify(path)}`)
+  let next = 0
+  const left = expected.filter(({ row, mayBeLeftOut }) => {
+    const isTold = found[next] === row
+    if (isTold) next++
+    return isTold || !mayBeLeftOut
+  })
+  assert.deepEqual(
+    found,
+    left.map(({ row }) => row),
+    `the history of ${JSON.stringify(path)}`,
+  )
 }

@@ -190,6 +190,14 @@ export class IndexReader {
     }))
   }
 
+  /** Whether a content was written to, or had parts made zeros, after `from` and up to `to`. */
+  isWritten(content: number, from: number, to: number): boolean {
+    return (
+      this.#statements.writtenAfter.get(from, to, content) !== undefined ||
+      this.#statements.endedAfter.get(from, to, content) !== undefined
+    )
+  }
+
   /** Where the batch that holds `at` rests. */
   placeOfBatch(at: number): BatchPlace | undefined {
     const row = this.#statements.batchPlace.get(at) as unknown as { [K in keyof BatchPlace]: number | null } | undefined
@@ -453,6 +461,12 @@ function prepareAll(database: DatabaseSync) {
       SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
       WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
         AND location <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
+    writtenAfter: database.prepare(`
+      SELECT 1 AS found FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND location > ? AND location <= ? AND content = ? LIMIT 1`),
+    endedAfter: database.prepare(`
+      SELECT 1 AS found FROM extent INDEXED BY extent_ended
+      WHERE until < ${forever} AND until > ? AND until <= ? AND content = ? LIMIT 1`),
     journalPieces: database.prepare(`
       SELECT at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
       WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)

@@ -51,6 +51,7 @@ export class IndexWriter implements Disposable {
     this.#begin()
     const entryFrom = this.#tree.nextEntry
     const versionFrom = this.#tree.nextVersion
+    this.#tree.batchFirst = batch.first
     let bytes = 0
     let at: number = batch.first
     for (const { moment: when, change } of batch.changes) {
@@ -83,6 +84,7 @@ export class IndexWriter implements Disposable {
   /** Starts an empty index from a checkpoint. */
   async load(checkpoint: Checkpoint): Promise<void> {
     this.#begin()
+    this.#tree.batchFirst = checkpoint.at
     for await (const changes of checkpoint.changes) {
       for (const change of changes) this.#applyChange(change, checkpoint.at, checkpoint.moment)
     }

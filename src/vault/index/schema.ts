@@ -15,6 +15,7 @@ import { Sealing } from './sealing.ts'
  *     negative  the data standing in the change of sequence -content is the whole file
  *     positive  the extents of that content, each of them valid for its own span
  *   `linked` is 1 once the node has had a second name at any time; only then do its names have to be counted.
+ * - Writes of one batch into a file that is there, and stays as long, make one version: its extents say what each changed.
  * - An extent's `location` is a chunk (blob) or the sequence of the change in which the data stands; its bytes start
  *   `skip` bytes into that chunk or data; `cut` is 1 where they are not all of it. The data is the extent (or write) of that change that began at `at` - `skip`.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,

@@ -67,6 +67,8 @@ export const untoldFile: Attributes = { ...untoldAttributes, mode: 0o600 }
  */
 export class TreeWriter {
   readonly counts: TreeCounts
+  /** First change of the batch that is being applied. */
+  batchFirst = 0
   readonly #sealing: Sealing
   readonly #contents: ContentWriter
   readonly #statements: ReturnType<typeof prepareAll>
@@ -232,6 +234,9 @@ export class TreeWriter {
     }
     if (bytes < Math.max(before.bytes, reach(change))) this.#contents.clear(content, bytes, forever, at)
     this.counts.bytes += bytes - before.bytes
+    const isSame = patched === undefined && bytes === before.bytes && content === before.content
+    // The extents say what changed: of the writes of one batch the first one makes a version.
+    if (isSame && before.since >= this.batchFirst) return true
     this.#setVersion(found.node, before, at, { ...before, ...patched, bytes, content })
     return true
   }

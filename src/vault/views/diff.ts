@@ -66,7 +66,7 @@ function* namesThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): 
   }
 }
 
-/** A node that stands at the same path at both points, and got new versions between them. */
+/** A node that stands at the same path at both points, and got new versions between them, or may have been written to. */
 function* versionsThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): Generator<DiffRow> {
   const { from, to } = sides
   for (const version of versionsBegun(sides)) {
@@ -177,9 +177,23 @@ function* compareNode({ from, to }: Side, before: Found, after: Found): Generato
   if (before.type !== type) return yield { change: 'type', path, type }
   const old = from.version(before.node)
   const young = to.version(after.node)
-  if (old?.id === young?.id) return
+  if (old?.id === young?.id) {
+    if (isWrittenWithin(from, to, young)) yield { change: 'content', path, type }
+    return
+  }
   if (type === 'file' && !sameContent(from, old, to, young)) yield { change: 'content', path, type }
   else if (!sameAttributes(old, young)) yield { change: 'attributes', path, type }
+}
+
+/** Later writes of the batch in which a version began make no other one. */
+function isWrittenWithin(from: View, to: View, version: VersionRow | undefined): boolean {
+  if (version === undefined || typeof version.content !== 'number' || version.content < 0) return false
+  const batch = to.rows.batchAt(version.since)
+  return (
+    batch !== undefined &&
+    batch.last > from.at &&
+    to.rows.isWritten(version.content, from.at, Math.min(batch.last, to.at))
+  )
 }
 
 const sameAttributes = (a: VersionRow | undefined, b: VersionRow | undefined): boolean =>
@@ -221,11 +235,12 @@ function* entriesBegun({ from, to }: Side): Generator<EntryRow> {
   }
 }
 
+/** With those of the same batch as the first change after `from`. */
 function* versionsBegun({ from, to }: Side): Generator<VersionRow> {
   const bounds = numbersBetween({ from, to }, 'version_from')
   for (let after = bounds.after; ;) {
     const page = to.rows.versionsById(after, bounds.before, rowsAtOnce)
-    for (const row of page) if (row.since > from.at && row.since <= to.at) yield row
+    for (const row of page) if (row.since <= to.at) yield row
     if (page.length < rowsAtOnce) return
     after = (page.at(-1) as VersionRow).id
   }
