@@ -1,6 +1,5 @@
 import { homedir, userInfo } from 'node:os'
-import { extname, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { resolve } from 'node:path'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
@@ -44,9 +43,5 @@ function account(): Account {
 /** Volume servers are run by this very program. */
 const serverHome = (agentDirectory: string): ServerHome => ({
   agentDirectory: resolve(agentDirectory),
-  command: [
-    process.execPath,
-    ...process.execArgv,
-    fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url)),
-  ],
+  command: [process.execPath, ...process.execArgv, resolve(process.argv[1] ?? '')],
 })

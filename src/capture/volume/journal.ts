@@ -239,7 +239,7 @@ export class Journal {
   complete(isSettled: boolean): void {
     assert(!this.#isWithinRecord, 'a journal is complete between two records')
     const { suspect, copy } = this.place
-    if (suspect === undefined && copy === undefined) return
+    if (suspect === undefined && copy === undefined) return this.#builder.close(isSettled)
     this.#builder.begin('live', { changes: 1, bytes: markBytes })
     this.#place = { ...this.place, suspect: undefined, copy: undefined }
     this.#mark({ type: 'complete', reason: suspect ?? 'request' })

@@ -1,5 +1,5 @@
-import { messageOf, TidemarkError } from '../../base/errors.ts'
-import { type Problem, problemsMax } from '../../model/report.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
+import { type Problem, problemsMax } from '../model/report.ts'
 
 export function problemOf(error: unknown): Problem {
   if (!(error instanceof TidemarkError)) return { code: 'interrupted', message: messageOf(error) }
