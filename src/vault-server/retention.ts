@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { moment } from '../model/moment.ts'
-import { forgetOldHistory, freeChunks } from '../vault/retention/forget.ts'
+import { forgetOldHistory, ForgetTurns, freeChunks } from '../vault/retention/forget.ts'
 import type { Vault } from '../vault/vault.ts'
 import type { Derived } from './derived.ts'
 import type { RunParts } from './run.ts'
@@ -26,6 +26,7 @@ export async function keepRetention(
 ): Promise<void> {
   const { clock, tell } = parts
   const turns = new CollectionTurns(clock)
+  const forgetTurns = new ForgetTurns(clock)
   const trying = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work()
@@ -37,7 +38,7 @@ export async function keepRetention(
     await clock.sleep(checkMs, signal).catch(() => undefined)
     if (signal.aborted) return
     await trying('old history could not be forgotten', async () => {
-      if (await forget(derived, vault, parts, signal)) turns.soon()
+      if (await forget(derived, vault, forgetTurns, parts, signal)) turns.soon()
     })
     if (!signal.aborted && turns.isDue) {
       await trying('packs could not be collected', () => turns.take(() => collect(derived, vault, parts, signal)))
@@ -80,6 +81,7 @@ class CollectionTurns {
 async function forget(
   derived: Derived,
   vault: Vault,
+  turns: ForgetTurns,
   { clock, tell }: RunParts,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -93,7 +95,7 @@ async function forget(
     await derived.remove(id)
     tell(`${name} is forgotten: its protection ended longer ago than its window`)
   }
-  const { sources, failures } = await forgetOldHistory({ vault, indexes: derived.indexes }, now, signal)
+  const { sources, failures } = await forgetOldHistory({ vault, indexes: derived.indexes, turns }, now, signal)
   for (const { source, keptFrom } of sources) tell(`${nameOf(source)}: points are kept from seq:${keptFrom} on`)
   for (const { source, reason } of failures)
     tell(`${nameOf(source)}: its old history could not be forgotten: ${messageOf(reason)}`)

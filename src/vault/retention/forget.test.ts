@@ -27,7 +27,7 @@ import { IndexThread } from '../index/index-thread.ts'
 import type { Vault } from '../vault.ts'
 import { ThreadedViews } from '../views/threaded-views.ts'
 import { waitingViews } from '../views/waiting-views.ts'
-import { forgetOldHistory, freeChunks } from './forget.ts'
+import { forgetOldHistory, ForgetTurns, freeChunks } from './forget.ts'
 
 const forever = new AbortController().signal
 const contentBytes = 30_000
@@ -88,7 +88,7 @@ test('what has left the window is gone from the disk, and every point that is ke
         await indexes.reached(source, vault.journal(source).durable)
         const before = await storedBytes(parts.store)
         const now = moment(start + 80 + defaultPolicy.windowMs * 1000)
-        const forgotten = await forgetOldHistory({ vault, indexes }, now, forever)
+        const forgotten = await forgetOldHistory({ vault, indexes, turns: new ForgetTurns(systemClock) }, now, forever)
         assert.deepEqual(forgotten.failures, [])
         await freeChunks({ vault, indexes }, forever)
         keptFrom = forgotten.sources[0]!.keptFrom
@@ -96,7 +96,10 @@ test('what has left the window is gone from the disk, and every point that is ke
         const freed = before - (await storedBytes(parts.store))
         const packsMax = 2 * 200_000
         assert.ok(freed > (keptFrom / 2) * contentBytes - packsMax, `${freed} bytes freed from ${before}`)
-        assert.deepEqual((await forgetOldHistory({ vault, indexes }, now, forever)).sources, [])
+        assert.deepEqual(
+          (await forgetOldHistory({ vault, indexes, turns: new ForgetTurns(systemClock) }, now, forever)).sources,
+          [],
+        )
         await judge(views)
       })
     }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
@@ -13,9 +14,36 @@ export interface Forgotten {
   readonly failures: readonly { readonly source: Id; readonly reason: unknown }[]
 }
 
-/** Forgets, of every source, what has left its window at `now`; `freeChunks` then frees what only that referred to. */
+/** So many times as long as forgetting took, the same source rests: each time its whole tree is told in a checkpoint. */
+const forgetRests = 20
+
+/** When it is a source's turn again. */
+export class ForgetTurns {
+  readonly #clock: Clock
+  readonly #restedMs = new Map<Id, number>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  isDue(source: Id): boolean {
+    return this.#clock.monotonicMs() >= (this.#restedMs.get(source) ?? 0)
+  }
+
+  /** Where nothing was forgotten, nothing was told, and no rest is needed. */
+  async take(source: Id, forget: () => Promise<Sequence | undefined>): Promise<Sequence | undefined> {
+    const beganMs = this.#clock.monotonicMs()
+    const keptFrom = await forget()
+    const endedMs = this.#clock.monotonicMs()
+    if (keptFrom === undefined) this.#restedMs.delete(source)
+    else this.#restedMs.set(source, endedMs + (endedMs - beganMs) * forgetRests)
+    return keptFrom
+  }
+}
+
+/** Forgets, of every source whose turn it is, what has left its window at `now`; `freeChunks` then frees what only that referred to. */
 export async function forgetOldHistory(
-  { vault, indexes }: { readonly vault: Vault; readonly indexes: IndexThread },
+  { vault, indexes, turns }: { readonly vault: Vault; readonly indexes: IndexThread; readonly turns: ForgetTurns },
   now: Moment,
   signal: AbortSignal,
 ): Promise<Forgotten> {
@@ -25,7 +53,8 @@ export async function forgetOldHistory(
     signal.throwIfAborted()
     const before = moment(Math.max(0, now - policy.windowMs * 1000))
     try {
-      const keptFrom = await indexes.retain(source, before, signal)
+      if (!turns.isDue(source)) continue
+      const keptFrom = await turns.take(source, () => indexes.retain(source, before, signal))
       if (keptFrom !== undefined) sources.push({ source, keptFrom })
     } catch (reason) {
       signal.throwIfAborted()
