@@ -1,7 +1,5 @@
-import type { Moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { SourceDefinition } from '../../model/source.ts'
-import type { CaptureOutput } from '../capture.ts'
 import type { Account } from './server.ts'
 
 /** What a capture is made of, as it travels to its thread. */
@@ -12,19 +10,3 @@ export interface EngineRequest {
   readonly chunkKey: Uint8Array
   readonly account: Account
 }
-
-/** To the engine: the calls of `Capture`, and what has been taken from its outputs. */
-export type ToEngine =
-  | { readonly kind: 'acknowledged'; readonly sequence: Sequence }
-  | { readonly kind: 'answer'; readonly tag: number; readonly missing: readonly boolean[] }
-  | { readonly kind: 'line'; readonly up: boolean }
-  | { readonly kind: 'mark'; readonly tag: number; readonly label: string }
-  | { readonly kind: 'reconcile' }
-  | { readonly kind: 'hole'; readonly since: Moment; readonly reason: string }
-  /** An output that counted this many bytes is no longer waiting. */
-  | { readonly kind: 'taken'; readonly bytes: number }
-  | { readonly kind: 'stop' }
-
-export type FromEngine =
-  | { readonly kind: 'output'; readonly output: CaptureOutput }
-  | { readonly kind: 'failed'; readonly error: Error }

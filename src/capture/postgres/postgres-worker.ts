@@ -4,7 +4,8 @@ import { systemRandom } from '../../base/random.ts'
 import type { CaptureOutput } from '../capture.ts'
 import { leaving } from '../output-queue.ts'
 import { Engine } from './engine.ts'
-import type { EngineRequest, FromEngine, ToEngine } from './messages.ts'
+import type { FromEngine, ToEngine } from '../thread-messages.ts'
+import type { EngineRequest } from './messages.ts'
 
 /** The thread of one capture: sockets and messages come by its event loop. */
 const port = parentPort as MessagePort
