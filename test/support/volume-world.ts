@@ -288,6 +288,7 @@ export class VolumeWorld {
   async quiet(turnsMax = 100_000): Promise<void> {
     for (let turns = 0; this.inFlight > 0 && !this.#hasEnded; turns++) {
       if (turns > turnsMax) assert.fail(`${this.inFlight} requests are never answered`)
+      if (this.#settings.zeroLoss) await this.ship(true)
       await turn()
     }
   }
