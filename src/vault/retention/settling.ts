@@ -5,7 +5,7 @@ import { chunkIdOf } from '../../format/keys.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { ContentReader } from '../views/content-reader.ts'
 import type { Indexer } from '../index/indexer.ts'
-import { type ExtentKey, type Piece } from '../index/index-reader.ts'
+import type { ExtentKey, Piece } from '../index/extent-reader.ts'
 
 export interface SettlingParts {
   readonly indexer: Indexer
@@ -109,7 +109,7 @@ function holdsFrom({ rows }: Indexer, version: { node: number; since: number }, 
 async function* unsettledExtents(indexer: Indexer, at: Sequence): AsyncGenerator<{ extent: ExtentKey; piece: Piece }> {
   for (const find of ['inline', 'cut'] as const) {
     for (let after: ExtentKey = { content: 0, at: -1, since: -1, location: -1 }; ;) {
-      const rows = indexer.rows.unsettledExtents(find, after, at, rowsAtOnce)
+      const rows = indexer.rows.extents.unsettledExtents(find, after, at, rowsAtOnce)
       for (const row of rows) {
         after = row.extent
         yield row

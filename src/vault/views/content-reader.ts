@@ -1,7 +1,7 @@
 import { TidemarkError } from '../../base/errors.ts'
 import type { Change, ChunkId, Extent } from '../../model/change.ts'
 import { formatSequence, type Sequence } from '../../model/sequence.ts'
-import type { Piece } from '../index/index-reader.ts'
+import type { Piece } from '../index/extent-reader.ts'
 import { Recent } from '../index/recent.ts'
 import type { BatchPlace, ChunkReader, JournalReader, RestingBlock, StoredBatch } from '../reader.ts'
 

@@ -1,6 +1,7 @@
 import { TidemarkError } from '../../base/errors.ts'
 import { isWithin, joinPath, rootPath, stagingName, type TreePath } from '../../model/path.ts'
-import type { EntryRow, Piece, VersionRow } from '../index/index-reader.ts'
+import type { Piece } from '../index/extent-reader.ts'
+import type { EntryRow, VersionRow } from '../index/index-reader.ts'
 import type { NodeType } from '../index/packing.ts'
 import { Recent } from '../index/recent.ts'
 import { rootNode } from '../index/schema.ts'
@@ -192,7 +193,7 @@ function isWrittenWithin(from: View, to: View, version: VersionRow | undefined):
   return (
     batch !== undefined &&
     batch.last > from.at &&
-    to.rows.isWritten(version.content, from.at, Math.min(batch.last, to.at))
+    to.rows.extents.isWritten(version.content, from.at, Math.min(batch.last, to.at))
   )
 }
 

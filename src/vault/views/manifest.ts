@@ -1,7 +1,8 @@
 import { changeExtentsMax, inlineBytesMax } from '../../model/batch.ts'
 import type { Change, ChunkId, Content, Extent } from '../../model/change.ts'
 import { parentOf, rootPath, type TreePath } from '../../model/path.ts'
-import type { Piece, VersionRow } from '../index/index-reader.ts'
+import type { Piece } from '../index/extent-reader.ts'
+import type { VersionRow } from '../index/index-reader.ts'
 import { unpackAttributes } from '../index/packing.ts'
 import type { Found, View } from './view.ts'
 

@@ -16,7 +16,8 @@ import { chunkIdOf } from '../../format/keys.ts'
 import type { ChunkId, Range } from '../../model/change.ts'
 import { displayName, type TreePath } from '../../model/path.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
-import type { Piece, VersionRow } from '../index/index-reader.ts'
+import type { Piece } from '../index/extent-reader.ts'
+import type { VersionRow } from '../index/index-reader.ts'
 import { fileVersion, SentBlocks } from './resting-content.ts'
 import type { DataExtents } from './service.ts'
 import type { View } from './view.ts'
@@ -102,7 +103,7 @@ async function* journalPieces(view: View, version: VersionRow, from: Sequence): 
   const { content } = version
   if (typeof content !== 'number' || content < 0) return
   for (let after = { location: from as number, at: Number.MAX_SAFE_INTEGER, since: 0 }; ;) {
-    const found = view.rows.journalPieces(content, after, view.at, journalPiecesAtOnce)
+    const found = view.rows.extents.journalPieces(content, after, view.at, journalPiecesAtOnce)
     for (const { piece } of found) yield { piece, data: await readOrDamage(view, version, piece) }
     const last = found.at(-1)
     if (last === undefined || found.length < journalPiecesAtOnce) return

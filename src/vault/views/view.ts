@@ -14,7 +14,8 @@ import {
   type TreePath,
 } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
-import { type EntryRow, type IndexReader, type Piece, typeOf, type VersionRow } from '../index/index-reader.ts'
+import type { Piece } from '../index/extent-reader.ts'
+import { type EntryRow, type IndexReader, typeOf, type VersionRow } from '../index/index-reader.ts'
 import { type NodeType, unpackAttributes } from '../index/packing.ts'
 import { Recent } from '../index/recent.ts'
 import { rootNode } from '../index/schema.ts'
@@ -223,7 +224,7 @@ export class View {
   /** The pieces of a version in a range, ascending; gaps between them are zeros. */
   *pieces(version: VersionRow, start = 0, end: number = version.bytes): Generator<Piece> {
     for (let from = start; ;) {
-      const pieces = this.#sometimesKept(this.rows.pieces(version, { start: from, end }, this.at, piecesAtOnce))
+      const pieces = this.#sometimesKept(this.rows.extents.pieces(version, { start: from, end }, this.at, piecesAtOnce))
       yield* pieces
       const last = pieces.at(-1)
       if (last === undefined || pieces.length < piecesAtOnce) return

@@ -1,0 +1,167 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { chunkBytesMax } from '../../model/batch.ts'
+import type { ChunkId } from '../../model/change.ts'
+import { type Sequence, sequence } from '../../model/sequence.ts'
+import type { ContentName } from './content-writer.ts'
+import { forever } from './schema.ts'
+
+/** A piece of a file and where its bytes are; what no piece covers is zeros. */
+export interface Piece {
+  readonly at: number
+  readonly bytes: number
+  readonly skip: number
+  /** Not all of the chunk or data. */
+  readonly cut: boolean
+  readonly source:
+    | { readonly chunk: ChunkId }
+    /** The extent of that change that begins at `origin`. */
+    | { readonly sequence: Sequence; readonly origin: number }
+}
+
+/** Which extent row, and where it stands in the index of those that stand in the journal. */
+export interface ExtentKey {
+  readonly content: number
+  readonly at: number
+  readonly since: number
+  readonly location: number
+}
+
+/** What an index knows of the parts of files. */
+export class ExtentReader {
+  readonly #statements: ReturnType<typeof prepareAll>
+
+  constructor(database: DatabaseSync) {
+    this.#statements = prepareAll(database)
+  }
+
+  /** The pieces of a content that touch the range, ascending, at most about `countMax`. */
+  pieces(
+    version: { readonly content: ContentName; readonly bytes: number },
+    range: { start: number; end: number },
+    at: number,
+    countMax: number,
+  ): Piece[] {
+    const { content, bytes } = version
+    const end = Math.min(range.end, bytes)
+    if (content === null || range.start >= end) return []
+    if (typeof content !== 'number' || content < 0) {
+      const location = typeof content === 'number' ? -content : content
+      return [pieceOf({ at: 0, bytes, skip: 0, cut: 0, location })]
+    }
+    const { extentsFrom, extentBefore } = this.#statements
+    const rows = extentsFrom.all(content, range.start, end, at, countMax) as unknown as ExtentRow[]
+    if (rows[0]?.at === range.start) return rows.map(pieceOf)
+    const before = extentBefore.get(content, range.start, range.start - chunkBytesMax, at) as unknown as ExtentRow
+    return (before && before.at + before.bytes > range.start ? [before, ...rows] : rows).map(pieceOf)
+  }
+
+  /** Pieces of a content at `at` that stand in the journal, in its order. */
+  journalPieces(
+    content: number,
+    after: { readonly location: number; readonly at: number; readonly since: number },
+    at: number,
+    countMax: number,
+  ): { key: { location: number; at: number; since: number }; piece: Piece }[] {
+    const { location, at: place, since } = after
+    const rows = this.#statements.journalPieces.all(location, content, place, since, content, at, at, countMax)
+    return (rows as unknown as (ExtentRow & { location: number; since: number })[]).map((row) => ({
+      key: { location: row.location, at: row.at, since: row.since },
+      piece: pieceOf(row),
+    }))
+  }
+
+  /** Whether a content was written to, or had parts made zeros, after `from` and up to `to`. */
+  isWritten(content: number, from: number, to: number): boolean {
+    return (
+      this.#statements.writtenAfter.get(from, to, content) !== undefined ||
+      this.#statements.endedAfter.get(from, to, content) !== undefined
+    )
+  }
+
+  /**
+   * Extents that hold at or after `at`: those whose bytes stand in changes up to there (`inline`), or those that hold at
+   * `at` itself and are a part of a chunk (`cut`).
+   */
+  unsettledExtents(
+    find: 'inline' | 'cut',
+    after: ExtentKey,
+    at: number,
+    countMax: number,
+  ): { extent: ExtentKey; piece: Piece }[] {
+    const place = [after.content, after.at, after.since]
+    const rows = (find === 'inline'
+      ? this.#statements.inlineExtents.all(after.location, ...place, at, at, countMax)
+      : this.#statements.cutExtents.all(...place, at, at, countMax)) as unknown as (ExtentRow & {
+      content: number
+      since: number
+    })[]
+    return rows.map((row) => ({
+      extent: {
+        content: row.content,
+        at: row.at,
+        since: row.since,
+        location: typeof row.location === 'number' ? row.location : 0,
+      },
+      piece: pieceOf(row),
+    }))
+  }
+}
+
+interface ExtentRow {
+  readonly at: number
+  readonly bytes: number
+  readonly skip: number
+  readonly cut: number
+  readonly location: Uint8Array | number
+}
+
+function pieceOf({ at, bytes, skip, cut, location }: ExtentRow): Piece {
+  const source =
+    typeof location === 'number'
+      ? { sequence: sequence(location), origin: at - skip }
+      : { chunk: Buffer.from(location.buffer, location.byteOffset, location.byteLength).toString('latin1') as ChunkId }
+  return { at, bytes, skip, cut: cut === 1, source }
+}
+
+function prepareAll(database: DatabaseSync) {
+  // From place to place, and at each to the last extent that began there by ?4: a place that was written over very often
+  // costs no more than another.
+  const standing = `
+    SELECT e.at, e.bytes, e.skip, e.cut, e.location FROM place CROSS JOIN extent e
+    WHERE e.content = ?1 AND e.at = place.at AND e.until > ?4
+      AND e.since = (SELECT since FROM extent WHERE content = ?1 AND at = place.at AND since <= ?4 ORDER BY since DESC LIMIT 1)`
+  return {
+    extentsFrom: database.prepare(`
+      WITH RECURSIVE place(at) AS (
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at >= ?2 AND at < ?3 ORDER BY at LIMIT 1)
+        UNION ALL
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at > place.at AND at < ?3 ORDER BY at LIMIT 1)
+        FROM place WHERE place.at IS NOT NULL)
+      ${standing} LIMIT ?5`),
+    extentBefore: database.prepare(`
+      WITH RECURSIVE place(at) AS (
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at < ?2 AND at > ?3 ORDER BY at DESC LIMIT 1)
+        UNION ALL
+        SELECT (SELECT at FROM extent WHERE content = ?1 AND at < place.at AND at > ?3 ORDER BY at DESC LIMIT 1)
+        FROM place WHERE place.at IS NOT NULL)
+      ${standing} LIMIT 1`),
+    inlineExtents: database.prepare(`
+      SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
+        AND location <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
+    writtenAfter: database.prepare(`
+      SELECT 1 AS found FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND location > ? AND location <= ? AND content = ? LIMIT 1`),
+    endedAfter: database.prepare(`
+      SELECT 1 AS found FROM extent INDEXED BY extent_ended
+      WHERE until < ${forever} AND until > ? AND until <= ? AND content = ? LIMIT 1`),
+    journalPieces: database.prepare(`
+      SELECT at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_inline
+      WHERE typeof(location) = 'integer' AND (location, content, at, since) > (?, ?, ?, ?)
+        AND content = ? AND since <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
+    cutExtents: database.prepare(`
+      SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_cut
+      WHERE cut = 1 AND typeof(location) = 'blob' AND (content, at, since) > (?, ?, ?)
+        AND since <= ? AND until > ? ORDER BY content, at, since LIMIT ?`),
+  } satisfies Record<string, StatementSync>
+}
