@@ -122,6 +122,37 @@ test('a client in the middle of a write that dies has written nothing of it', as
   assert.deepEqual(disk.taken, [])
 })
 
+test('what waits of a client that has died is not done after others were heard', async (t) => {
+  const path = socketPath(t)
+  const disk = memoryExport({ bytes: 32 * 1024 * 1024 })
+  await using listener = await listenUnix({ path }, [disk], soon)
+  disk.hold()
+  const dying = net.connect(path)
+  dying.write(Buffer.concat([hello, chooseOnly]))
+  dying.write(encodeRequest({ command: command.read, flags: 0, at: 0, bytes: disk.bytes }, 1))
+  const old = encodeRequest({ command: command.write, flags: 0, at: 0, bytes: 16 }, 2)
+  // Held back, because the read before it takes all there is to hold.
+  dying.write(Buffer.concat([old, Buffer.alloc(16, 'old')]))
+  await until(() => disk.waiting.length === 1)
+  dying.resume().destroy()
+  await once(dying, 'close')
+  await using client = await NbdClient.connect({ at: { path } }, t.signal)
+  const written = client.write(0, Buffer.alloc(4096, 'new'))
+  await until(() => disk.waiting.length === 2)
+  disk.release(([read, ...others]) => {
+    // Makes room at once for what waited behind it.
+    read?.answer.failed('EIO')
+    return others
+  })
+  await written
+  await until(() => listener.connections.size === 1)
+  assert.deepEqual(
+    disk.taken.map(({ kind }) => kind),
+    ['read', 'write'],
+  )
+  assert.ok(disk.memory.subarray(0, 4096).equals(Buffer.alloc(4096, 'new')))
+})
+
 test('the socket is for this user alone, a dead server’s is replaced and a live one’s is not', async (t) => {
   const path = socketPath(t)
   const dead = net.createServer().listen(path)

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
-import { waitReadable } from './poll.ts'
+import { hasHungUp, waitReadable } from './poll.ts'
 import { Wake, ring } from './wake.ts'
 
 test('waiting ends at its time when nothing happens', () => {
@@ -53,4 +54,22 @@ test('another thread wakes one that waits for ever, and closing descriptors ther
   await new Promise((resolve) => setTimeout(resolve, 30))
   ring(fd)
   assert.deepEqual(await once(poller, 'message'), ['woken'])
+})
+
+test('a socket whose other end has hung up is told from one that only has something to read', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const accepted = once(server, 'connection') as Promise<[Socket]>
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [socket] = await accepted
+  t.after(() => socket.destroy())
+  socket.pause()
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
+  await new Promise((resolve) => client.write('unread', resolve))
+  assert.deepEqual(waitReadable([fd], 60_000), [fd])
+  assert.equal(hasHungUp(fd), false)
+  client.destroy()
+  await once(client, 'close')
+  while (!hasHungUp(fd)) await new Promise((resolve) => setTimeout(resolve, 5))
 })
