@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +18,8 @@ import { test, type TestContext } from 'node:test'
 import { NbdClient } from '../../src/nbd/client.ts'
 import { Seeded } from '../sim/random.ts'
 import { apiSocketOf, VolumeReplay, type VolumeStory, type VolumeVault, volumeVault } from '../support/volume-vault.ts'
-import { command, type Finished, Process, waitFor } from './harness.ts'
+import { lacking } from '../run/programs.ts'
+import { command, type Finished, needsRoot, Process, waitFor } from './harness.ts'
 
 const never = new AbortController().signal
 const MiB = 1024 * 1024
@@ -174,6 +185,54 @@ test('a moment is opened, written over, killed, and opened again with what was f
   assert.equal((await run('restore', story.source, '--at', `seq:${at}`, '--to', image)).status, 0)
   assert.ok(readFileSync(image).equals(before), 'the moment is as it was')
 })
+
+test(
+  'a volume comes back onto a block device that is large enough and free',
+  { skip: needsRoot || lacking('losetup', 'mkfs.ext4') || (!existsSync('/dev/loop-control') && 'needs loop devices') },
+  async (t) => {
+    const { folder, story, run } = await begin(t, { seed: 24, bytes: 8 * MiB, changes: 300 })
+    const expected = new VolumeReplay(story).to(300)
+    const device = (bytes: number): string => {
+      const file = join(folder, `device-${bytes}`)
+      writeFileSync(file, '')
+      truncateSync(file, bytes)
+      const name = execFileSync('losetup', ['-f', '--show', file], { encoding: 'utf8' }).trim()
+      t.after(() => execFileSync('losetup', ['-d', name]))
+      return name
+    }
+    const restore = (to: string, ...more: string[]): Promise<Finished> =>
+      run('restore', story.source, '--at', 'seq:300', '--to', to, ...more)
+    const small = await restore(device(4 * MiB))
+    assert.equal(small.status, 1)
+    assert.match(small.err, /no-space|only 4194304/)
+    const large = device(12 * MiB)
+    execFileSync('mkfs.ext4', ['-q', large])
+    const mounted = join(folder, 'mounted')
+    mkdirSync(mounted)
+    execFileSync('mount', [large, mounted])
+    const taken = await restore(large, '--force')
+    execFileSync('umount', [mounted])
+    assert.equal(taken.status, 1)
+    assert.match(taken.err, /is mounted/)
+    const full = await restore(large)
+    assert.match(full.err, /holds something already/)
+    const done = await restore(large, '--force')
+    assert.equal(done.status, 0, done.err)
+    assert.ok(
+      readFileSync(large)
+        .subarray(0, 8 * MiB)
+        .equals(expected),
+      'zeros over what was there, too',
+    )
+    const delta = await restore(large, '--delta')
+    assert.equal(delta.status, 0, delta.err)
+    assert.ok(
+      readFileSync(large)
+        .subarray(0, 8 * MiB)
+        .equals(expected),
+    )
+  },
+)
 
 /** A socket in front of the vault's that lets so many requests for content through, and keeps further ones waiting. */
 async function holdingWay(
