@@ -115,6 +115,7 @@ export class World {
   readonly vault: Process
   readonly port: number
   readonly #processes: Process[] = []
+  readonly #endings: (() => Promise<void>)[] = []
 
   private constructor(folder: string, vaultFolder: string, port: number) {
     this.folder = folder
@@ -132,6 +133,7 @@ export class World {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-e2e-'))
     const world = new World(folder, vaultFolder ?? join(folder, 'vault'), await freePort())
     t.after(async () => {
+      for (const end of world.#endings.reverse()) await end()
       await Promise.all(world.#processes.map((one) => one.kill()))
       if (t.passed) rmSync(folder, { recursive: true, force: true })
       else t.diagnostic(`kept for inspection: ${folder}\n${world.logs()}`)
@@ -149,6 +151,11 @@ export class World {
       TIDEMARK_TOKEN: token,
     })
     return { name, folder, process: this.#process(['agent', 'run', '--dir', folder], /reached|no line/, name) }
+  }
+
+  /** Ends what works in the folder of this world, before that is removed. The last one that is told ends first. */
+  atEnd(end: () => Promise<void>): void {
+    this.#endings.push(end)
   }
 
   #process(args: readonly string[], ready: RegExp, name: string): Process {

@@ -35,7 +35,7 @@ async function begin(t: TestContext): Promise<Pair> {
   const bin = join(postgresFolder(major), 'bin')
   const args = ['--vault', world.vaultFolder, 'standby', 'shop', '--to', to, '--pg-bin', bin]
   const standby = new Process(args, /nothing is missing/, join(world.folder, 'standby.log'))
-  t.after(async () => {
+  world.atEnd(async () => {
     await standby.kill()
     await stopRestored(to)
   })
@@ -131,7 +131,7 @@ test(
     const folder = join(world.folder, 'feed')
     const feeding = ['--vault', world.vaultFolder, 'standby', 'shop', '--feed', folder]
     const feed = new Process(feeding, /primary_conninfo/, join(world.folder, 'feed.log'))
-    t.after(() => feed.kill())
+    world.atEnd(() => feed.kill())
     await feed.start()
     second.configure({ primary_conninfo: `host=${folder} user=tidemark`, primary_slot_name: 'any' })
     const began = systemClock.monotonicMs()
