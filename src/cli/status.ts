@@ -72,5 +72,6 @@ function describeProgress({ progress }: SourceStatus): string {
   if (!progress) return ''
   const share = progress.bytesTotal > 0 ? `${Math.floor((100 * progress.bytes) / progress.bytesTotal)} %, ` : ''
   const left = progress.secondsLeft === null ? '' : `, ${formatDurationMs(progress.secondsLeft * 1000)} left`
-  return `${share}${formatCount(progress.files)} files, ${formatBytes(progress.bytes)}${left}`
+  const files = progress.files > 0 ? `${formatCount(progress.files)} files, ` : ''
+  return `${share}${files}${formatBytes(progress.bytes)}${left}`
 }
