@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts'
 import { Malformed } from '../base/bytes.ts'
-import { messageOf, TidemarkError } from '../base/errors.ts'
+import { isCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Id } from '../model/source.ts'
 import {
   type Decoded,
@@ -82,13 +82,18 @@ export class VolumeLogReader implements AsyncDisposable {
     const firsts = (await this.#folder.names()).map(parseSegmentName).filter((first) => first !== undefined)
     const first = firsts.filter((number) => number <= this.#next).sort((one, other) => other - one)[0]
     if (first === undefined) throw new LogGone(`record ${this.#next} is no longer in the log`)
-    const segment = await SegmentReader.open(this.#folder, first)
-    if (segment === undefined) throw new LogGone(`record ${this.#next} is no longer in the log`)
-    if (segment.header.volume !== this.#volume || segment.header.first !== first) {
+    const gone = new LogGone(`record ${this.#next} is no longer in the log`)
+    try {
+      const segment = await SegmentReader.open(this.#folder, first)
+      if (segment === undefined) throw gone
+      if (segment.header.volume === this.#volume && segment.header.first === first) return segment
       await segment[Symbol.asyncDispose]()
       throw damagedLog(formatSegmentName(first), 0, 'its header is of another segment')
+    } catch (error) {
+      // Its file may have been given to another segment since its name was seen.
+      const isGone = isCode(error, 'damaged') && !(await this.#folder.names()).includes(formatSegmentName(first))
+      throw isGone ? gone : error
     }
-    return segment
   }
 
   /** There is no record `next` where the segment goes on: it has to begin another one. */

@@ -211,8 +211,8 @@ function recordOf(header: Buffer, data: Buffer): VolumeRecord {
   const place = { number: readNumber(header, 8) as RecordNumber, moment: readNumber(header, 16) as Moment }
   const at = readNumber(header, 32)
   const bytes = readNumber(header, 40)
-  const isForced = (header[53]! & forcedFlag) !== 0
-  const kind = kinds[header[52]! - 1]
+  const isForced = ((header[53] as number) & forcedFlag) !== 0
+  const kind = kinds[(header[52] as number) - 1]
   if (kind === undefined) throw new Malformed(`record ${place.number} of the volume log is of an unknown kind`)
   switch (kind) {
     case 'write':

@@ -44,7 +44,6 @@ export class VolumeWorld {
   server: VolumeDisk | undefined
   #life = 0
   #hasEnded = false
-  failure: unknown
   /** By their numbers, which are those that the log must give them. */
   ops: Op[] = []
   #isFlushed = false
@@ -83,7 +82,6 @@ export class VolumeWorld {
   async open(): Promise<VolumeDisk | undefined> {
     const life = ++this.#life
     this.#hasEnded = false
-    this.failure = undefined
     const { planted = (files) => files, logBytesMax = 8 * segmentBytes, zeroLoss } = this.#settings
     const random = this.random
     const opening = VolumeDisk.open({
@@ -104,7 +102,7 @@ export class VolumeWorld {
       told: {
         durable: () => {},
         epoch: () => {},
-        ended: (error) => void (life === this.#life && !this.#hasEnded && (this.failure = error)),
+        ended: () => {},
       },
     })
     const server = await this.#unlessEnded(opening)
@@ -128,10 +126,10 @@ export class VolumeWorld {
   }
 
   async #unlessEnded<T>(promise: Promise<T>): Promise<T | undefined> {
-    let settled = false
-    const seen = promise.finally(() => (settled = true))
+    const state = { isSettled: false }
+    const seen = promise.finally(() => (state.isSettled = true))
     seen.catch(() => {})
-    while (!settled && !this.#hasEnded) await turn()
+    while (!state.isSettled && !this.#hasEnded) await turn()
     // An end in the middle of an operation is an error to the one that asked for it, who is gone.
     return this.#hasEnded ? undefined : await seen
   }
@@ -274,13 +272,13 @@ export class VolumeWorld {
   /** What the volume holds, when nothing is under way. Undefined: the server was ended meanwhile. */
   async readAll(): Promise<Buffer | undefined> {
     const into = Buffer.alloc(this.bytes)
-    let isDone = false
+    const state = { isDone: false }
     const answer = {
-      done: () => void (isDone = true),
+      done: () => void (state.isDone = true),
       failed: (error: NbdError) => assert.ok(this.#hasEnded, `reading all failed: ${error}`),
     }
     this.server!.take([{ kind: 'read', at: 0, bytes: this.bytes, into, answer }])
-    while (!isDone && !this.#hasEnded) await turn()
+    while (!state.isDone && !this.#hasEnded) await turn()
     return this.#hasEnded ? undefined : into
   }
 

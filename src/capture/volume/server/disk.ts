@@ -8,6 +8,7 @@ import { moment } from '../../../model/moment.ts'
 import type { Problem } from '../../../model/report.ts'
 import type { Id, VolumeSettings } from '../../../model/source.ts'
 import type { Export, ExportExtent, ExportRequest } from '../../../nbd/export.ts'
+import type { LogAddress } from './block-layer.ts'
 import type { VolumeFiles } from './files.ts'
 import type { History } from './history.ts'
 import { requestsAtOnce, type VolumeLimits } from './limits.ts'
@@ -302,20 +303,20 @@ export class VolumeDisk implements Export, AsyncDisposable {
     const { count, addresses } = drafts.length === 0 ? { count: 0, addresses: [] } : log.append(drafts, place)
     let admitted = 0
     for (const [index, change] of changes.entries()) {
-      const needs = taken[index]!
+      const needs = taken[index] as number
       if (needs > count) break
-      this.#settle(change, (before + needs) as RecordNumber, addresses[needs - 1])
+      this.#settle(change, (before + needs) as RecordNumber, addresses[needs - 1] as LogAddress)
       admitted++
     }
     return admitted
   }
 
-  #settle(change: Change, number: RecordNumber, address: number | undefined): void {
+  #settle(change: Change, number: RecordNumber, address: LogAddress): void {
     const { pending } = this.#volume
     this.#isFlushed = change.kind === 'flush'
     switch (change.kind) {
       case 'write':
-        pending.write(change.at, change.data.length, address!)
+        pending.write(change.at, change.data.length, address)
         break
       case 'zero':
       case 'trim':

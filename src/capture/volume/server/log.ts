@@ -34,6 +34,14 @@ export interface Segment {
   reads: number
 }
 
+/** The one that is written. */
+interface CurrentSegment {
+  readonly segment: Segment
+  readonly seed: number
+  end: number
+  isFull: boolean
+}
+
 export interface VolumeLogParts {
   readonly folder: LogFolder
   readonly volume: Id
@@ -58,7 +66,7 @@ export class VolumeLog {
   readonly #byIndex = new Map<number, Segment>()
   #nextIndex = 1
   #spare: LogFile | undefined
-  #current: { readonly segment: Segment; readonly seed: number; end: number; isFull: boolean } | undefined
+  #current: CurrentSegment | undefined
   #last = 0
   #synced = 0
   #areNamesSynced = true
@@ -139,10 +147,10 @@ export class VolumeLog {
     const addresses: LogAddress[] = []
     let count = 0
     while (count < drafts.length) {
-      const fits = this.#fitting(drafts, count)
-      if (fits > count) {
-        const written = this.#write(drafts.slice(count, fits), place.moment, addresses)
-        count += written
+      const current = this.#current
+      const fits = current === undefined ? count : fitting(current, drafts, count)
+      if (current !== undefined && fits > count) {
+        count += this.#write(current, drafts.slice(count, fits), place.moment, addresses)
       } else if (!this.#beginSegment(place.epoch)) {
         break
       }
@@ -150,20 +158,7 @@ export class VolumeLog {
     return { count, addresses }
   }
 
-  /** The draft before which the segment is full. */
-  #fitting(drafts: readonly RecordDraft[], from: number): number {
-    if (this.#current === undefined || this.#current.isFull) return from
-    let room = this.#current.segment.file.bytes - this.#current.end
-    let index = from
-    for (; index < drafts.length; index++) {
-      room -= recordBytes(drafts[index]!)
-      if (room < 0) break
-    }
-    return index
-  }
-
-  #write(drafts: readonly RecordDraft[], moment: Moment, addresses: LogAddress[]): number {
-    const current = this.#current!
+  #write(current: CurrentSegment, drafts: readonly RecordDraft[], moment: Moment, addresses: LogAddress[]): number {
     const { segment, seed, end } = current
     const parts = encodeRecords(drafts, { seed, number: this.#last + 1, moment, synced: this.#synced })
     segment.isSynced = false
@@ -291,4 +286,16 @@ export class VolumeLog {
     for (const { file } of this.#segments) await file.close()
     await this.#spare?.close()
   }
+}
+
+/** The draft before which the segment is full. */
+function fitting({ segment, end, isFull }: CurrentSegment, drafts: readonly RecordDraft[], from: number): number {
+  if (isFull) return from
+  let room = segment.file.bytes - end
+  let index = from
+  for (; index < drafts.length; index++) {
+    room -= recordBytes(drafts[index] as RecordDraft)
+    if (room < 0) break
+  }
+  return index
 }

@@ -51,7 +51,7 @@ export class RangeSet {
     let high = this.#ranges.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (this.#ranges[middle]!.end > value) high = middle
+      if ((this.#ranges[middle] as NumberRange).end > value) high = middle
       else low = middle + 1
     }
     return low

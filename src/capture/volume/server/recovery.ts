@@ -40,14 +40,16 @@ export interface Recovered {
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   const { files, log, volume, place } = parts
   const segments = await findSegments(parts)
-  const checkpoint = place?.checkpoint ?? (segments[0]?.first ?? 1) - 1
-  if (segments.length > 0 && segments[0]!.first > checkpoint + 1)
-    throw unusable(formatSegmentName(segments[0]!.first), 'segments before it are gone')
+  const [oldest] = segments
+  const checkpoint = place?.checkpoint ?? (oldest?.first ?? 1) - 1
+  if (oldest !== undefined && oldest.first > checkpoint + 1) {
+    throw unusable(formatSegmentName(oldest.first), 'segments before it are gone')
+  }
 
   // What a killed server left may be in the memory of the system alone: before any of it is applied it is durable, names and all.
   await files.log.syncNames()
   const replay = new Replay(parts, checkpoint)
-  let last = Math.max(checkpoint, (segments[0]?.first ?? 1) - 1)
+  let last = Math.max(checkpoint, (oldest?.first ?? 1) - 1)
   let cutAt = segments.length
   for (const [index, segment] of segments.entries()) {
     const after = segments[index + 1]?.first ?? Number.POSITIVE_INFINITY
@@ -84,7 +86,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   await files.log.syncNames()
   await replay.apply()
   await files.backing.sync()
-  const isLost = segments.length > 0 && place !== undefined && segments[0]!.first > wantedFrom(place)
+  const isLost = oldest !== undefined && place !== undefined && oldest.first > wantedFrom(place)
   return {
     bytes: Math.max(place?.bytes ?? 0, replay.bytes),
     epoch: Math.max(0, ...segments.map(({ epoch }) => epoch)),

@@ -61,7 +61,7 @@ export class TouchedRegions {
       const bit = region - page * regionsOfPage
       let bits = this.#pages.get(page)
       if (bits === undefined) this.#pages.set(page, (bits = Buffer.alloc(bitsBytes)))
-      bits[bit >>> 3]! |= 1 << (bit & 7)
+      bits[bit >>> 3] = (bits[bit >>> 3] as number) | (1 << (bit & 7))
       this.#unsaved.add(page)
     }
   }
@@ -75,7 +75,7 @@ export class TouchedRegions {
     const bits = this.#pages.get(page)
     if (bits === undefined) return
     const bit = region - page * regionsOfPage
-    bits[bit >>> 3]! &= ~(1 << (bit & 7))
+    bits[bit >>> 3] = (bits[bit >>> 3] as number) & ~(1 << (bit & 7))
     this.#unsaved.add(page)
     if (bits.every((byte) => byte === 0)) this.#pages.delete(page)
   }
@@ -83,12 +83,12 @@ export class TouchedRegions {
   /** From the region `from` on, at most `max` of them; `next` where there are more. */
   list(from: number, max: number): { readonly regions: number[]; readonly next?: number } {
     const regions: number[] = []
-    for (const page of [...this.#pages.keys()].sort((one, other) => one - other)) {
+    for (const [page, bits] of [...this.#pages].sort(([one], [other]) => one - other)) {
       const start = page * regionsOfPage
-      const bits = this.#pages.get(page)!
       for (let bit = Math.max(0, from - start); bit < regionsOfPage; bit++) {
-        if (bits[bit >>> 3] === 0) bit |= 7
-        else if ((bits[bit >>> 3]! & (1 << (bit & 7))) !== 0) {
+        const byte = bits[bit >>> 3] as number
+        if (byte === 0) bit |= 7
+        else if ((byte & (1 << (bit & 7))) !== 0) {
           if (regions.length === max) return { regions, next: start + bit }
           regions.push(start + bit)
         }
