@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type RecordNumber, type VolumeRecord } from '../../src/format/volume-log.ts'
+import type { RecordNumber, VolumeRecord } from '../../src/format/volume-log.ts'
 import { LogGone, VolumeLogReader } from '../../src/format/volume-log-reader.ts'
 import { VolumeDisk } from '../../src/capture/volume/server/disk.ts'
 import type { VolumeFiles } from '../../src/capture/volume/server/files.ts'
@@ -13,7 +13,7 @@ const volume = '00112233445566778899aabbccddeeff' as Id
 const sectorBytes = 512
 const segmentBytes = 256 * 1024
 
-/** What a user of the volume asked for, with the number that it must have in the log. */
+/** What a user asked for, with the number that it must have in the log. */
 type Op = { readonly number: number } & (
   | { readonly kind: 'write'; readonly at: number; readonly data: Uint8Array }
   | { readonly kind: 'zero' | 'trim'; readonly at: number; readonly bytes: number }
@@ -130,7 +130,6 @@ export class VolumeWorld {
     const seen = promise.finally(() => (state.isSettled = true))
     seen.catch(() => {})
     while (!state.isSettled && !this.#hasEnded) await turn()
-    // An end in the middle of an operation is an error to the one that asked for it, who is gone.
     return this.#hasEnded ? undefined : await seen
   }
 
@@ -372,7 +371,6 @@ export class VolumeWorld {
     this.recordsShipped++
   }
 
-  /** The vault's copy is the volume as of the record it has. */
   checkVault(): void {
     if (this.#vault.epoch !== 0)
       this.same(this.#vault.image, this.stateAt(this.#vault.number), `at record ${this.#vault.number} the vault's`)
