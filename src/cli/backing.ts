@@ -1,6 +1,7 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, realpathSync, statSync, type Stats } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync, statSync, type Stats } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { isSystemError, TidemarkError } from '../base/errors.ts'
+import { holdBacking } from '../capture/volume/process/hold-backing.ts'
 
 /** What file systems and databases write in at least. */
 const blockBytes = 512
@@ -64,6 +65,7 @@ function checkFile(path: string, { size }: Stats, wanted: number | undefined): B
       `end that first ("losetup -d ${loop}"), and use the volume instead`,
     )
   }
+  holdBacking(path)[Symbol.dispose]()
   return { path, isDevice: false, bytes: sizeOf(path, size, wanted) }
 }
 
@@ -87,7 +89,7 @@ function checkDevice(path: string, { rdev }: Stats, wanted: number | undefined):
       `${path} is swap space`,
       'a volume server must never wait for itself: choose another device',
     )
-  requireAlone(path)
+  holdBacking(path)[Symbol.dispose]()
   const size = Number(readFileSync(`/sys/dev/block/${number}/size`, 'utf8')) * blockBytes
   if (wanted !== undefined && wanted > size) {
     throw refused(
@@ -116,16 +118,6 @@ function sizeOf(path: string, size: number, wanted: number | undefined): number 
     `${path} has ${bytes} bytes, which are no whole blocks of ${blockBytes}`,
     `give --size ${round}`,
   )
-}
-
-/** The kernel's own word: a device that is mounted or claimed cannot be opened alone. */
-function requireAlone(path: string): void {
-  try {
-    closeSync(openSync(path, constants.O_RDONLY | constants.O_EXCL))
-  } catch (error) {
-    if (!isSystemError(error, 'EBUSY')) throw error
-    throw refused('in-use', `${path} is in use`, 'see with "lsblk" and "fuser -v" by whom, and end that first')
-  }
 }
 
 /** Where the device, or one of its partitions, is mounted. */

@@ -126,6 +126,7 @@ test(
     await user.write(50)
     await record()
 
+    await refuse(world, [backing], 'in-use')
     const calls = join(world.folder, 'calls')
     const hooks = ['--freeze', `echo freeze >> ${calls}`, '--thaw', `echo thaw >> ${calls}`]
     await world.atAgent(agent, 'mark', 'disk1', 'quiet', ...hooks)
@@ -163,18 +164,19 @@ test('what cannot be protected is refused with the next step', async (t) => {
   const world = await World.begin(t)
   const folder = world.directory('files')
   writeFileSync(join(folder, 'odd.img'), Buffer.alloc(5000))
-  const refuse = async (args: readonly string[], code: string): Promise<void> => {
-    const refused = await command(['--vault', world.vaultFolder, 'protect', 'volume', ...args, '--name', 'x', '--json'])
-    const { error } = JSON.parse(refused.out) as { error: { code: string; hint: string } }
-    assert.equal(error.code, code, refused.out)
-    assert.notEqual(error.hint, '')
-  }
-  await refuse([join(folder, 'missing.img')], 'not-found')
-  await refuse([folder], 'bad-request')
-  await refuse([join(folder, 'odd.img')], 'bad-request')
-  await refuse([join(folder, 'odd.img'), '--size', '4096'], 'bad-request')
-  await refuse([join(folder, 'new.img'), '--size', '1000'], 'bad-request')
+  await refuse(world, [join(folder, 'missing.img')], 'not-found')
+  await refuse(world, [folder], 'bad-request')
+  await refuse(world, [join(folder, 'odd.img')], 'bad-request')
+  await refuse(world, [join(folder, 'odd.img'), '--size', '4096'], 'bad-request')
+  await refuse(world, [join(folder, 'new.img'), '--size', '1000'], 'bad-request')
 })
+
+async function refuse(world: World, args: readonly string[], code: string): Promise<void> {
+  const { out } = await command(['--vault', world.vaultFolder, 'protect', 'volume', ...args, '--name', 'x', '--json'])
+  const { error } = JSON.parse(out) as { error: { code: string; hint: string } }
+  assert.equal(error.code, code, out)
+  assert.notEqual(error.hint, '')
+}
 
 function makeBacking(path: string, random: Seeded): Buffer {
   const content = Buffer.alloc(bytes)

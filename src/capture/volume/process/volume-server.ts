@@ -12,6 +12,7 @@ import { nodeVolumeFiles } from '../server/node-files.ts'
 import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
+import { holdBacking } from './hold-backing.ts'
 import { keepWatched } from './watchdog.ts'
 
 export interface VolumeServerParts {
@@ -39,6 +40,7 @@ export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal)
   let isReleased = false
   let control: ControlServer | undefined
   await using files = await nodeVolumeFiles({ logFolder: folder.log, backing: settings.backing, bytes: settings.bytes })
+  using _alone = holdBacking(settings.backing)
   await using disk = await VolumeDisk.open({
     files,
     clock,
