@@ -13,14 +13,16 @@ import { ChunkIds } from '../chunk-ids.ts'
 import { waitingBytes } from '../output-queue.ts'
 import { problemOf, Problems } from '../problems.ts'
 import type { ToEngine } from '../thread-messages.ts'
+import { AskedMarks } from './asked-marks.ts'
 import { Conversation } from './conversation.ts'
 import { Copier } from './copier.ts'
 import { Coverage } from './coverage.ts'
-import { decodeCursor } from './cursor.ts'
+import { decodeCursor, type Place } from './cursor.ts'
 import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
 import type { OpenServer, ServerLink, VolumeFacts } from './server-link.ts'
+import { progressAt, stateAt, takingUp } from './state.ts'
 
 export interface EngineParts {
   readonly clock: Clock
@@ -36,7 +38,6 @@ const beatMs = { usual: 500, busy: 100 }
 const reportMs = { usual: 1000, busy: 100 }
 const retryMs = { min: 200, max: 5000 }
 /** Marks that are not in the log yet. */
-const marksMax = 1000
 
 /**
  * Ships the log of a volume into its journal, and copies the volume beside it while it is written to. All that must not be
@@ -77,7 +78,7 @@ export class Engine {
   readonly #problems = new Problems()
   readonly #stop = new AbortController()
   readonly #changed = new Wake()
-  readonly #marks = new Map<number, { readonly label: string; isInLog: boolean }>()
+  readonly #marks = new AskedMarks()
   #link: ServerLink | undefined
   #conversation: Conversation | undefined
   #copier: Copier | undefined
@@ -117,7 +118,8 @@ export class Engine {
         this.#setLine(message.up)
         break
       case 'mark':
-        this.#mark(message)
+        this.#marks.ask(message)
+        this.#link?.tell({ kind: 'mark', tag: message.tag, label: message.label })
         break
       case 'reconcile':
         this.#wanted.isEverything = true
@@ -165,7 +167,7 @@ export class Engine {
 
   async #converse(signal: AbortSignal): Promise<void> {
     await using link = await this.#parts.openServer(signal)
-    const conversation = new Conversation(link, this.#changed, (tag) => this.#marked(tag))
+    const conversation = new Conversation(link, this.#changed, (tag) => this.#marks.inLog(tag))
     this.#link = link
     this.#conversation = conversation
     this.#coverage.restart()
@@ -204,26 +206,20 @@ export class Engine {
     link.tell({ kind: 'settings', settings: this.#settings })
     link.tell({ kind: 'line', up: this.#line })
     this.#tellAcknowledged()
-    for (const [tag, { label, isInLog }] of this.#marks) if (!isInLog) link.tell({ kind: 'mark', tag, label })
+    for (const mark of this.#marks.untold()) link.tell({ kind: 'mark', ...mark })
   }
 
   /** Goes on at the journal's end, or over a gap; `last` is the newest record. */
-  #takeUp({ epoch, first, bytes, acknowledged }: VolumeFacts, last: number): void {
+  #takeUp(facts: VolumeFacts, last: number): void {
     const journal = this.#journal
-    if (!journal.hasBegun) return journal.begin({ epoch, number: first - 1 }, bytes)
-    const { place } = journal
-    const isOld =
-      place.epoch < acknowledged.epoch || (place.epoch === acknowledged.epoch && place.number < acknowledged.number)
-    const isFollowed = place.epoch === epoch && place.number >= first - 1
-    const isAllInDoubt = isOld || place.number > last || (place.epoch === epoch && !isFollowed)
-    if (isAllInDoubt || !isFollowed) {
-      const why = isAllInDoubt
-        ? 'the volume log is not the one that this journal goes on with'
-        : 'the volume log reached its limit'
+    const before = { epoch: facts.epoch, number: facts.first - 1 }
+    if (!journal.hasBegun) return journal.begin(before, facts.bytes)
+    const how = takingUp(journal.place, facts, last)
+    if (how !== 'goes-on') {
       const since = this.#coverage.covered || journal.moment
-      journal.gap({ epoch, number: first - 1 }, { since, why, isAllInDoubt })
+      journal.gap(before, { since, why: whyGap[how], isAllInDoubt: how === 'all-in-doubt' })
     }
-    journal.grownTo(bytes)
+    journal.grownTo(facts.bytes)
   }
 
   // The log
@@ -255,9 +251,7 @@ export class Engine {
   #take(record: VolumeRecord, signal: AbortSignal): Promise<void> | undefined {
     this.#flights.touch(record)
     if (record.kind === 'write' && record.data.length > inlineBytesMax) return this.#takeInPieces(record, signal)
-    const asked = record.kind === 'mark' && this.#marks.get(record.tag)?.label === record.label
-    this.#journal.take(record, asked)
-    if (asked) this.#marks.delete(record.tag)
+    this.#journal.take(record, record.kind === 'mark' && this.#marks.answer(record))
     return undefined
   }
 
@@ -333,17 +327,6 @@ export class Engine {
     if (up) this.#copier?.askAgain()
   }
 
-  #mark({ tag, label }: Extract<ToEngine, { kind: 'mark' }>): void {
-    if (this.#marks.size === marksMax) this.#marks.delete(this.#marks.keys().next().value as number)
-    this.#marks.set(tag, { label, isInLog: false })
-    this.#link?.tell({ kind: 'mark', tag, label })
-  }
-
-  #marked(tag: number): void {
-    const mark = this.#marks.get(tag)
-    if (mark) mark.isInLog = true
-  }
-
   #hand(output: CaptureOutput): void {
     this.#waitingBytes += waitingBytes(output)
     this.#parts.hand(output)
@@ -386,7 +369,7 @@ export class Engine {
       covered: this.#coverage.covered,
       upTo: this.#journal.sequence,
       dirty: this.#recordsLeft,
-      ...this.#progress(),
+      ...progressAt(this.#place),
       watching: 'volume-log',
       problems: [...this.#problems.list(), ...(state?.problems ?? [])].slice(-problemsMax),
     }
@@ -399,19 +382,18 @@ export class Engine {
     return Math.max(0, this.#conversation.durable - this.#journal.place.number)
   }
 
-  #progress(): Pick<CaptureReport, 'progress'> {
-    if (!this.#journal.hasBegun) return {}
-    const { copy, bytes } = this.#journal.place
-    return (copy && { progress: { files: 0, filesTotal: 0, bytes: copy.at, bytesTotal: bytes } }) || {}
+  get #place(): Place | undefined {
+    return this.#journal.hasBegun ? this.#journal.place : undefined
   }
 
   get #state(): CaptureState {
-    if (this.#isAway) return 'vanished'
-    if (!this.#journal.hasBegun) return 'starting'
-    const { suspect, copy } = this.#journal.place
-    if (suspect === 'baseline') return 'baseline'
-    return suspect !== undefined || copy !== undefined ? 'reconciling' : 'live'
+    return this.#isAway ? 'vanished' : stateAt(this.#place)
   }
+}
+
+const whyGap = {
+  'gap': 'the volume log reached its limit',
+  'all-in-doubt': 'the volume log is not the one that this journal goes on with',
 }
 
 const untilAborted = (signal: AbortSignal): Promise<void> =>

@@ -1,0 +1,28 @@
+import type { CaptureReport, CaptureState } from '../../model/report.ts'
+import type { LogPlace, Place } from './cursor.ts'
+import type { VolumeFacts } from './server-link.ts'
+
+/** How a journal at this place goes on with what the server has; `last` is its newest record. */
+export type TakingUp = 'goes-on' | 'gap' | 'all-in-doubt'
+
+export function takingUp(place: Place, { epoch, first, acknowledged }: VolumeFacts, last: number): TakingUp {
+  if (isBefore(place, acknowledged) || place.number > last) return 'all-in-doubt'
+  if (place.epoch !== epoch) return 'gap'
+  // Within one epoch nothing goes that is not acknowledged.
+  return place.number >= first - 1 ? 'goes-on' : 'all-in-doubt'
+}
+
+const isBefore = (one: LogPlace, other: LogPlace): boolean =>
+  one.epoch < other.epoch || (one.epoch === other.epoch && one.number < other.number)
+
+/** Of a journal that stands there; without a place it is about to be begun. */
+export function stateAt(place: Place | undefined): CaptureState {
+  if (place === undefined) return 'starting'
+  if (place.suspect === 'baseline') return 'baseline'
+  return place.suspect !== undefined || place.copy !== undefined ? 'reconciling' : 'live'
+}
+
+export const progressAt = (place: Place | undefined): Pick<CaptureReport, 'progress'> =>
+  place?.copy === undefined
+    ? {}
+    : { progress: { files: 0, filesTotal: 0, bytes: place.copy.at, bytesTotal: place.bytes } }
