@@ -22,7 +22,7 @@ import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
 import type { OpenServer, ServerLink, VolumeFacts } from './server-link.ts'
-import { progressAt, stateAt, takingUp } from './state.ts'
+import { progressAt, stateAt, takingUp, whyGap } from './state.ts'
 
 export interface EngineParts {
   readonly clock: Clock
@@ -389,11 +389,6 @@ export class Engine {
   get #state(): CaptureState {
     return this.#isAway ? 'vanished' : stateAt(this.#place)
   }
-}
-
-const whyGap = {
-  'gap': 'the volume log reached its limit',
-  'all-in-doubt': 'the volume log is not the one that this journal goes on with',
 }
 
 const untilAborted = (signal: AbortSignal): Promise<void> =>

@@ -15,6 +15,12 @@ export function takingUp(place: Place, { epoch, first, acknowledged }: VolumeFac
 const isBefore = (one: LogPlace, other: LogPlace): boolean =>
   one.epoch < other.epoch || (one.epoch === other.epoch && one.number < other.number)
 
+/** For the mark of the hole. */
+export const whyGap = {
+  'gap': 'the volume log reached its limit',
+  'all-in-doubt': 'the volume log is not the one that this journal goes on with',
+} as const
+
 /** Of a journal that stands there; without a place it is about to be begun. */
 export function stateAt(place: Place | undefined): CaptureState {
   if (place === undefined) return 'starting'
