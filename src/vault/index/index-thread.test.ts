@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import { addAgentWithSource, batchOf, newTestVault, start as began, write } from '../../../test/support/vault-world.ts'
-import { systemClock } from '../../base/clock.ts'
+import { type Clock, systemClock } from '../../base/clock.ts'
 import { isCode, type TidemarkError } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
 import { type Moment, moment } from '../../model/moment.ts'
@@ -32,6 +32,28 @@ function startedThreads(context: TestContext): Worker[] {
   return workers
 }
 
+/** Whoever sleeps by it sleeps until the test lets it go: what is true meanwhile can be looked at in peace. */
+class HeldClock implements Clock {
+  readonly now = systemClock.now
+  readonly monotonicMs = systemClock.monotonicMs
+  readonly #sleeping = new Set<() => void>()
+
+  sleep(_ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason)
+      this.#sleeping.add(resolve)
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+  }
+
+  /** Waits until somebody sleeps, and wakes all who do. */
+  async letGo(): Promise<void> {
+    await until(() => this.#sleeping.size > 0)
+    for (const wake of this.#sleeping) wake()
+    this.#sleeping.clear()
+  }
+}
+
 /** A real vault in a folder with a source, and what is needed to start its threads. */
 async function inVault(
   context: TestContext,
@@ -53,8 +75,8 @@ async function world(folder: string) {
   const first = await addAgentWithSource(vault, 'web')
   const setup = { directory, indexFolder: join(folder, 'indexes'), keys: vault.readerKeys }
   const lost: TidemarkError[] = []
-  const start = (): IndexThread =>
-    new IndexThread({ setup, vault, clock: systemClock, lost: (reason) => lost.push(reason) })
+  const rests = new HeldClock()
+  const start = (): IndexThread => new IndexThread({ setup, vault, clock: rests, lost: (reason) => lost.push(reason) })
   const add = (indexes: IndexThread, source: Id): Promise<void> =>
     indexes.add(source, vault.registry.journalKey(source), vault.journal(source).durable)
   const append = async ({ agent, source }: { agent: Id; source: Id }, text: string): Promise<Sequence> => {
@@ -62,7 +84,7 @@ async function world(folder: string) {
     await appender.batch(batchOf(appender.durable + 1, [write('log', 0, Buffer.from(text))]))
     return appender.durable
   }
-  return { vault, ...first, setup, lost, start, add, append }
+  return { vault, ...first, setup, lost, rests, start, add, append }
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -70,7 +92,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 test('a thread of indexes that ends is a problem told, is started again, and views go on', (context) =>
-  inVault(context, async ({ vault, agent, source, setup, lost, start, add, append }) => {
+  inVault(context, async ({ vault, agent, source, setup, lost, rests, start, add, append }) => {
     const workers = startedThreads(context)
     await using indexes = start()
     using _growing = vault.onDurable((growth) => indexes.grown(growth.source, growth.durable))
@@ -92,6 +114,7 @@ test('a thread of indexes that ends is a problem told, is started again, and vie
     assert.equal((await views.stat(source, before, log)).bytes, 3)
     await assert.rejects(views.stat(source, after, log), interrupted)
 
+    await rests.letGo()
     await until(() => indexes.failure(source) === undefined)
     assert.equal((await views.stat(source, after, log)).bytes, 6)
     const added = await append(other, 'other')
@@ -106,15 +129,17 @@ test('a thread of indexes that ends is a problem told, is started again, and vie
   }))
 
 test('a thread of indexes that fails whenever it is started is tried again until it does not', (context) =>
-  inVault(context, async ({ vault, agent, source, setup, lost, start, add, append }) => {
+  inVault(context, async ({ vault, agent, source, setup, lost, rests, start, add, append }) => {
     await writeFile(setup.indexFolder, 'in the way')
     const at = await append({ agent, source }, 'one')
     await using indexes = start()
     await add(indexes, source)
+    await rests.letGo()
     await until(() => lost.length === 2)
     assert.match(indexes.failure(source)!.message, /indexes has ended: EEXIST/)
     await assert.rejects(indexes.reached(source, at), interrupted)
     await rm(setup.indexFolder)
+    await rests.letGo()
     await until(() => indexes.failure(source) === undefined)
     await indexes.reached(source, vault.journal(source).durable)
     assert.equal(indexes.indexed(source), at)
