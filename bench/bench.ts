@@ -18,10 +18,19 @@ import { pgWal } from './rows/pg-wal.ts'
 import { reconcile } from './rows/reconcile.ts'
 import { restore } from './rows/restore.ts'
 import { view } from './rows/view.ts'
+import { volumeIo } from './rows/volume-io.ts'
+import { volumePgbench } from './rows/volume-pgbench.ts'
+import { volumeView } from './rows/volume-view.ts'
+import { canMount, isServingInstalled } from './volume/programs.ts'
 
 const files = [baseline, reconcile, restore, live, ingest, view]
 const postgres = [pgWal, pgCommit, pgBase, pgRestore, pgStandby, pgScan]
-const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : [])]
+const volumes = [
+  volumeView,
+  ...(isServingInstalled ? [volumeIo] : []),
+  ...(isServingInstalled && canMount && isPostgresInstalled ? [volumePgbench] : []),
+]
+const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : []), ...volumes]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named
 

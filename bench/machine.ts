@@ -22,6 +22,9 @@ const asked: Readonly<{ [program: string]: readonly string[] }> = {
   zstd: ['zstd', '--version'],
   tar: ['tar', '--version'],
   pgbackrest: ['pgbackrest', 'version'],
+  nbdkit: ['nbdkit', '--version'],
+  qemu: ['qemu-nbd', '--version'],
+  fio: ['fio', '--version'],
 }
 
 export function describeMachine(directory: string): Machine {

@@ -1,5 +1,16 @@
 /** Everything measured, in the order it first came. */
-export type Unit = 's' | 'ms' | 'MB' | 'MB/s' | 'changes/s' | 'commits/s' | 'CPU s' | 'CPU s/GiB'
+export type Unit =
+  | 's'
+  | 'ms'
+  | 'µs'
+  | 'MB'
+  | 'MB/s'
+  | 'bytes'
+  | 'changes/s'
+  | 'commits/s'
+  | 'requests/s'
+  | 'CPU s'
+  | 'CPU s/GiB'
 
 export interface Measure {
   /** The sub-command: `baseline`, … */

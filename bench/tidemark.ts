@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PointRow, SourceStatus, VaultStatus } from '../src/api/schemas.ts'
 import { slotOf } from '../src/capture/postgres/slot.ts'
+import { type VolumeFolder, volumeFolderOf } from '../src/capture/volume/volume-folder.ts'
 import type { Id } from '../src/model/source.ts'
 import { type Finished, pause, run, runScript, Service, until } from './command.ts'
 import { freePort, storedBytes } from './place.ts'
@@ -14,6 +15,8 @@ const mainFile = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 export interface TidemarkOptions {
   /** Leave the CPU profiles of vault and agent there. */
   readonly profileDirectory?: string | undefined
+  /** Of vault and agent, and so of what they start. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** A vault and an agent of this machine, joined over TLS on loopback, driven by the command line and asked over HTTP. */
@@ -104,6 +107,13 @@ export class Tidemark implements AsyncDisposable {
     const options = ['--name', name, '--on', 'server', ...(settings.zeroLoss ? ['--zero-loss=block'] : [])]
     await this.command(['protect', 'postgres', url, ...options])
     await this.untilSettled(name, 0)
+  }
+
+  /** The same for a volume in this file; the folder of its server. */
+  async protectVolume(name: string, backing: string): Promise<VolumeFolder> {
+    await this.command(['protect', 'volume', backing, '--name', name, '--on', 'server'])
+    await this.untilSettled(name, 0)
+    return volumeFolderOf(join(this.home, 'agent'), { id: (await this.known(name)).id as Id })
   }
 
   /** A source that is paused keeps its place in the server's log. */
@@ -258,7 +268,7 @@ export class Tidemark implements AsyncDisposable {
     return new Service(
       [process.execPath, '--disable-warning=ExperimentalWarning', ...profile, mainFile, ...parameters],
       {
-        environment: { TIDEMARK_HOME: this.home },
+        environment: { TIDEMARK_HOME: this.home, ...this.#options.environment },
       },
     )
   }

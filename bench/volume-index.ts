@@ -16,8 +16,16 @@ import type { ContentReader } from '../src/vault/views/content-reader.ts'
 import { dataExtents } from '../src/vault/views/stretches.ts'
 import { View } from '../src/vault/views/view.ts'
 import { Chance } from './dataset/chance.ts'
+import { type Measure, percentile, short } from './record.ts'
 
-/** Measures the index of a volume's journal, 4 KiB writes at random places: node bench/volume-index.ts --writes 2000000 */
+export interface VolumeFigure extends Omit<Measure, 'row'> {
+  readonly value: number
+}
+
+/**
+ * Measures the index of a volume's journal, 4 KiB writes at random places: node bench/volume-index.ts --writes 2000000
+ * Run by the row `volume-view` in a process of its own, so that its memory is its own.
+ */
 const { values: options } = parseArgs({
   options: {
     writes: { type: 'string', default: '2000000' },
@@ -28,6 +36,8 @@ const { values: options } = parseArgs({
     hottest: { type: 'string', default: '2' },
     samples: { type: 'string', default: '500' },
     commit: { type: 'string', default: '65536' },
+    /** Answers with the figures as JSON. */
+    json: { type: 'boolean', default: false },
   },
 })
 const writes = Number(options.writes)
@@ -44,7 +54,11 @@ const indexKey = createSecretKey(randomBytes(32))
 const chance = new Chance(1)
 const data = Buffer.alloc(blockBytes, 7)
 
-const tell = (what: string, figure: string): void => console.log(`${what.padEnd(50)} ${figure}`)
+const figures: VolumeFigure[] = []
+function tell(what: string, unit: VolumeFigure['unit'], value: number): void {
+  figures.push({ what, unit, value })
+  if (!options.json) console.log(`${what.padEnd(70)} ${short(value)} ${unit}`)
+}
 
 function blockAtRandom(): number {
   const kind = chance.below(100)
@@ -64,9 +78,8 @@ function latencies(what: string, once: () => void): void {
     const began = performance.now()
     once()
     return (performance.now() - began) * 1000
-  }).sort((a, b) => a - b)
-  const at = (share: number): string => `${Math.round(all[Math.floor(share * (all.length - 1))] ?? 0)} µs`
-  tell(what, `p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`)
+  })
+  for (const share of [0.5, 0.99]) tell(`${what}, p${share * 100}`, 'µs', percentile(all, share))
 }
 
 try {
@@ -106,13 +119,17 @@ try {
         const { user, system } = process.cpuUsage(began)
         usedUs += user + system
       }
-      const perSecond = Math.round(count / ((usedUs - before) / 1e6))
-      tell(`applied, writes ${step * count} to ${(step + 1) * count}`, `${perSecond} per second of CPU`)
+      if (step === 0 || step === steps - 1)
+        tell(
+          `applied in a second of CPU, fifth ${step + 1} of the writes`,
+          'changes/s',
+          count / ((usedUs - before) / 1e6),
+        )
     }
     index.commit()
     index.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    tell('applied, all', `${Math.round(writes / (usedUs / 1e6))} per second of CPU`)
-    tell('index bytes per write', String(Math.round(statSync(location).size / writes)))
+    tell('applied in a second of CPU, all', 'changes/s', writes / (usedUs / 1e6))
+    tell('index for each write', 'bytes', statSync(location).size / writes)
   }
   const sealing = new Sealing(indexKey)
   const began = performance.now()
@@ -123,24 +140,28 @@ try {
   const content = undefined as unknown as ContentReader
   const view = (at = 1 + chance.below(last)): View => new View({ rows, content, at: at as Sequence })
   dataExtents(view(), diskPath, { at: 0, bytes: 1024 * 1024 })
-  tell('index opened, first MiB found', `${(performance.now() - began).toFixed(1)} ms`)
+  tell('opened, and where its first MiB stands', 'ms', performance.now() - began)
   const range = (bytes: number) => ({ at: chance.below((volumeBytes - bytes) / blockBytes) * blockBytes, bytes })
   for (const kib of [4, 64, 1024]) {
-    latencies(`${kib} KiB anywhere at any point`, () => void dataExtents(view(), diskPath, range(kib * 1024)))
+    latencies(
+      `where ${kib} KiB stand, anywhere at any point`,
+      () => void dataExtents(view(), diskPath, range(kib * 1024)),
+    )
   }
   const one = view()
-  latencies('4 KiB anywhere, one view for all', () => void dataExtents(one, diskPath, range(4096)))
+  latencies('where 4 KiB stand, anywhere at one point', () => void dataExtents(one, diskPath, range(4096)))
   latencies(
-    '64 KiB around the hottest block at any point',
+    'where 64 KiB around the hottest block stand',
     () => void dataExtents(view(), diskPath, { at: 12_340 * blockBytes, bytes: 64 * 1024 }),
   )
   latencies(
-    '4 KiB behind the hottest block at any point',
+    'where 4 KiB behind the hottest block stand',
     () => void dataExtents(view(), diskPath, { at: 12_346 * blockBytes, bytes: 4096 }),
   )
   const node = one.find(diskPath).node
   latencies('the version of the disk at any point', () => void rows.version(node, 1 + chance.below(last)))
   database.close()
+  if (options.json) process.stdout.write(JSON.stringify(figures))
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
