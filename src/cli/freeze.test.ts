@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { HeldClock } from '../../test/support/held-clock.ts'
 import { whileFrozen } from './freeze.ts'
 
 function hooks(t: TestContext) {
@@ -14,11 +15,11 @@ function hooks(t: TestContext) {
 }
 
 const quiet = (): undefined => undefined
-const limitMs = 60_000
+const limit = () => ({ limitMs: 60_000, clock: new HeldClock() })
 
 test('what is done while frozen is done between the two commands', async (t) => {
   const { note, called, calls } = hooks(t)
-  const done = await whileFrozen({ freeze: note('freeze'), thaw: note('thaw'), limitMs }, quiet, async () => {
+  const done = await whileFrozen({ freeze: note('freeze'), thaw: note('thaw'), ...limit() }, quiet, async () => {
     assert.deepEqual(called(), ['freeze'])
     return calls
   })
@@ -29,14 +30,14 @@ test('what is done while frozen is done between the two commands', async (t) => 
 test('where freezing fails nothing is done, and thawed all the same', async (t) => {
   const { note, called } = hooks(t)
   const freeze = `${note('freeze')}; exit 3`
-  const failing = whileFrozen({ freeze, thaw: note('thaw'), limitMs }, quiet, async () => assert.fail('not frozen'))
+  const failing = whileFrozen({ freeze, thaw: note('thaw'), ...limit() }, quiet, async () => assert.fail('not frozen'))
   await assert.rejects(failing, /status 3/)
   assert.deepEqual(called(), ['freeze', 'thaw'])
 })
 
 test('what fails while frozen is told once it is thawed', async (t) => {
   const { note, called } = hooks(t)
-  const failing = whileFrozen({ freeze: note('freeze'), thaw: note('thaw'), limitMs }, quiet, async () => {
+  const failing = whileFrozen({ freeze: note('freeze'), thaw: note('thaw'), ...limit() }, quiet, async () => {
     throw new Error('the vault is away')
   })
   await assert.rejects(failing, /the vault is away/)
@@ -45,11 +46,23 @@ test('what fails while frozen is told once it is thawed', async (t) => {
 
 test('nothing stays frozen for longer than was said, and a command that hangs is ended', async (t) => {
   const { note, called } = hooks(t)
-  const never = new Promise<never>(() => undefined)
-  const waiting = whileFrozen({ freeze: note('freeze'), thaw: note('thaw'), limitMs: 3000 }, quiet, () => never)
-  await assert.rejects(waiting, /did not have the mark within/)
+  const clock = new HeldClock()
+  const told = { thaw: note('thaw'), limitMs: 3000, clock }
+  const begun = Promise.withResolvers<void>()
+  const never = (): Promise<never> => {
+    begun.resolve()
+    return new Promise(() => undefined)
+  }
+  const waiting = assert.rejects(
+    whileFrozen({ ...told, freeze: note('freeze') }, quiet, never),
+    /did not have the mark within 3 s/,
+  )
+  await begun.promise
+  await clock.letGo()
+  await waiting
   assert.deepEqual(called(), ['freeze', 'thaw'])
-  const hanging = whileFrozen({ freeze: 'sleep 1000', thaw: note('thaw'), limitMs: 3000 }, quiet, () => never)
-  await assert.rejects(hanging, /took longer than/)
+  const hanging = assert.rejects(whileFrozen({ ...told, freeze: 'sleep 1000' }, quiet, never), /took longer than 3 s/)
+  await clock.letGo()
+  await hanging
   assert.deepEqual(called(), ['freeze', 'thaw', 'thaw'])
 })

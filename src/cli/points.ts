@@ -85,7 +85,9 @@ ${exitStatusHelp}`,
       const limitMs = duration('--freeze-max', options.freezeMax) ?? 0
       const tell = (line: string): void => parts.err.write(`${line}\n`)
       const isFrozen = freeze !== undefined || thaw !== undefined
-      const answer = isFrozen ? await whileFrozen({ freeze, thaw, limitMs }, tell, mark) : await mark()
+      const answer = isFrozen
+        ? await whileFrozen({ freeze, thaw, limitMs, clock: parts.clock }, tell, mark)
+        : await mark()
       parts.out.write(
         options.json ? `${JSON.stringify(answer)}\n` : `marked: seq:${answer.sequence} is mark:${label}\n`,
       )

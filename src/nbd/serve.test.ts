@@ -16,6 +16,8 @@ import { encodeRequest } from './requests.ts'
 
 const serving = { clock: systemClock }
 const soon = { ...serving, lingerMs: 50 }
+/** What is to be heard before a connection ends is heard, however long this machine stands still. */
+const patient = { ...serving, lingerMs: 600_000 }
 const hello = encodeClientFlags(handshakeFlag.fixedNewstyle | handshakeFlag.noZeroes)
 const chooseOnly = encodeOption(option.go, encodeExportQuestion({ name: '', infos: [] }))
 
@@ -214,7 +216,7 @@ test('there are only so many connections, and their descriptors are seen by othe
 test('a server that ends answers what it took, refuses what comes, and hangs up', async (t) => {
   const path = socketPath(t)
   const disk = memoryExport()
-  const listener = await listenUnix({ path }, [disk], serving)
+  const listener = await listenUnix({ path }, [disk], patient)
   const client = await NbdClient.connect({ at: { path } }, t.signal)
   disk.hold()
   const taken = client.write(0, Buffer.alloc(4096, 1))
@@ -250,7 +252,7 @@ test('over TLS, a client that trusts the authority and shows its own certificate
   const foreign = await stranger.sign('client', [])
   const disk = memoryExport({ bytes: 8 * 1024 * 1024 })
   const tls = { key: server.key, certificate: server.certificate, authority: authority.certificate }
-  await using listener = await listenTcp({ host: '127.0.0.1', port: 0 }, [disk], { ...soon, tls })
+  await using listener = await listenTcp({ host: '127.0.0.1', port: 0 }, [disk], { ...patient, tls })
   const at = { host: '127.0.0.1', port: listener.port }
   const trust = { authority: authority.certificate, serverName: 'localhost' }
   await using client = await NbdClient.connect({ at, tls: { ...trust, ...own } }, t.signal)

@@ -115,7 +115,7 @@ test(
     const server = serverOf(folder.said)
     process.kill(server, 'SIGKILL')
     await user.connect()
-    assert.notEqual(serverOf(folder.said), server)
+    await until('another process serves it', () => serverOf(folder.said) !== server)
     await user.assertReads()
     await user.write(100)
     await record()

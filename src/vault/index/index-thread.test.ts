@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Worker } from 'node:worker_threads'
+import { HeldClock } from '../../../test/support/held-clock.ts'
 import { addAgentWithSource, batchOf, newTestVault, start as began, write } from '../../../test/support/vault-world.ts'
-import { type Clock, systemClock } from '../../base/clock.ts'
+import { systemClock } from '../../base/clock.ts'
 import { isCode, type TidemarkError } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
 import { type Moment, moment } from '../../model/moment.ts'
@@ -30,28 +31,6 @@ function startedThreads(context: TestContext): Worker[] {
   process.on('worker', started)
   context.after(() => process.off('worker', started))
   return workers
-}
-
-/** Whoever sleeps by it sleeps until the test lets it go: what is true meanwhile can be looked at in peace. */
-class HeldClock implements Clock {
-  readonly now = systemClock.now
-  readonly monotonicMs = systemClock.monotonicMs
-  readonly #sleeping = new Set<() => void>()
-
-  sleep(_ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      this.#sleeping.add(resolve)
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
-    })
-  }
-
-  /** Waits until somebody sleeps, and wakes all who do. */
-  async letGo(): Promise<void> {
-    await until(() => this.#sleeping.size > 0)
-    for (const wake of this.#sleeping) wake()
-    this.#sleeping.clear()
-  }
 }
 
 /** A real vault in a folder with a source, and what is needed to start its threads. */
@@ -99,7 +78,7 @@ test('a thread of indexes that ends is a problem told, is started again, and vie
     await add(indexes, source)
     const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)
     await using threads = new ThreadedViews({ setup, journalKey, progress: indexes, threads: 1 })
-    const views = waitingViews(threads, indexes, systemClock)
+    const views = waitingViews(threads, indexes, new HeldClock())
     const before = await append({ agent, source }, 'one')
     const [indexWorker, viewsWorker] = workers
     assert.equal((await views.stat(source, before, log)).bytes, 3)
@@ -162,7 +141,7 @@ test('what needs a damaged checkpoint is refused with the name of its file', (co
     await add(indexes, source)
     const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)
     await using threads = new ThreadedViews({ setup, journalKey, progress: indexes, threads: 1 })
-    const views = waitingViews(threads, indexes, systemClock)
+    const views = waitingViews(threads, indexes, new HeldClock())
     const named = (error: unknown): boolean => isCode(error, 'damaged') && error.message.includes(name)
     await assert.rejects(views.stat(source, journal.durable, log), named)
     await assert.rejects(views.resolve(source, 'latest', systemClock.now() as Moment), named)

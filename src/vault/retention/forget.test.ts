@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { HeldClock } from '../../../test/support/held-clock.ts'
 import {
   addAgentWithSource,
   batchOf,
@@ -53,7 +54,7 @@ async function withThreads(
   using _growing = vault.onDurable(({ source: grown, durable }) => indexes.grown(grown, durable))
   const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)
   await using threads = new ThreadedViews({ setup, journalKey, progress: indexes, threads: 1 })
-  await use({ indexes, views: waitingViews(threads, indexes, systemClock) })
+  await use({ indexes, views: waitingViews(threads, indexes, new HeldClock()) })
 }
 
 test('what has left the window is gone from the disk, and every point that is kept reads the same bytes', async () => {

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { HeldClock } from '../../../test/support/held-clock.ts'
 import {
   addAgentWithSource,
   batchOf,
@@ -56,7 +57,7 @@ async function inWorld(use: (world: World) => Promise<void>): Promise<void> {
     using _growing = vault.onDurable(({ source: grown, durable }) => indexes.grown(grown, durable))
     const journalKey = (of: Id): Uint8Array => vault.registry.journalKey(of)
     await using threads = new ThreadedViews({ setup, journalKey, progress: indexes, threads: 1 })
-    const views = waitingViews(threads, indexes, systemClock)
+    const views = waitingViews(threads, indexes, new HeldClock())
     const appender = await vault.appender(agent, source, forever)
     const append = async (changes: readonly Change[], contents: readonly Buffer[] = []): Promise<void> => {
       if (contents.length > 0) await appender.block(blockOf(vault, ...contents).bytes)

@@ -1,5 +1,4 @@
 import { workerData } from 'node:worker_threads'
-import { systemClock } from '../../../base/clock.ts'
 import { isSystemError } from '../../../base/errors.ts'
 import { shutDown } from '../../../base/syscalls/sockets.ts'
 import { heartbeat, type WatchdogRequest } from './watchdog.ts'
@@ -9,16 +8,18 @@ const { heart, descriptors, limitMs } = workerData as WatchdogRequest
 const lookMs = Math.max(10, Math.min(500, limitMs / 10))
 const asleep = new Int32Array(new SharedArrayBuffer(4))
 
-for (let lives = 0, sinceMs = systemClock.monotonicMs(); ;) {
+/** Looks are counted, not time: where the whole machine stood still, the server gets its time afterwards. */
+const looksMax = limitMs / lookMs
+/** A sync that ended while the machine stood still is known to have ended after a few beats. */
+const stalledLooksMax = 4
+
+for (let lives = 0, silentLooks = 0, stalledLooks = 0; ;) {
   Atomics.wait(asleep, 0, 0, lookMs)
   const found = Atomics.load(heart, heartbeat.lives)
-  if (found !== lives) {
-    lives = found
-    sinceMs = systemClock.monotonicMs()
-  }
-  const silentMs = systemClock.monotonicMs() - sinceMs
-  const isHung = silentMs > limitMs || Atomics.load(heart, heartbeat.stalledMs) > limitMs
-  if (isHung) end()
+  silentLooks = found === lives ? silentLooks + 1 : 0
+  lives = found
+  stalledLooks = Atomics.load(heart, heartbeat.stalledMs) > limitMs ? stalledLooks + 1 : 0
+  if (silentLooks > looksMax || stalledLooks > stalledLooksMax) end()
 }
 
 function end(): void {
