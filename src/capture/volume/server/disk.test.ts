@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -115,8 +115,12 @@ test('a volume that grows tells so in its log, and one whose backing has shrunk 
     assert.deepEqual(last, { ...last, kind: 'resize', bytes })
     await write(disk, bytes - 512, Buffer.alloc(512, 1))
   }
-  await using files = await nodeVolumeFiles({ ...paths, backing: `${paths.backing}2`, bytes: mebi })
-  await assert.rejects(VolumeDisk.open({ ...parts, files }), (error) => isCode(error, 'damaged'))
+  const gone = nodeVolumeFiles({ ...paths, backing: `${paths.backing}2`, bytes: 3 * mebi })
+  await assert.rejects(gone, (error) => isCode(error, 'not-found'))
+  assert.ok(!existsSync(`${paths.backing}2`), 'none is made in its place')
+  truncateSync(paths.backing, mebi)
+  const shrunk = nodeVolumeFiles({ ...paths, bytes: 3 * mebi })
+  await assert.rejects(shrunk, (error) => isCode(error, 'damaged'))
 })
 
 /** A volume on simulated disks, where nothing happens that a test does not ask for. */

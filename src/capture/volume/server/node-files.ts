@@ -5,9 +5,11 @@ import { promisify } from 'node:util'
 import { isSystemError, TidemarkError } from '../../../base/errors.ts'
 import { readNow } from '../../../base/syscalls/read-now.ts'
 import { dataRanges, endOf, reserveSpace } from '../../../base/syscalls/sparse.ts'
+import { parseSegmentName } from '../../../format/volume-log.ts'
 import { ApplyThread } from './apply-thread.ts'
 import type { Backing, LogFile, LogFolder, VolumeFiles } from './files.ts'
 import { openUnlessGone, readAt } from './log-folder.ts'
+import { readPlace } from './place.ts'
 
 const opened = promisify(open)
 const closed = promisify(close)
@@ -25,7 +27,10 @@ const zerosBytes = 1024 ** 2
 export interface NodeVolumeFilesParts {
   /** Made where it is not there. */
   readonly logFolder: string
-  /** A block device, or a file, which is made or grown where `bytes` asks for it. */
+  /**
+   * A block device, or a file, which is made or grown where `bytes` asks for it. One that is gone or cut short is not: zeros in
+   * its place, as where its file system is not mounted, would be served as the volume.
+   */
   readonly backing: string
   readonly bytes?: number | undefined
 }
@@ -33,9 +38,10 @@ export interface NodeVolumeFilesParts {
 /** The disks of this machine. */
 export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<VolumeFiles & AsyncDisposable> {
   await mkdir(parts.logFolder, { recursive: true, mode: folderMode })
-  const backing = await openBacking(parts)
+  const log = new NodeLogFolder(parts.logFolder)
+  const backing = await openBacking(parts, await bytesHad(log))
   return {
-    log: new NodeLogFolder(parts.logFolder),
+    log,
     backing,
     [Symbol.asyncDispose]: () => backing[Symbol.asyncDispose](),
   }
@@ -178,17 +184,26 @@ class NodeBacking implements Backing, AsyncDisposable {
   }
 }
 
-async function openBacking({ backing, bytes }: NodeVolumeFilesParts): Promise<NodeBacking> {
-  const fd = await openFile(backing, bytes)
+/** The size of the volume; 0 of a new one, undefined where it is not known any more. */
+async function bytesHad(log: LogFolder): Promise<number | undefined> {
+  const place = await readPlace(log)
+  if (place !== undefined) return place.bytes
+  return (await log.names()).some((name) => parseSegmentName(name) !== undefined) ? undefined : 0
+}
+
+async function openBacking({ backing, bytes }: NodeVolumeFilesParts, had: number | undefined): Promise<NodeBacking> {
+  const fd = await openFile(backing, had === 0 ? bytes : undefined)
   try {
     const facts = fstatSync(fd)
     if (facts.isBlockDevice()) return new NodeBacking(fd, endOf(fd))
     if (!facts.isFile()) throw unusable(backing, 'it is no block device and no file')
-    if (bytes !== undefined && facts.size < bytes) {
+    const mayGrow = had !== undefined
+    if (mayGrow && facts.size < had) throw shrunk(backing, facts.size, had)
+    if (mayGrow && bytes !== undefined && facts.size < bytes) {
       await cut(fd, bytes)
       await synced(fd)
     }
-    const size = Math.max(facts.size, bytes ?? 0)
+    const size = mayGrow ? Math.max(facts.size, bytes ?? 0) : facts.size
     if (size === 0) throw unusable(backing, 'it is empty; say how large the volume is to be')
     return new NodeBacking(fd, size)
   } catch (error) {
@@ -204,8 +219,17 @@ async function openFile(backing: string, bytes: number | undefined): Promise<num
   return await opened(backing, constants.O_RDWR | constants.O_CREAT, fileMode)
 }
 
+const shrunk = (backing: string, bytes: number, had: number): TidemarkError =>
+  new TidemarkError('damaged', {
+    message: `the backing ${backing} has ${bytes} bytes, and had ${had}`,
+    hint: 'a volume never shrinks: see to its backing, or restore it from the vault',
+  })
+
 const unusable = (backing: string, why: string): TidemarkError =>
-  new TidemarkError('not-found', { message: `${backing} cannot hold a volume: ${why}` })
+  new TidemarkError('not-found', {
+    message: `${backing} cannot hold a volume: ${why}`,
+    hint: 'see whether its file system is mounted and its device is there; what the volume held can be restored from the vault',
+  })
 
 async function writeZeros(fd: number, bytes: number): Promise<void> {
   const zeros = Buffer.alloc(zerosBytes)

@@ -61,14 +61,7 @@ export class PlaceFile {
       const file = await createFile(folder)
       return { file: new PlaceFile(file, 0), place: undefined }
     }
-    const bytes = Buffer.alloc(2 * slotBytes)
-    for (let at = 0; at < bytes.length;) {
-      const count = await present.read(bytes.subarray(at), at)
-      if (count === 0) break
-      at += count
-    }
-    const slots = [decode(bytes.subarray(0, slotBytes)), decode(bytes.subarray(slotBytes))]
-    const newest = slots.filter((slot) => slot !== undefined).sort((one, other) => other.count - one.count)[0]
+    const newest = await newestSlot(present)
     return { file: new PlaceFile(present, newest?.count ?? 0), place: newest?.place }
   }
 
@@ -88,6 +81,28 @@ export class PlaceFile {
     await this.#last
     await this.#file.close()
   }
+}
+
+/** As `PlaceFile.open` finds it, and nothing is made. */
+export async function readPlace(folder: LogFolder): Promise<VolumePlace | undefined> {
+  const file = await folder.open(placeName)
+  if (file === undefined) return undefined
+  try {
+    return (await newestSlot(file))?.place
+  } finally {
+    await file.close()
+  }
+}
+
+async function newestSlot(file: LogFile): Promise<Slot | undefined> {
+  const bytes = Buffer.alloc(2 * slotBytes)
+  for (let at = 0; at < bytes.length;) {
+    const count = await file.read(bytes.subarray(at), at)
+    if (count === 0) break
+    at += count
+  }
+  const slots = [decode(bytes.subarray(0, slotBytes)), decode(bytes.subarray(slotBytes))]
+  return slots.filter((slot) => slot !== undefined).sort((one, other) => other.count - one.count)[0]
 }
 
 async function createFile(folder: LogFolder): Promise<LogFile> {
@@ -119,7 +134,12 @@ function encode(place: VolumePlace, count: number): Buffer {
   return slot.raw(Buffer.alloc(slotBytes - slot.length)).finish()
 }
 
-function decode(slot: Buffer): { readonly place: VolumePlace; readonly count: number } | undefined {
+interface Slot {
+  readonly place: VolumePlace
+  readonly count: number
+}
+
+function decode(slot: Buffer): Slot | undefined {
   if (!slot.subarray(0, magic.length).equals(magic)) return undefined
   if (slot.readUInt32BE(checkedBytes) !== crc32(slot.subarray(0, checkedBytes))) return undefined
   const reader = new ByteReader(slot, magic.length)
