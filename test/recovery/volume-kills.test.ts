@@ -1,15 +1,9 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import { apiPath } from '../../src/api/client.ts'
+import { test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
 import { isoMoment, moment } from '../../src/model/moment.ts'
-import { socketApiClient } from '../../src/wire/http-client.ts'
-import { type Agent, World } from '../e2e/harness.ts'
-import { Seeded } from '../sim/random.ts'
-import { keptGroup, VolumeServerProcess } from '../support/volume-server-process.ts'
-import { sectorBytes, stamped, VolumeLoad } from './volume-load.ts'
+import { keptGroup } from '../support/volume-server-process.ts'
+import { beginVolume, contentAt, hasHole, type VolumeScene } from './volume-scene.ts'
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 20_261_126)
 const rounds = Number(process.env['TIDEMARK_ROUNDS'] ?? 30)
@@ -19,34 +13,6 @@ const bytes = 4 * 1024 * 1024
 const recordEvery = 4
 /** Sequences of the journal whose state is looked at. */
 const looks = 16
-
-interface Scene {
-  readonly world: World
-  readonly agent: Agent
-  readonly server: VolumeServerProcess
-  readonly load: VolumeLoad
-  readonly random: Seeded
-}
-
-async function begin(t: TestContext, ...options: string[]): Promise<Scene> {
-  t.diagnostic(`seed ${seed}`)
-  const random = new Seeded(seed, options.join(' '))
-  const world = await World.begin(t)
-  const agent = await world.join('server')
-  await agent.process.start(keptGroup)
-  const backing = join(world.folder, 'disk.img')
-  const initial = Buffer.alloc(bytes)
-  for (let sector = 0; sector < bytes / sectorBytes; sector++) {
-    if (sector % 1000 < 700) stamped(0, sector).copy(initial, sector * sectorBytes)
-  }
-  writeFileSync(backing, initial)
-  await world.atAgent(agent, 'protect', 'volume', backing, '--name', 'disk', ...options)
-  const server = await VolumeServerProcess.of(world, agent, 'disk')
-  await world.until('disk', 'protected', ({ state }) => state === 'protected')
-  const load = new VolumeLoad(initial, server.folder.nbd, random)
-  world.atEnd(() => load.stop())
-  return { world, agent, server, load, random }
-}
 
 type Victim = 'server' | 'agent' | 'vault' | 'client'
 const victims: readonly (readonly Victim[])[] = [
@@ -61,19 +27,19 @@ const victims: readonly (readonly Victim[])[] = [
   ['server', 'agent', 'vault'],
 ]
 
-async function kill({ world, agent, server, load }: Scene, one: Victim): Promise<void> {
-  if (one === 'client') load.killClient()
+async function kill({ world, agent, server, load }: VolumeScene, one: Victim): Promise<void> {
+  if (one === 'client') await load.killClients()
   else if (one === 'server') await server.kill()
   else await (one === 'agent' ? agent.process : world.vault).kill()
 }
 
-async function start({ world, agent }: Scene, one: Victim): Promise<void> {
+async function start({ world, agent }: VolumeScene, one: Victim): Promise<void> {
   if (one === 'agent') await agent.process.start(keptGroup)
   if (one === 'vault') await world.vault.start()
 }
 
 /** Kills them at once under load, and starts them again: what was answered is on the volume before anything is sent again. */
-async function strike(scene: Scene, all: readonly Victim[], meanwhile: () => Promise<void>): Promise<void> {
+async function strike(scene: VolumeScene, all: readonly Victim[], meanwhile: () => Promise<void>): Promise<void> {
   const { load } = scene
   const isServerKilled = all.includes('server')
   if (isServerKilled) load.keepAway()
@@ -85,14 +51,8 @@ async function strike(scene: Scene, all: readonly Victim[], meanwhile: () => Pro
   load.letIn()
 }
 
-async function contentAt({ world }: Scene, at: string): Promise<Buffer> {
-  const client = socketApiClient(join(world.vaultFolder, 'api.sock'))
-  const pieces = await client.stream('GET', apiPath('/v1/sources/disk/content', { at, path: 'disk' }))
-  return Buffer.concat(await Array.fromAsync(pieces))
-}
-
 /** Of any state that the vault tells: whoever was answered before another asked is in it if the other one is. */
-async function assertPrefix(scene: Scene, at: string): Promise<void> {
+async function assertPrefix(scene: VolumeScene, at: string): Promise<void> {
   const { newestSent, missingAnswered } = scene.load.reachOf(await contentAt(scene, at))
   assert.ok(missingAnswered > newestSent, `${at}: event ${missingAnswered} is missing, and ${newestSent} is there`)
 }
@@ -101,7 +61,7 @@ test(
   'whatever of agent, vault, volume server and clients is killed under load, the volume holds what was answered, and the vault each moment of it',
   { timeout: 900_000 },
   async (t) => {
-    const scene = await begin(t)
+    const scene = await beginVolume(t, { seed, bytes })
     const { world, load, random } = scene
     const begun = (await world.source('disk'))?.sequence ?? 0
     let sequence = begun
@@ -129,8 +89,7 @@ test(
     }
     const last = (await world.source('disk'))?.sequence ?? 0
     for (let look = 0; look < looks; look++) await assertPrefix(scene, `seq:${random.integer(begun, last)}`)
-    const points = await world.atVault('points', 'disk', '--json', '--limit', '100000')
-    assert.doesNotMatch(points.out, /"kind":"hole"/)
+    assert.equal(await hasHole(scene), false)
     t.diagnostic(
       `${load.answeredCount} answers, ${load.flushes} flushes, ${load.resent} sent again, ${load.abandoned} left by dead clients; sequences ${begun} to ${last}`,
     )
@@ -149,7 +108,7 @@ test(
   'with zero loss, what a flush was answered for is at the vault, whatever is killed under load',
   { timeout: 900_000 },
   async (t) => {
-    const scene = await begin(t, '--zero-loss')
+    const scene = await beginVolume(t, { seed, bytes, options: ['--zero-loss'] })
     const { load, random } = scene
     for (let round = 1; round <= zeroLossRounds; round++) {
       const flushes = load.flushes

@@ -112,9 +112,12 @@ export class VolumeLoad {
     for (const lane of this.#lanes) lane.letIn()
   }
 
-  /** A client dies, and another one comes in its place: at random one that knows what its predecessor was about, or one that writes anew. */
-  killClient(): void {
-    this.#random.pick(this.#lanes).die(this.#random.chance(0.5))
+  /**
+   * Clients die over what they ask for next, and others come in their place: at random such that know what their predecessors were
+   * about, or such that write anew.
+   */
+  async killClients(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.dieOverNext(this.#random.chance(0.6))))
   }
 
   /** The whole volume, as a client of its own reads it as soon as it is served. */
@@ -234,7 +237,9 @@ export class VolumeLoad {
       const { client, life } = await lane.client()
       if (client === undefined) return 'stopped'
       try {
-        await ask(client)
+        const asked = ask(client)
+        lane.asked()
+        await asked
         this.answeredCount++
         return 'answered'
       } catch (error) {
@@ -254,6 +259,7 @@ class Lane {
   #client: Promise<NbdClient | undefined> | undefined
   readonly #forgotten = new Set<number>()
   #away: PromiseWithResolvers<void> | undefined
+  #dying: PromiseWithResolvers<void> | undefined
   #isOver = false
 
   constructor(socket: string) {
@@ -282,9 +288,17 @@ class Lane {
     return this.#forgotten.has(life)
   }
 
-  die(forgets: boolean): void {
+  /** Once something has been asked. */
+  async dieOverNext(forgets: boolean): Promise<void> {
+    this.#dying = Promise.withResolvers<void>()
+    await this.#dying.promise
     if (forgets) this.#forgotten.add(this.#life)
     this.#destroy()
+  }
+
+  asked(): void {
+    this.#dying?.resolve()
+    this.#dying = undefined
   }
 
   keepAway(): void {
@@ -299,6 +313,7 @@ class Lane {
   end(): void {
     this.#isOver = true
     this.letIn()
+    this.asked()
     this.#destroy()
   }
 

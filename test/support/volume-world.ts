@@ -156,6 +156,13 @@ export class VolumeWorld {
     this.server!.take(requests)
   }
 
+  /** One write that nobody waits for. */
+  write(): void {
+    const data = Buffer.alloc(sectorBytes, this.random.bytes(64))
+    const answer = this.#changed({ kind: 'write', at: 0, data }, false)
+    this.server!.take([{ kind: 'write', at: 0, bytes: sectorBytes, data, isForced: false, answer }])
+  }
+
   #request(): ExportRequest {
     const { random } = this
     const chance = random.fraction()
@@ -163,17 +170,10 @@ export class VolumeWorld {
     const { at, bytes } = this.#range(chance)
     if (chance < 0.3) return this.#read(at, bytes)
     const isForced = random.chance(0.1)
-    if (chance < 0.4)
-      return { kind: 'trim', at, bytes, isForced, answer: this.#changed({ kind: 'trim', at, bytes }, isForced) }
     if (chance < 0.5) {
-      return {
-        kind: 'zero',
-        at,
-        bytes,
-        isForced,
-        mayMakeHole: true,
-        answer: this.#changed({ kind: 'zero', at, bytes }, isForced),
-      }
+      const kind = chance < 0.4 ? 'trim' : 'zero'
+      const changed = { at, bytes, isForced, answer: this.#changed({ kind, at, bytes }, isForced) }
+      return kind === 'trim' ? { kind, ...changed } : { kind, mayMakeHole: true, ...changed }
     }
     const data = Buffer.alloc(bytes, random.bytes(Math.min(bytes, 64)))
     return { kind: 'write', at, bytes, data, isForced, answer: this.#changed({ kind: 'write', at, data }, isForced) }
