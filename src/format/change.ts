@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
 import { unreachable } from '../base/assert.ts'
-import { changeExtentsMax, chunkBytesMax, inlineBytesMax } from '../model/batch.ts'
+import { changeExtentsMax, chunkBytesMax, inlineBytesMax, writeBytesMax } from '../model/batch.ts'
 import {
   type Attributes,
   type Change,
@@ -98,7 +98,7 @@ export function readChange(reader: ByteReader): Change {
     case 'attributes':
       return { kind, path, attributes: readAttributes(reader) }
     case 'write':
-      return { kind, path, at: reader.varint(), data: reader.bytes(chunkBytesMax) }
+      return { kind, path, at: reader.varint(), data: reader.bytes(writeBytesMax) }
     case 'zero':
       return { kind, path, at: reader.varint(), bytes: reader.varint() }
     case 'truncate':

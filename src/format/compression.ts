@@ -8,7 +8,7 @@ import { Malformed } from '../base/bytes.ts'
 const ways = { none: 0, zstd: 1 } as const
 const headBytes = 5
 /** Below this a compression context costs more than it saves. */
-const worthBytesMin = 200
+const worthBytesMin = 2048
 /** The least that zlib takes. */
 const chunkBytesMin = 64
 /**

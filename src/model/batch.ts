@@ -24,6 +24,8 @@ export const batchBytesMax = 4 * 1024 * 1024
 /** Extents in one `put` or `patch`; a file of more is built at a staging path and renamed. */
 export const changeExtentsMax = 16_384
 export const inlineBytesMax = 64 * 1024
+/** Of the data of one `write`. */
+export const writeBytesMax = 1024 * 1024
 export const cursorBytesMax = 4096
 export const chunkBytesMax = 1024 * 1024
 /** Of the chunks of one block before compression. */

@@ -43,6 +43,8 @@ const beatMs = { usual: 500, busy: 100, mark: 25 }
 const reportMs = { usual: 1000, busy: 100 }
 /** Of log that is not acknowledged. */
 const caughtUpBytes = 64 * 1024
+/** What comes within so long after a batch goes together, unless commits wait for it. */
+const togetherMs = 20
 /** A mark does not wait longer for the server's word. One that hangs must not hold it up for ever; one that is slow is waited for. */
 const markMsMax = 15_000
 const retryMs = { min: 200, max: 5000 }
@@ -76,6 +78,10 @@ export class Engine {
   #line = false
   #lineDown = new AbortController()
   #stream: WalStream | undefined
+  /** Where the slot keeps the log from, as it was when the session began. */
+  #keptFrom: Lsn = noLsn
+  /** In this session the server has sent log from the journal's end on. */
+  #isServed = false
   #flushed: FlushedPosition | undefined
   #isVanished = false
   #hasStreamed = false
@@ -205,7 +211,8 @@ export class Engine {
     await using server = await openServer(this.#serverRequest, signal)
     this.#requireSameCluster(server)
     await this.#check(server, signal)
-    const restart = await ensureSlot(server, this.#slot)
+    const restart = await ensureSlot(server, this.#slot, this.#gapAt)
+    this.#keptFrom = restart
     if (this.#journal.log === undefined) await this.#begin(server, restart)
     else if (this.#startsAnew) await this.#beginAnew(server, restart)
     else await this.#goOn(server)
@@ -305,6 +312,7 @@ export class Engine {
     this.#stream = stream
     this.#flushed = flushed
     this.#coverage.restart()
+    this.#isServed = false
     this.#tellServer()
     this.#baselines.logGrew()
     try {
@@ -315,6 +323,7 @@ export class Engine {
         for (const piece of pieces) this.#take(piece, stream)
         if (item.kind !== 'wal') return item
         await this.#room(signal)
+        if (stream.received >= stream.serverEnd) await this.#together(signal)
       }
       if (failure !== undefined && !signal.aborted) throw failure.error
       return undefined
@@ -326,8 +335,25 @@ export class Engine {
     }
   }
 
+  /**
+   * Each batch costs both ends the same, be it a commit or a hundred. Where no commit waits, what the server sends within a
+   * moment is left in the stream, and comes as one.
+   */
+  async #together(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    const endsAt = clock.monotonicMs() + togetherMs
+    for (let left: number = togetherMs; left > 0; left = endsAt - clock.monotonicMs()) {
+      if (this.#keeper.isOn || this.#marks.length > 0) return
+      await changeWithin(this.#changed, clock, left, signal)
+    }
+  }
+
   #take(bytes: Buffer, stream: WalStream): void {
     this.#journal.append(bytes, (position) => position >= stream.serverEnd)
+    if (!this.#isServed) {
+      this.#isServed = true
+      this.#tellServer()
+    }
     if (!this.#hasStreamed) {
       this.#hasStreamed = true
       this.#report()
@@ -361,10 +387,13 @@ export class Engine {
     this.#baselines.request()
   }
 
-  /** Never more than is acknowledged. */
+  /**
+   * Never more than is acknowledged. A slot goes back to where it is told to, also to log that is gone, and is of no use then:
+   * so one that has gone on without us is told only once the server has sent what comes next.
+   */
   #tellServer(): void {
     const { acknowledged } = this.#journal.acknowledgements
-    if (acknowledged === undefined) return
+    if (acknowledged === undefined || (acknowledged < this.#keptFrom && !this.#isServed)) return
     this.#stream?.sendStatus({ written: acknowledged, flushed: acknowledged, applied: acknowledged })
   }
 

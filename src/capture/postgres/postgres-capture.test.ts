@@ -21,6 +21,9 @@ import {
   timeline,
   walSegmentName,
 } from '../../model/lsn.ts'
+import { createPhysicalSlot, identifySystem } from './protocol/replication.ts'
+import { startPhysical } from './protocol/wal-stream.ts'
+import { slotOf } from './slot.ts'
 
 const major = 17
 const segment = 1024 * 1024
@@ -164,7 +167,16 @@ test(
   },
 )
 
-test('log that is gone is told as a hole, and a new baseline makes the tree whole again', onMain, async (t) => {
+for (const [how, isMovedBack] of [
+  ['', false],
+  [', also where the slot says that it keeps it', true],
+] as const) {
+  test(`log that is gone is told as a hole, and a new baseline makes the tree whole again${how}`, onMain, (t) =>
+    logIsGone(t, isMovedBack),
+  )
+}
+
+async function logIsGone(t: TestContext, isMovedBack: boolean): Promise<void> {
   const cluster = await Cluster.create(t, { ...small, settings: { max_wal_size: '2MB', min_wal_size: '2MB' } })
   await using driver = new PostgresCaptureDriver(cluster.url)
   await driver.open()
@@ -181,6 +193,7 @@ test('log that is gone is told as a hole, and a new baseline makes the tree whol
     await cluster.sql('SELECT pg_switch_wal()')
     await cluster.sql('CHECKPOINT')
   }
+  if (isMovedBack) await moveSlotBack(cluster, slotOf(driver), positionOf(driver.tree()))
   driver.reports = []
   driver.capture.line(true)
   await driver.until(() => driver.marks.some(({ type }) => type === 'hole'), 'the hole is told')
@@ -196,7 +209,7 @@ test('log that is gone is told as a hole, and a new baseline makes the tree whol
   assert.deepEqual(driver.marks.at(-1), { type: 'complete', reason: 'baseline' })
   const restored = await startedOn(t, driver.tree())
   assert.deepEqual(await restored.sql('SELECT count(*) FROM t'), [['1001']])
-})
+}
 
 test('what is told as covered is in the journal, also where the sender of the log was held up', onMain, async (t) => {
   const cluster = await Cluster.create(t, { ...small, settings: { max_wal_size: '1GB' } })
@@ -482,6 +495,20 @@ const problemsOf = (driver: PostgresCaptureDriver): string[] =>
   (driver.report?.problems ?? []).map(({ code }) => code).filter((code) => code !== 'fsync' && code !== 'wal-kept')
 
 /** Also while its sender comes back, which takes that longer than this does. */
+/** A receiver has told where it is, and the server has believed it. */
+async function moveSlotBack(cluster: Cluster, slot: string, to: Lsn): Promise<void> {
+  await using connection = await cluster.connect('replication')
+  await createPhysicalSlot(connection, slot)
+  const { flushed, timeline: on } = await identifySystem(connection)
+  await using stream = await startPhysical(connection, { slot, start: flushed, timeline: on })
+  stream.sendStatus({ written: to, flushed: to })
+  const restart = 'SELECT restart_lsn FROM pg_replication_slots'
+  await until(
+    'the slot stands at log that is gone',
+    async () => parseLsn((await cluster.sql(restart))[0]?.[0] ?? '') === to,
+  )
+}
+
 async function dropSlot(cluster: Cluster): Promise<void> {
   await using sql = await cluster.connect('database')
   await until('the slot is dropped', async () => {

@@ -7,7 +7,7 @@ import {
 } from '../../format/commits.ts'
 import { walPath } from '../../format/postgres-tree.ts'
 import { WalScanner } from '../../format/wal/scanner.ts'
-import { inlineBytesMax } from '../../model/batch.ts'
+import { writeBytesMax } from '../../model/batch.ts'
 import type { Change } from '../../model/change.ts'
 import { advanceLsn, formatLsn, type Lsn, type Timeline } from '../../model/lsn.ts'
 import type { TreePath } from '../../model/path.ts'
@@ -68,7 +68,7 @@ export class WalAppender {
       const { timeline, segmentBytes } = this.#place
       const start = advanceLsn(at, done)
       const inSegment = start % segmentBytes
-      const count = Math.min(bytes.length - done, inlineBytesMax, segmentBytes - inSegment)
+      const count = Math.min(bytes.length - done, writeBytesMax, segmentBytes - inSegment)
       const path = walPath(timeline, start, segmentBytes)
       changes.push({ kind: 'write', path, at: inSegment, data: bytes.subarray(done, done + count) })
       done += count
@@ -110,12 +110,12 @@ export class WalAppender {
 }
 
 function writes(path: TreePath, start: number, bytes: Uint8Array): Change[] {
-  const count = Math.ceil(bytes.length / inlineBytesMax)
+  const count = Math.ceil(bytes.length / writeBytesMax)
   return Array.from({ length: count }, (_, index) => ({
     kind: 'write',
     path,
-    at: start + index * inlineBytesMax,
-    data: bytes.subarray(index * inlineBytesMax, (index + 1) * inlineBytesMax),
+    at: start + index * writeBytesMax,
+    data: bytes.subarray(index * writeBytesMax, (index + 1) * writeBytesMax),
   }))
 }
 

@@ -73,6 +73,8 @@ export class ZeroLossKeeper {
 
   /** Whether everything that the server has written, but for what is under way, is acknowledged by the vault. */
   caughtUp(isCaughtUp: boolean): void {
+    // Told at every commit: the server is asked only where it makes a difference.
+    if (isCaughtUp === this.#isCaughtUp) return
     this.#isCaughtUp = isCaughtUp
     this.#judge()
   }
