@@ -159,6 +159,8 @@ export class History {
   async #begin(last: number): Promise<void> {
     this.#endsAt = last
     await this.#parts.touched.save()
+    // A power cut must not take back records before the epoch's first: their numbers would be given again, and pass for known.
+    await this.#parts.log.untilSynced(last)
     const next = { epoch: this.#epoch + 1, first: last + 1 }
     await this.save(next)
     this.#epoch = next.epoch

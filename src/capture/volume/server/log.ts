@@ -1,6 +1,7 @@
 import { assert } from '../../../base/assert.ts'
 import { isSystemError } from '../../../base/errors.ts'
 import type { Random } from '../../../base/random.ts'
+import { Wake } from '../../../base/wake.ts'
 import {
   encodeRecords,
   encodeSegmentHeader,
@@ -70,6 +71,8 @@ export class VolumeLog {
   #last = 0
   #synced = 0
   #areNamesSynced = true
+  readonly #syncEnded = new Wake()
+  readonly #closing = new AbortController()
 
   constructor(parts: VolumeLogParts) {
     assert(parts.segmentBytes <= addressesOfSegment, 'segments are at most as large as the addresses they have')
@@ -204,6 +207,12 @@ export class VolumeLog {
     for (const { file } of unsynced) await file.sync()
     if (!areNamesSynced) await this.#parts.folder.syncNames()
     this.#synced = target
+    this.#syncEnded.wake()
+  }
+
+  /** Resolves when who syncs has come so far. */
+  async untilSynced(number: number): Promise<void> {
+    while (this.#synced < number) await this.#syncEnded.wait(this.#closing.signal)
   }
 
   /**
@@ -283,6 +292,7 @@ export class VolumeLog {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort(new Error('the log is closed'))
     for (const { file } of this.#segments) await file.close()
     await this.#spare?.close()
   }

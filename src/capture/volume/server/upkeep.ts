@@ -42,6 +42,10 @@ export interface UpkeepParts {
 export class Upkeep {
   readonly #parts: UpkeepParts
   readonly #changed = new Wake()
+  /** Of the sync of the log alone: it is woken for each request, the others are not. */
+  readonly #unsynced = new Wake()
+  /** Its next sync waits for more; only somebody who waits makes it begin earlier. */
+  #isSyncDelayed = false
   logBytesMax: number
   /** The backing has been given everything up to here. */
   #applied: number
@@ -62,7 +66,9 @@ export class Upkeep {
 
   /** There is something to sync, or something waits for room. */
   written(): void {
-    this.#changed.wake()
+    const { log, isHurried, isPressed } = this.#parts
+    if (!this.#isSyncDelayed || isHurried()) this.#unsynced.wake()
+    if (!log.hasSpare || isPressed()) this.#changed.wake()
   }
 
   /** Segments may have become free. */
@@ -85,6 +91,7 @@ export class Upkeep {
     const { log, history } = this.#parts
     this.#isFinishing = true
     this.#isCheckpointWanted = true
+    this.#unsynced.wake()
     this.#changed.wake()
     while (history.checkpoint < log.last) await this.#changed.wait(signal)
     await history.save()
@@ -95,13 +102,15 @@ export class Upkeep {
     for (;;) {
       signal.throwIfAborted()
       if (log.synced === log.last) {
-        await this.#changed.wait(signal)
+        await this.#unsynced.wait(signal)
         continue
       }
       const dueMs = clock.monotonicMs() + limits.syncMs
+      this.#isSyncDelayed = true
       while (!isHurried() && !this.#isFinishing && clock.monotonicMs() < dueMs) {
-        await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
+        await wokenWithin(this.#unsynced, clock, dueMs - clock.monotonicMs(), signal)
       }
+      this.#isSyncDelayed = false
       pending.syncBegins()
       await this.#watched(() => log.sync())
       pending.syncEnds(log.synced)

@@ -9,11 +9,18 @@ export async function wokenWithin(
   signal: AbortSignal,
 ): Promise<void> {
   if (ms === undefined) return await wake.wait(signal)
-  const over = new AbortController()
-  const ends = AbortSignal.any([signal, over.signal])
+  const awake = new AbortController()
+  // Others may be woken by it too; they look again, and wait on. Only `awake` ends the sleep early.
+  clock.sleep(ms, awake.signal).then(
+    () => wake.wake(),
+    () => undefined,
+  )
   try {
-    await Promise.race([wake.wait(ends), clock.sleep(ms, ends)])
+    await wake.wait(signal)
   } finally {
-    over.abort()
+    awake.abort(woken)
   }
 }
+
+/** Made once: with a stack of its own each time it would cost more than all the rest, many thousand times a second. */
+const woken = new Error('woken')
