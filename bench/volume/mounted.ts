@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { existsSync } from 'node:fs'
 import { run, Service, until } from '../command.ts'
 
 /** An ext4 on what is served at `uri`, made anew and mounted in `place` until disposed. */
@@ -12,7 +11,7 @@ export async function mountAnew(uri: string, place: string): Promise<{ readonly 
   const file = join(bridge, 'disk')
   const fuse = new Service(['nbdfuse', file, uri])
   undo.defer(async () => {
-    await run(['fusermount3', '-u', bridge], { allowed: [1] })
+    await run(['umount', bridge])
     await fuse[Symbol.asyncDispose]()
   })
   await until('the bridge to be there', () => {
@@ -25,7 +24,13 @@ export async function mountAnew(uri: string, place: string): Promise<{ readonly 
   undo.defer(async () => void (await run(['losetup', '-d', device])))
   await run(['mkfs.ext4', '-q', '-E', 'nodiscard,lazy_itable_init=0,lazy_journal_init=0', device])
   await run(['mount', device, folder])
-  undo.defer(async () => void (await run(['umount', folder])))
+  // Processes of a server that was just killed may still have it for a moment.
+  undo.defer(() => until('the file system to be free', () => isUnmounted(folder), { everyMs: 100, msMax: 60_000 }))
   const kept = undo.move()
   return { folder, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+}
+
+async function isUnmounted(folder: string): Promise<boolean> {
+  await run(['umount', folder], { allowed: [1, 32] })
+  return !readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${folder} `)
 }

@@ -9,4 +9,4 @@ export const canMount =
   process.getuid?.() === 0 &&
   existsSync('/dev/fuse') &&
   existsSync('/dev/loop-control') &&
-  lacking('nbdfuse', 'fusermount3', 'losetup', 'mkfs.ext4') === false
+  lacking('nbdfuse', 'losetup', 'mkfs.ext4') === false
