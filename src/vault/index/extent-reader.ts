@@ -3,7 +3,7 @@ import { chunkBytesMax } from '../../model/batch.ts'
 import type { ChunkId } from '../../model/change.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { ContentName } from './content-writer.ts'
-import { forever } from './schema.ts'
+import { endsChunk, forever } from './schema.ts'
 
 /** A piece of a file and where its bytes are; what no piece covers is zeros. */
 export interface Piece {
@@ -12,6 +12,8 @@ export interface Piece {
   readonly skip: number
   /** Not all of the chunk or data. */
   readonly cut: boolean
+  /** Known to reach to the end of the chunk. */
+  readonly isEnd: boolean
   readonly source:
     | { readonly chunk: ChunkId }
     /** The extent of that change that begins at `origin`. */
@@ -25,6 +27,31 @@ export interface ExtentKey {
   readonly since: number
   readonly location: number
 }
+
+/** Neighbours that are parts of one chunk, one after the other, as one piece: all of the chunk where they are all of it. */
+export function* joined(pieces: Iterable<Piece>): Generator<Piece> {
+  let open: Piece | undefined
+  for (const piece of pieces) {
+    if (open !== undefined && follows(open, piece)) {
+      const bytes = open.bytes + piece.bytes
+      open = { ...open, bytes, cut: open.skip > 0 || !piece.isEnd, isEnd: piece.isEnd }
+    } else {
+      if (open !== undefined) yield open
+      open = piece
+    }
+  }
+  if (open !== undefined) yield open
+}
+
+/** Whether a piece goes on where another ends, in the file and in the chunk. */
+export const follows = (one: Piece, next: Piece): boolean =>
+  one.cut &&
+  next.cut &&
+  'chunk' in one.source &&
+  'chunk' in next.source &&
+  one.source.chunk === next.source.chunk &&
+  one.at + one.bytes === next.at &&
+  one.skip + one.bytes === next.skip
 
 /** What an index knows of the parts of files. */
 export class ExtentReader {
@@ -78,6 +105,12 @@ export class ExtentReader {
     )
   }
 
+  /** Extents that hold at `at` and begin in the range, ascending. */
+  standing(content: number, range: { start: number; end: number }, at: number): { extent: ExtentKey; piece: Piece }[] {
+    const rows = this.#statements.extentsFrom.all(content, range.start, range.end, at, -1) as unknown as ExtentKeyRow[]
+    return rows.map((row) => keyedPiece(content, row))
+  }
+
   /**
    * Extents that hold at or after `at`: those whose bytes stand in changes up to there (`inline`), or those that hold at
    * `at` itself and are a part of a chunk (`cut`).
@@ -91,19 +124,10 @@ export class ExtentReader {
     const place = [after.content, after.at, after.since]
     const rows = (find === 'inline'
       ? this.#statements.inlineExtents.all(after.location, ...place, at, at, countMax)
-      : this.#statements.cutExtents.all(...place, at, at, countMax)) as unknown as (ExtentRow & {
+      : this.#statements.cutExtents.all(...place, at, at, countMax)) as unknown as (ExtentKeyRow & {
       content: number
-      since: number
     })[]
-    return rows.map((row) => ({
-      extent: {
-        content: row.content,
-        at: row.at,
-        since: row.since,
-        location: typeof row.location === 'number' ? row.location : 0,
-      },
-      piece: pieceOf(row),
-    }))
+    return rows.map((row) => keyedPiece(row.content, row))
   }
 }
 
@@ -115,19 +139,26 @@ interface ExtentRow {
   readonly location: Uint8Array | number
 }
 
+type ExtentKeyRow = ExtentRow & { readonly since: number }
+
+const keyedPiece = (content: number, row: ExtentKeyRow): { extent: ExtentKey; piece: Piece } => ({
+  extent: { content, at: row.at, since: row.since, location: typeof row.location === 'number' ? row.location : 0 },
+  piece: pieceOf(row),
+})
+
 function pieceOf({ at, bytes, skip, cut, location }: ExtentRow): Piece {
   const source =
     typeof location === 'number'
       ? { sequence: sequence(location), origin: at - skip }
       : { chunk: Buffer.from(location.buffer, location.byteOffset, location.byteLength).toString('latin1') as ChunkId }
-  return { at, bytes, skip, cut: cut === 1, source }
+  return { at, bytes, skip, cut: cut > 0, isEnd: cut === endsChunk, source }
 }
 
 function prepareAll(database: DatabaseSync) {
   // From place to place, and at each to the last extent that began there by ?4: a place that was written over very often
   // costs no more than another.
   const standing = `
-    SELECT e.at, e.bytes, e.skip, e.cut, e.location FROM place CROSS JOIN extent e
+    SELECT e.at, e.since, e.bytes, e.skip, e.cut, e.location FROM place CROSS JOIN extent e
     WHERE e.content = ?1 AND e.at = place.at AND e.until > ?4
       AND e.since = (SELECT since FROM extent WHERE content = ?1 AND at = place.at AND since <= ?4 ORDER BY since DESC LIMIT 1)`
   return {
@@ -161,7 +192,7 @@ function prepareAll(database: DatabaseSync) {
         AND content = ? AND since <= ? AND until > ? ORDER BY location, content, at, since LIMIT ?`),
     cutExtents: database.prepare(`
       SELECT content, at, since, bytes, skip, cut, location FROM extent INDEXED BY extent_cut
-      WHERE cut = 1 AND typeof(location) = 'blob' AND (content, at, since) > (?, ?, ?)
+      WHERE cut > 0 AND typeof(location) = 'blob' AND (content, at, since) > (?, ?, ?)
         AND since <= ? AND until > ? ORDER BY content, at, since LIMIT ?`),
   } satisfies Record<string, StatementSync>
 }

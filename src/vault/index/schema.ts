@@ -17,7 +17,9 @@ import { Sealing } from './sealing.ts'
  *   `linked` is 1 once the node has had a second name at any time; only then do its names have to be counted.
  * - Writes of one batch into a file that is there, and stays as long, make one version: its extents say what each changed.
  * - An extent's `location` is a chunk (blob) or the sequence of the change in which the data stands; its bytes start
- *   `skip` bytes into that chunk or data; `cut` is 1 where they are not all of it. The data is the extent (or write) of that change that began at `at` - `skip`.
+ *   `skip` bytes into that chunk or data; `cut` is 0 where they are all of it, else 1, or 2 where they are known to be its end:
+ *   retention makes one chunk of neighbours, whose rows go on as its parts. The data is the extent (or write) of that
+ *   change that began at `at` - `skip`.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
  * - A batch tells the segment and the frame it was read from, which are looked into first.
@@ -28,9 +30,11 @@ import { Sealing } from './sealing.ts'
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
-const schemaVersion = 3
+const schemaVersion = 4
 export const forever = Number.MAX_SAFE_INTEGER
 export const rootNode = 1
+/** Of `cut`: a part of a chunk, and the last one. */
+export const endsChunk = 2
 
 const schema = `
 CREATE TABLE entry(
@@ -51,7 +55,7 @@ CREATE INDEX version_inline ON version(content) WHERE content < 0;
 CREATE INDEX extent_ended ON extent(until) WHERE until < ${forever};
 CREATE INDEX extent_now ON extent(content, at) WHERE until = ${forever};
 CREATE INDEX extent_inline ON extent(location) WHERE typeof(location) = 'integer';
-CREATE INDEX extent_cut ON extent(content) WHERE cut = 1;
+CREATE INDEX extent_cut ON extent(content) WHERE cut > 0;
 CREATE TABLE batch(
   first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_moment INTEGER NOT NULL, last_moment INTEGER NOT NULL,
   received INTEGER NOT NULL, settled INTEGER NOT NULL, bytes INTEGER NOT NULL, bytes_total INTEGER NOT NULL, moments BLOB,

@@ -4,6 +4,7 @@ import type { Sequence } from '../../model/sequence.ts'
 import type { Indexer } from '../index/indexer.ts'
 import type { IndexWriter } from '../index/index-writer.ts'
 import { forever } from '../index/schema.ts'
+import { joinParts } from './joining.ts'
 
 /** Rows looked at in one transaction, so that indexing goes on in between. */
 const rowsAtOnce = 2_000
@@ -20,6 +21,7 @@ export async function pruneBefore(indexer: Indexer, at: Sequence, when: Moment):
     await prunePages(indexer, (pruner, after) => pruner.versions(after, at), first.version_from - 1)
   }
   await prunePages(indexer, (pruner) => pruner.extents(at))
+  await joinParts(indexer, at)
   await prunePages(indexer, (pruner) => pruner.entries(at))
   await indexer.exclusively((index) => new Pruner(index.database).marks(index, at, when))
   await prunePages(indexer, (pruner) => pruner.flushes(at))

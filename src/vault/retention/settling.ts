@@ -1,29 +1,36 @@
-import type { KeyObject } from 'node:crypto'
-import { blockBytesMax, blockChunksMax } from '../../model/batch.ts'
-import type { Chunk } from '../../format/block.ts'
-import { chunkIdOf } from '../../format/keys.ts'
 import type { Sequence } from '../../model/sequence.ts'
-import type { ContentReader } from '../views/content-reader.ts'
-import type { Indexer } from '../index/indexer.ts'
 import type { ExtentKey, Piece } from '../index/extent-reader.ts'
+import type { Indexer } from '../index/indexer.ts'
+import type { ContentReader } from '../views/content-reader.ts'
+import { mergeRegions, type MergingLimits, mergingLimits, Regions } from './merging.ts'
+import { NewChunks, type NewChunksParts } from './new-chunks.ts'
 
-export interface SettlingParts {
-  readonly indexer: Indexer
+export interface SettlingParts extends NewChunksParts {
   readonly content: ContentReader
-  readonly chunkKey: KeyObject
-  /** Resolves once the chunks are durable. */
-  readonly keep: (chunks: readonly Chunk[]) => Promise<void>
+  /** Instead of those that are measured to be good. */
+  readonly limits?: Partial<SettlingLimits>
 }
 
-/** Which row is to name a chunk instead. */
-type Target = { readonly version: number } | { readonly extent: ExtentKey }
+interface SettlingLimits extends MergingLimits {
+  /** Where there is more to be settled than that, reading the journal over and over would take too long: nothing is merged. */
+  readonly mergedBytesMax: number
+  /** Held at once; there may be more of them. */
+  readonly regionsMax: number
+}
+
+const settlingLimits: SettlingLimits = {
+  ...mergingLimits,
+  mergedBytesMax: 4 * 1024 * 1024 * 1024,
+  regionsMax: 1_000_000,
+}
 
 const rowsAtOnce = 500
 
 /**
  * Makes every piece that holds at or after `at`, and stands in the journal up to there or is a part of a chunk, a chunk
- * of its own: then nothing kept refers to changes up to `at`, and a tree at `at` can be told by whole chunks. The chunks
- * are durable before the index names them. Done again, it makes the same chunks.
+ * of its own or, together with its neighbours, one for all of them: then nothing kept refers to changes up to `at`, and a
+ * tree at `at` can be told by whole chunks. The chunks are durable before the index names them. Where nothing is left to be
+ * settled nothing is changed, so a checkpoint that is there already goes on naming the same chunks.
  */
 export async function settlePieces(parts: SettlingParts, at: Sequence): Promise<void> {
   // While pieces are read, indexing goes on, and may cut one that is not settled yet into others. So once more, until
@@ -34,55 +41,38 @@ export async function settlePieces(parts: SettlingParts, at: Sequence): Promise<
 }
 
 async function settleOnce(parts: SettlingParts, at: Sequence): Promise<number> {
-  const settling = new Settling(parts)
-  for await (const { version, piece } of inlineVersions(parts.indexer, at)) await settling.take({ version }, piece)
-  for await (const { extent, piece } of unsettledExtents(parts.indexer, at)) await settling.take({ extent }, piece)
-  await settling.flush()
-  return settling.taken
+  const { indexer, content } = parts
+  const limits = { ...settlingLimits, ...parts.limits }
+  const chunks = new NewChunks(parts)
+  for await (const { version, piece } of inlineVersions(indexer, at)) {
+    await chunks.take(await content.read(piece), [{ version }])
+  }
+  const isMerging = (await unsettledBytes(indexer, at, limits.mergedBytesMax)) <= limits.mergedBytesMax
+  const regions = new Regions()
+  for await (const { extent, piece } of unsettledExtents(indexer, at)) {
+    const region = Math.floor(piece.at / limits.regionBytes)
+    const isWithin = piece.at + piece.bytes <= (region + 1) * limits.regionBytes
+    // What begins later is a rest of what held at `at`, and of no use to the checkpoint.
+    if (isWithin && extent.since <= at && (isMerging || !isInJournal(piece))) {
+      regions.add(extent.content, region)
+      if (regions.count >= limits.regionsMax) await mergeRegions({ indexer, content, limits }, regions, at, chunks)
+    } else await chunks.take(await content.read(piece), [{ extent, skip: 0, bytes: piece.bytes }])
+  }
+  await mergeRegions({ indexer, content, limits }, regions, at, chunks)
+  await chunks.flush()
+  return chunks.taken
 }
 
-class Settling {
-  readonly #parts: SettlingParts
-  #chunks: Chunk[] = []
-  #targets: Target[] = []
-  #bytes = 0
-  taken = 0
+const isInJournal = ({ source }: Piece): boolean => 'sequence' in source
 
-  constructor(parts: SettlingParts) {
-    this.#parts = parts
+/** Of what stands in the journal; no more are counted than `enough`. */
+async function unsettledBytes(indexer: Indexer, at: Sequence, enough: number): Promise<number> {
+  let bytes = 0
+  for await (const { piece } of unsettledExtents(indexer, at, ['inline'])) {
+    bytes += piece.bytes
+    if (bytes > enough) break
   }
-
-  async take(target: Target, piece: Piece): Promise<void> {
-    const data = await this.#parts.content.read(piece)
-    if (this.#bytes + data.length > blockBytesMax || this.#chunks.length === blockChunksMax) await this.flush()
-    this.#chunks.push({ id: chunkIdOf(this.#parts.chunkKey, data), data })
-    this.#targets.push(target)
-    this.#bytes += data.length
-    this.taken++
-  }
-
-  async flush(): Promise<void> {
-    if (this.#chunks.length === 0) return
-    const chunks = this.#chunks
-    const targets = this.#targets
-    this.#chunks = []
-    this.#targets = []
-    this.#bytes = 0
-    await this.#parts.keep(chunks)
-    await this.#parts.indexer.exclusively((index) => {
-      const version = index.database.prepare('UPDATE version SET content = ? WHERE id = ?')
-      const extent = index.database.prepare(
-        'UPDATE extent SET location = ?, skip = 0, cut = 0 WHERE content = ? AND at = ? AND since = ?',
-      )
-      index.transaction(() => {
-        for (const [place, target] of targets.entries()) {
-          const id = Buffer.from((chunks[place] as Chunk).id, 'latin1')
-          if ('version' in target) version.run(id, target.version)
-          else extent.run(id, target.extent.content, target.extent.at, target.extent.since)
-        }
-      })
-    })
-  }
+  return bytes
 }
 
 async function* inlineVersions(indexer: Indexer, at: Sequence): AsyncGenerator<{ version: number; piece: Piece }> {
@@ -91,10 +81,8 @@ async function* inlineVersions(indexer: Indexer, at: Sequence): AsyncGenerator<{
     for (const { id, bytes, content, node, since } of rows) {
       after = { content, id }
       if (!holdsFrom(indexer, { node, since }, at)) continue
-      yield {
-        version: id,
-        piece: { at: 0, bytes, skip: 0, cut: false, source: { sequence: -content as Sequence, origin: 0 } },
-      }
+      const source = { sequence: -content as Sequence, origin: 0 }
+      yield { version: id, piece: { at: 0, bytes, skip: 0, cut: false, isEnd: false, source } }
     }
     if (rows.length < rowsAtOnce) return
   }
@@ -106,8 +94,12 @@ function holdsFrom({ rows }: Indexer, version: { node: number; since: number }, 
   return rows.hasNameAfter(version.node, at)
 }
 
-async function* unsettledExtents(indexer: Indexer, at: Sequence): AsyncGenerator<{ extent: ExtentKey; piece: Piece }> {
-  for (const find of ['inline', 'cut'] as const) {
+async function* unsettledExtents(
+  indexer: Indexer,
+  at: Sequence,
+  kinds: readonly ('inline' | 'cut')[] = ['inline', 'cut'],
+): AsyncGenerator<{ extent: ExtentKey; piece: Piece }> {
+  for (const find of kinds) {
     for (let after: ExtentKey = { content: 0, at: -1, since: -1, location: -1 }; ;) {
       const rows = indexer.rows.extents.unsettledExtents(find, after, at, rowsAtOnce)
       for (const row of rows) {

@@ -14,7 +14,7 @@ import {
   type TreePath,
 } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
-import type { Piece } from '../index/extent-reader.ts'
+import { joined, type Piece } from '../index/extent-reader.ts'
 import { type EntryRow, type IndexReader, typeOf, type VersionRow } from '../index/index-reader.ts'
 import { type NodeType, unpackAttributes } from '../index/packing.ts'
 import { Recent } from '../index/recent.ts'
@@ -222,10 +222,15 @@ export class View {
   }
 
   /** The pieces of a version in a range, ascending; gaps between them are zeros. */
-  *pieces(version: VersionRow, start = 0, end: number = version.bytes): Generator<Piece> {
+  pieces(version: VersionRow, start = 0, end: number = version.bytes): Generator<Piece> {
+    return joined(this.#rowsOfPieces(version, start, end))
+  }
+
+  *#rowsOfPieces(version: VersionRow, start: number, end: number): Generator<Piece> {
     for (let from = start; ;) {
       const pieces = this.#sometimesKept(this.rows.extents.pieces(version, { start: from, end }, this.at, piecesAtOnce))
-      yield* pieces
+      // Retention may have made one row of some of which the first were told already.
+      for (const piece of pieces) yield from > start && piece.at < from ? restOf(piece, from) : piece
       const last = pieces.at(-1)
       if (last === undefined || pieces.length < piecesAtOnce) return
       from = last.at + last.bytes
@@ -255,10 +260,17 @@ export class View {
     } catch (error) {
       if (!isCode(error, 'point-unreachable') && !isCode(error, 'not-found')) throw error
       const version = this.version(node)
-      const [now] = version === undefined ? [] : this.pieces(version, piece.at, piece.at + piece.bytes)
-      const isMoved = now?.at === piece.at && now.bytes === piece.bytes && !isSamePlace(now, piece)
-      if (!isMoved) throw error
-      return await this.#content.read(now, this.#placeOf)
+      const end = piece.at + piece.bytes
+      const parts: Buffer[] = []
+      let reached = piece.at
+      for (const now of version === undefined ? [] : this.pieces(version, piece.at, end)) {
+        if (now.at > reached || isSamePlace(now, piece)) throw error
+        const data = await this.#content.read(now, this.#placeOf)
+        parts.push(data.subarray(reached - now.at, end - now.at))
+        reached = now.at + now.bytes
+      }
+      if (reached < end) throw error
+      return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
     }
   }
 
@@ -321,6 +333,15 @@ export const foundIn = (parent: Found, { name, node, type }: Child): Found => ({
   path: joinPath(parent.path, name),
   node,
   type: typeOf({ type }),
+})
+
+const restOf = (piece: Piece, from: number): Piece => ({
+  ...piece,
+  at: from,
+  bytes: piece.at + piece.bytes - from,
+  skip: piece.skip + from - piece.at,
+  cut: true,
+  isEnd: piece.isEnd || !piece.cut,
 })
 
 const isSamePlace = ({ source: one }: Piece, { source: other }: Piece): boolean =>
