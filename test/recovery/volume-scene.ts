@@ -24,13 +24,13 @@ export interface VolumeSceneSettings {
   /** Of "tidemark protect volume". */
   readonly options?: readonly string[]
   readonly vaultFolder?: string
-  /** Before the agent runs for the first time. Gives another path of the backing that it wrote. */
-  readonly prepare?: (agent: Agent, backing: string) => string
+  /** Before the agent runs for the first time. */
+  readonly prepare?: (world: World, agent: Agent) => void
 }
 
 /** Once the first copy is whole. */
 export async function beginVolume(t: TestContext, settings: VolumeSceneSettings): Promise<VolumeScene> {
-  const { seed, bytes, options = [], vaultFolder, prepare = (_, path) => path } = settings
+  const { seed, bytes, options = [], vaultFolder, prepare } = settings
   t.diagnostic(`seed ${seed}`)
   const random = new Seeded(seed, options.join(' '))
   const world = await World.begin(t, vaultFolder)
@@ -39,9 +39,9 @@ export async function beginVolume(t: TestContext, settings: VolumeSceneSettings)
   for (let sector = 0; sector < bytes / sectorBytes; sector++) {
     if (sector % 1000 < 700) stamped(0, sector).copy(initial, sector * sectorBytes)
   }
-  const file = join(world.folder, 'disk.img')
-  writeFileSync(file, initial)
-  const backing = prepare(agent, file)
+  const backing = join(world.folder, 'disk.img')
+  writeFileSync(backing, initial)
+  prepare?.(world, agent)
   await agent.process.start(keptGroup)
   await world.atAgent(agent, 'protect', 'volume', backing, '--name', 'disk', ...options)
   const server = await VolumeServerProcess.of(world, agent, 'disk')

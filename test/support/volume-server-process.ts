@@ -37,7 +37,7 @@ export class VolumeServerProcess {
     return told === undefined ? undefined : Number(told)
   }
 
-  /** Nothing of it runs once this resolves. */
+  /** Nothing of it runs once this resolves; the system may still be closing its files. */
   async kill(): Promise<void> {
     const { pid } = this
     if (pid === undefined || !isServer(pid)) return

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { NbdClient } from '../../src/nbd/client.ts'
+import { NbdRefused } from '../../src/nbd/refused.ts'
+import { needsRoot, waitFor } from '../e2e/harness.ts'
+import { keptGroup } from '../support/volume-server-process.ts'
+import { until } from '../support/until.ts'
+import { beginVolume, contentAt, hasHole, type VolumeScene } from './volume-scene.ts'
+
+const seed = Number(process.env['TIDEMARK_SEED'] ?? 20_261_127)
+const mebi = 1024 * 1024
+const bytes = 4 * mebi
+const givenUp = /history was given up/
+
+/** A file system of its own, in memory. */
+function mount(at: string, size: number): void {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tidemark-test', at])
+}
+
+/** Writes all of the volume again and again, which the model then has, until `isEnough`. */
+async function writeMuch({ load, server }: VolumeScene, isEnough: () => boolean): Promise<void> {
+  await using client = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
+  for (let round = 0; !isEnough(); round++) {
+    assert.ok(round < 400, 'this is never enough')
+    const pieces = Array.from({ length: bytes / mebi }, (_, index) => index * mebi)
+    await Promise.all(pieces.map((at) => client.write(at, load.model.subarray(at, at + mebi))))
+  }
+  await client.flush()
+}
+
+/** All that was lost is told, and the vault has the volume again, now and from here on. */
+async function assertHealed(scene: VolumeScene): Promise<void> {
+  const { world, load } = scene
+  await load.answers(60)
+  await load.pause()
+  load.assertSame(await load.read(), 'the volume')
+  await world.until('disk', 'healed', ({ state, problems }) => state === 'protected' && problems.length === 0)
+  const at = await world.quietMoment('disk')
+  load.assertSame(await contentAt(scene, at), 'the volume at the vault')
+}
+
+test(
+  'more writes than the log may hold while the vault is away leave a hole that is told, and the vault has all again',
+  { timeout: 900_000 },
+  async (t) => {
+    const scene = await beginVolume(t, { seed, bytes, options: ['--log-max', '64MiB'] })
+    const { world, load, server } = scene
+    await load.answers(60)
+    await load.pause()
+    const before = { at: await world.quietMoment('disk'), content: Buffer.from(load.model) }
+    await world.vault.kill()
+    await writeMuch(scene, () => givenUp.test(server.said))
+    load.resume()
+    await load.answers(60)
+    await world.vault.start()
+    await assertHealed(scene)
+    assert.ok(await hasHole(scene))
+    assert.ok((await contentAt(scene, before.at)).equals(before.content), 'what was before the hole is there')
+  },
+)
+
+test(
+  'where the file system of the log is full history is given up, and the volume goes on',
+  { skip: needsRoot, timeout: 900_000 },
+  async (t) => {
+    const scene = await beginVolume(t, {
+      seed,
+      bytes,
+      prepare: (world, agent) => {
+        const volumes = join(agent.folder, 'volumes')
+        mkdirSync(volumes)
+        mount(volumes, 166 * mebi)
+        // A server that has just been killed may not have let go of its files.
+        world.atEnd(async () => void execFileSync('umount', ['-l', volumes]))
+      },
+    })
+    const { world, load, server } = scene
+    await world.vault.kill()
+    await load.answers(60)
+    await load.pause()
+    await writeMuch(scene, () => givenUp.test(server.said))
+    load.resume()
+    await load.answers(60)
+    await world.vault.start()
+    await assertHealed(scene)
+    assert.ok(await hasHole(scene))
+  },
+)
+
+test(
+  'a vault that is full holds up no volume, and misses nothing once it has room',
+  { skip: needsRoot, timeout: 900_000 },
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tidemark-volume-full-'))
+    mount(folder, 48 * mebi)
+    const vaultFolder = join(folder, 'vault')
+    mkdirSync(vaultFolder)
+    const ballast = join(folder, 'ballast')
+    writeFileSync(ballast, Buffer.alloc(30 * mebi))
+    const scene = await beginVolume(t, { seed, bytes, vaultFolder })
+    t.after(() => {
+      execFileSync('umount', [folder])
+      rmSync(folder, { recursive: true })
+    })
+    const { world, load, random, server } = scene
+    const client = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
+    await load.pause()
+    const isStalled = async (): Promise<boolean> => (await world.glance())?.stalled === true
+    for (let round = 0; !(await isStalled()); round++) {
+      assert.ok(round < 200, 'the vault is never full')
+      const data = Buffer.from(random.bytes(mebi))
+      await client.write(0, data)
+      await client.write(0, load.model.subarray(0, mebi))
+    }
+    await client[Symbol.asyncDispose]()
+    load.resume()
+    await load.answers(100)
+    await waitFor(
+      'the source to say so',
+      () => world.source('disk'),
+      (source) => source?.problems.some(({ code }) => code === 'vault-full') === true,
+    )
+    rmSync(ballast)
+    await assertHealed(scene)
+    assert.equal(await hasHole(scene), false)
+  },
+)
+
+test(
+  'a backing that is gone is told by errors, and what was answered comes back with it',
+  { timeout: 900_000 },
+  async (t) => {
+    const scene = await beginVolume(t, { seed, bytes })
+    const { world, agent, load, backing, server } = scene
+    await load.answers(60)
+    await load.pause()
+    await world.quietMoment('disk')
+    // The last of what was written is in the backing: nothing of it is in the memory of the server.
+    await agent.process.kill()
+    await server.kill()
+    await agent.process.start(keptGroup)
+    load.assertSame(await load.read(), 'the volume')
+    const content = readFileSync(backing)
+    truncateSync(backing, mebi)
+    const client = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
+    await assert.rejects(client.read(2 * mebi, mebi), (error) => error instanceof NbdRefused && error.error === 'EIO')
+    await client.read(0, mebi)
+    client.destroy(new Error('the test is done with it'))
+    await server.kill()
+    await world.until('disk', 'why it is not served', ({ problems }) =>
+      problems.some(({ message }) => message.includes(`had ${bytes}`)),
+    )
+    assert.ok(
+      !existsSync(server.folder.nbd) || (await refusesToConnect(server.folder.nbd)),
+      'half a volume is not served',
+    )
+    writeFileSync(backing, content)
+    await until('it is served again', async () => !(await refusesToConnect(server.folder.nbd)))
+    load.assertSame(await load.read(), 'the volume')
+    load.resume()
+    await assertHealed(scene)
+    assert.equal(await hasHole(scene), false)
+  },
+)
+
+async function refusesToConnect(path: string): Promise<boolean> {
+  try {
+    await using _client = await NbdClient.connect({ at: { path } }, new AbortController().signal)
+    return false
+  } catch {
+    return true
+  }
+}
