@@ -32,16 +32,21 @@ export interface ExtentKey {
 export function* joined(pieces: Iterable<Piece>): Generator<Piece> {
   let open: Piece | undefined
   for (const piece of pieces) {
-    if (open !== undefined && follows(open, piece)) {
-      const bytes = open.bytes + piece.bytes
-      open = { ...open, bytes, cut: open.skip > 0 || !piece.isEnd, isEnd: piece.isEnd }
-    } else {
+    if (open !== undefined && follows(open, piece)) open = joinedTwo(open, piece)
+    else {
       if (open !== undefined) yield open
       open = piece
     }
   }
   if (open !== undefined) yield open
 }
+
+const joinedTwo = (one: Piece, next: Piece): Piece => ({
+  ...one,
+  bytes: one.bytes + next.bytes,
+  cut: one.skip > 0 || !next.isEnd,
+  isEnd: next.isEnd,
+})
 
 /** Whether a piece goes on where another ends, in the file and in the chunk. */
 export const follows = (one: Piece, next: Piece): boolean =>
