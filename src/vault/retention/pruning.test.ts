@@ -73,9 +73,10 @@ test('no transaction of it is long: a file of very many parts that was removed g
   /** Extents left, as other work sees it between two transactions. */
   const seen: number[] = []
   const pruning = pruneBefore(indexer, sequence(4), moment(1_000))
-  let isOver = false
-  void pruning.then(() => (isOver = true))
-  while (!isOver) seen.push(await counted(indexer, 'extent'))
+  const state = { isOver: false }
+  const over = (): void => void (state.isOver = true)
+  pruning.then(over, over)
+  while (!state.isOver) seen.push(await counted(indexer, 'extent'))
   await pruning
   assert.ok(new Set(seen).size > 3, `other work came in between: ${seen}`)
   assert.equal(await counted(indexer, 'extent'), 1, 'the new file')
