@@ -54,16 +54,15 @@ class SimulatedFile {
     return noted
   }
 
-  /** Of what was not synced each sector may have reached the disk, or not, or be `torn` within. */
-  powerCut(random: Seeded, torn: number): void {
+  /** Of what was not synced each sector may have reached the disk, or not; never in part, which disks promise. */
+  powerCut(random: Seeded): void {
     const fate = random.fraction()
     for (const sector of this.unsynced) {
       const at = sector * sectorBytes
       const now = this.bytes.subarray(at, at + sectorBytes)
       const chance = random.fraction()
       if (fate < 0.3 || (fate < 0.8 && chance < 0.5)) continue
-      if (chance > 1 - torn) random.bytes(now.length).forEach((byte, index) => (this.durable[at + index] = byte))
-      else now.copy(this.durable, at)
+      now.copy(this.durable, at)
     }
     this.unsynced.clear()
     this.bytes = Buffer.from(this.durable)
