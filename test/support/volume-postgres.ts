@@ -11,7 +11,7 @@ import type { Found, TransactionRecord } from './volume-record.ts'
 const clients = 3
 const transactionParts = 3
 /** So that points lie before, in and after checkpoints. */
-const checkpointEvery = 60
+const checkpointEvery = 120
 const nameOf = (client: number): string => `postgres client ${client}`
 /** As a server that means it; small, since many of them are started. */
 const settings = {
