@@ -20,7 +20,11 @@ export async function releaseVolume(
   signal: AbortSignal,
 ): Promise<void> {
   const folder = volumeFolderOf(home.agentDirectory, source)
-  if (!(await isThere(folder.description))) return
+  if (!(await isThere(folder.description))) {
+    // A server says its last words after it has hung up: they may have come between a removal and its end.
+    await rm(folder.directory, { recursive: true, force: true })
+    return
+  }
   // Also where it does not run: what stands in its log only has to come into the backing.
   const control = await withServer(home, folder, clock, signal, () => openControl(folder, signal))
   const limit = new AbortController()
