@@ -34,7 +34,7 @@ test('what is damaged at the vault is named, all else comes back, and once it is
     const journals = join(story.directory, 'journals')
     const [journal] = readdirSync(journals)
     assert.ok(journal !== undefined)
-    const [segment] = readdirSync(join(journals, journal)).filter((name) => name.endsWith('.segment'))
+    const segment = readdirSync(join(journals, journal)).find((name) => name.endsWith('.segment'))
     assert.ok(segment !== undefined)
     const file = join(journals, journal, segment)
     const sound = readFileSync(file)

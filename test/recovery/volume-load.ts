@@ -8,7 +8,7 @@ import { until } from '../support/until.ts'
 export const sectorBytes = 512
 const lanes = 3
 const workersOfLane = 4
-const pauseMsMax = 25
+const pauseMsMax = 40
 const never = new AbortController().signal
 
 /** A change that a user asked for. `sent` and `answered` count what this user saw, so that they order all of it. */
