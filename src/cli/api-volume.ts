@@ -21,7 +21,9 @@ export async function apiVolume(client: ApiClient, source: string, at: string): 
   const point = await client.json('GET', apiPath(`${base}/point`, { at }), resolvedPoint)
   const still = `seq:${point.sequence}`
   const path = toBuffer(diskPath).toString('base64')
-  const { bytes } = await client.json('GET', apiPath(`${base}/stat`, { at: still, pathBytes: path }), entry).catch(told)
+  const { bytes } = await client
+    .json('GET', apiPath(`${base}/stat`, { at: still, pathBytes: path }), entry)
+    .catch(notYetCopied)
   return {
     point: { at: sequence(point.sequence), moment: isoToMoment(point.moment) },
     bytes,
@@ -71,7 +73,7 @@ const foreign = (how: string): TidemarkError =>
   })
 
 /** Before its first copy a volume has no bytes at all. */
-function told(error: unknown): never {
+function notYetCopied(error: unknown): never {
   if (!isCode(error, 'not-found')) throw error
   throw new TidemarkError('point-unreachable', {
     message: 'nothing of the volume had been copied at this point',

@@ -190,7 +190,8 @@ export class VolumePages {
     const found = new Map<number, Uint8Array>()
     for (const ranges of inCalls(rangesOf(pages, this.bytes))) {
       for await (const { at, bytes, data } of this.#parts.origin.read(ranges, this.#parts.signal)) {
-        for (let done = 0; data !== undefined && done < bytes;) {
+        if (data === undefined) continue
+        for (let done = 0; done < bytes;) {
           const page = Math.floor((at + done) / pageBytes)
           const skip = at + done - page * pageBytes
           const count = Math.min(pageBytes - skip, bytes - done)

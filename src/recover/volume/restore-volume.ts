@@ -73,7 +73,7 @@ type Chosen = Omit<ImageState, 'done'> & { readonly done: ImageState['done'] | u
 export function chosenState(request: VolumeRestoreRequest, { point, bytes }: VolumeOrigin): Chosen {
   const { source, target, resume, delta, force } = request
   const before = unfinishedImage(target)
-  const journalBytes = new Array<number>(Math.ceil(bytes / imageRegionBytes)).fill(0)
+  const journalBytes = Array.from({ length: Math.ceil(bytes / imageRegionBytes) }, () => 0)
   const begun = { journal: beforeFirst, journalBytes, done: undefined }
   const fresh = (over: LaidOver): Chosen => ({ source, ...point, bytes, over, ...begun })
   if (before === undefined || delta || force) return fresh(checkImage(target, bytes, { delta, force }))

@@ -354,8 +354,7 @@ function tellEntry({ path: place, type, bytes, attributes, links, target }: Entr
 }
 
 function tellPoint(row: PointRow): unknown {
-  const { kind, sequence, moment } = row
-  const place = { kind, sequence, moment: isoMoment(moment) }
+  const place = { kind: row.kind, sequence: row.sequence, moment: isoMoment(row.moment) }
   switch (row.kind) {
     case 'activity':
       return {
@@ -388,9 +387,9 @@ async function* entries(pages: AsyncIterable<readonly Entry[]>): AsyncGenerator<
 }
 
 /** What was asked for may lie behind the damage: an older tree must not be taken for it. */
-const beyondDamage = (damage: TidemarkError, { sequence, moment }: RecoveryPoint): TidemarkError =>
+const beyondDamage = (damage: TidemarkError, point: RecoveryPoint): TidemarkError =>
   new TidemarkError('damaged', {
-    message: `${damage.message}; of the journal nothing after ${formatMoment(moment)} can be read`,
-    hint: `what stood then can be had: --at seq:${sequence}`,
+    message: `${damage.message}; of the journal nothing after ${formatMoment(point.moment)} can be read`,
+    hint: `what stood then can be had: --at seq:${point.sequence}`,
     cause: damage,
   })
