@@ -116,6 +116,12 @@ async function comesBack(t: TestContext, world: World, agent: Agent, major: Post
   )
 }
 
+/** In the log: just before a commit comes after all that lies between it and the commit before, though the rows are the same. */
+function placeOf({ point, plan }: Target): number {
+  assert.ok(typeof plan.recoverTo === 'object', point)
+  return plan.recoverTo.lsn + (plan.recoverTo.inclusive ? 0.5 : 0)
+}
+
 /** Restores once, and goes through targets of the same baseline in their order. */
 async function stepThrough(
   t: TestContext,
@@ -126,7 +132,7 @@ async function stepThrough(
   known: readonly Committed[],
   unordered: readonly Target[],
 ): Promise<void> {
-  const targets = unordered.toSorted((a, b) => a.kept - b.kept)
+  const targets = unordered.toSorted((a, b) => placeOf(a) - placeOf(b))
   const last = targets.at(-1) as Target
   const { baseline } = last.plan
   const data = join(world.folder, `${name}-${baseline.number}`)

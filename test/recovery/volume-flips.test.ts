@@ -40,8 +40,13 @@ async function used(random: Seeded): Promise<VolumeWorld> {
       assert.ok(turns < 100_000, 'the log is never synced')
       await turn()
     }
-    // A record that was not synced says how far the log was; what it says of nobody was promised.
+    // A record that was not synced says how far the log was; what it says of nobody was promised. It may have to wait for room.
+    const { last } = server
     world.write()
+    for (let turns = 0; server.last === last; turns++) {
+      assert.ok(turns < 100_000, 'the last write never comes into the log')
+      await turn()
+    }
     world.disk.end('kill')
     world.forgetReader()
   }

@@ -17,15 +17,16 @@ import { waitingBytes } from '../output-queue.ts'
 import type { EngineRequest } from './messages.ts'
 import type { ToEngine } from '../thread-messages.ts'
 import { checkServer } from './preconditions.ts'
+import { PendingMarks } from './pending-marks.ts'
 import { openPrimary } from './primary.ts'
 import { problemOf, Problems } from '../problems.ts'
-import { type TimelineHistory, timelineHistory } from './protocol/replication.ts'
+import { timelineHistory } from './protocol/replication.ts'
 import { startPhysical, type WalItem, type WalStream } from './protocol/wal-stream.ts'
 import { openServer, type Server, type ServerRequest } from './server.ts'
 import { watchSlot } from './server-watch.ts'
 import { ensureSlot, slotOf } from './slot.ts'
 import { removeSlot } from './slot-removal.ts'
-import { placeInHistory, timelineAt } from './timelines.ts'
+import { historyOf, placeInHistory, timelineAtServer } from './timelines.ts'
 import { changeWithin, changed, untilSo } from './waiting.ts'
 import { WalGathering } from './wal-gathering.ts'
 import { type UnprotectedSpan, ZeroLossKeeper } from './zero-loss.ts'
@@ -45,15 +46,7 @@ const reportMs = { usual: 1000, busy: 100 }
 const caughtUpBytes = 64 * 1024
 /** What comes within so long after a batch goes together, unless commits wait for it. */
 const togetherMs = 20
-/** A mark does not wait longer for the server's word. One that hangs must not hold it up for ever; one that is slow is waited for. */
-const markMsMax = 15_000
 const retryMs = { min: 200, max: 5000 }
-
-interface PendingMark {
-  readonly tag: number
-  readonly label: string
-  readonly asked: Moment
-}
 
 /**
  * Streams the log of a cluster into its journal, and has baselines copied beside it. What can go wrong leaves the session
@@ -86,7 +79,7 @@ export class Engine {
   #isVanished = false
   #hasStreamed = false
   #waitingBytes = 0
-  #marks: PendingMark[] = []
+  readonly #marks = new PendingMarks()
   /** When WAL was last put into the journal. */
   #takenAt = moment(0)
   #reportedAtMs = 0
@@ -145,7 +138,7 @@ export class Engine {
         this.#setLine(message.up)
         break
       case 'mark':
-        this.#marks.push({ tag: message.tag, label: message.label, asked: this.#now })
+        this.#marks.add({ tag: message.tag, label: message.label, asked: this.#now })
         this.#flushed?.ask()
         break
       case 'reconcile':
@@ -237,23 +230,17 @@ export class Engine {
   async #begin(server: Server, restart: Lsn): Promise<void> {
     const { identity, segmentBytes, version } = server
     const start = walSegmentStart(restart, segmentBytes)
-    const on = await this.#timelineAt(server, start)
+    const on = await timelineAtServer(server, start)
     const history = await historyOf(server, on)
     this.#journal.begin({ systemId: BigInt(identity.systemId), segmentBytes, version }, on, start, history)
   }
 
   async #beginAnew(server: Server, restart: Lsn): Promise<void> {
     const start = walSegmentStart(restart, server.segmentBytes)
-    const on = await this.#timelineAt(server, start)
+    const on = await timelineAtServer(server, start)
     this.#journal.beginStretch(on, start, start, await historyOf(server, on))
     this.#startsAnew = false
     this.#gapAt = undefined
-  }
-
-  async #timelineAt({ identity, replication, segmentBytes }: Server, start: Lsn): Promise<Timeline> {
-    if (identity.timeline === 1) return identity.timeline
-    const { forks } = await timelineHistory(replication, identity.timeline)
-    return timelineAt(forks, identity.timeline, start, segmentBytes)
   }
 
   /** At the journal's end, or where the server's history has left what the journal holds. */
@@ -343,7 +330,7 @@ export class Engine {
     const { clock } = this.#parts
     const endsAt = clock.monotonicMs() + togetherMs
     for (let left: number = togetherMs; left > 0; left = endsAt - clock.monotonicMs()) {
-      if (this.#keeper.isOn || this.#marks.length > 0) return
+      if (this.#keeper.isOn || !this.#marks.isEmpty) return
       await changeWithin(this.#changed, clock, left, signal)
     }
   }
@@ -475,7 +462,7 @@ export class Engine {
     const { clock } = this.#parts
     const endsAt = clock.monotonicMs() + beatMs.usual
     for (let left: number = beatMs.usual; left > 0; left = endsAt - clock.monotonicMs()) {
-      if (this.#marks.length > 0) return await clock.sleep(beatMs.mark, signal)
+      if (!this.#marks.isEmpty) return await clock.sleep(beatMs.mark, signal)
       if (this.#isBusy) return await clock.sleep(beatMs.busy, signal)
       await changeWithin(this.#changed, clock, left, signal)
     }
@@ -486,14 +473,9 @@ export class Engine {
     return this.#stream !== undefined && this.#takenAt > this.#coverage.covered
   }
 
-  /** After all that was known when each was asked for. */
   #writeMarks(): void {
-    const waitedSince = this.#now - markMsMax * 1000
-    while (this.#marks[0] !== undefined) {
-      const { tag, label, asked } = this.#marks[0]
-      const isKnown = this.#coverage.covered >= asked || this.#stream === undefined || asked < waitedSince
-      if (!isKnown) return
-      this.#marks.shift()
+    const { covered } = this.#coverage
+    for (const { tag, label } of this.#marks.due({ covered, now: this.#now, isHeard: this.#stream !== undefined })) {
       this.#journal.userMark(tag, label)
     }
   }
@@ -534,10 +516,6 @@ export class Engine {
     return untilSo(this.#changed, isSo, signal)
   }
 }
-
-/** The first timeline has none. */
-const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>
-  of === 1 ? undefined : await timelineHistory(replication, of)
 
 const describeUnprotected = ({ since, until }: UnprotectedSpan): string =>
   until === undefined

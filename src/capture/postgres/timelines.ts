@@ -1,7 +1,8 @@
 import { type Lsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
 import type { LogState } from './cursor.ts'
 import { checkOf } from './journal.ts'
-import type { TimelineHistory } from './protocol/replication.ts'
+import { type TimelineHistory, timelineHistory } from './protocol/replication.ts'
+import type { Server } from './server.ts'
 import type { TimelineFork } from '../../format/postgres-wire/timeline-history.ts'
 
 /** Where a journal stands in the history of a server. */
@@ -46,3 +47,14 @@ export const timelineAt = (
   start: Lsn,
   segmentBytes: number,
 ): Timeline => forks.find(({ leftAt }) => start < walSegmentStart(leftAt, segmentBytes))?.timeline ?? newest
+
+/** The same, as the server knows it. */
+export async function timelineAtServer(server: Server, start: Lsn): Promise<Timeline> {
+  const { identity, segmentBytes } = server
+  const history = await historyOf(server, identity.timeline)
+  return timelineAt(history?.forks ?? [], identity.timeline, start, segmentBytes)
+}
+
+/** The first timeline has none. */
+export const historyOf = async ({ replication }: Server, of: Timeline): Promise<TimelineHistory | undefined> =>
+  of === 1 ? undefined : await timelineHistory(replication, of)
