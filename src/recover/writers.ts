@@ -20,6 +20,9 @@ export type WriterJob =
   /** Makes durable all that any writer has written so far. */
   | { readonly kind: 'sync' }
 
+/** The last message to a writer. */
+export const noMoreJobs = 'no more jobs'
+
 export type WriterAnswer =
   | { readonly written: Written }
   | { readonly failed: { readonly message: string; readonly code: string | undefined } }
@@ -87,6 +90,7 @@ function movable(pieces: readonly Uint8Array[]): ArrayBuffer[] {
 class WriterThread {
   readonly #worker: Worker
   readonly #asked: { resolve(written: Written): void; reject(error: Error): void }[] = []
+  readonly #exited: Promise<void>
   #ended: Error | undefined
 
   constructor(setup: WriterSetup) {
@@ -99,7 +103,12 @@ class WriterThread {
       else asked?.reject(new TargetFailed(answer.failed.message, answer.failed.code))
     })
     this.#worker.on('error', (error) => this.#end(error instanceof Error ? error : new Error(String(error))))
-    this.#worker.on('exit', () => this.#end(new Error('a writer of the restore ended')))
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#end(new Error('a writer of the restore ended'))
+        resolve()
+      })
+    })
   }
 
   get waiting(): number {
@@ -114,8 +123,10 @@ class WriterThread {
     })
   }
 
+  /** Not by force: a thread that is killed while it loads native code takes the whole process with it. */
   async stop(): Promise<void> {
-    await this.#worker.terminate()
+    this.#worker.postMessage(noMoreJobs)
+    await this.#exited
   }
 
   #end(error: Error): void {

@@ -1,4 +1,4 @@
-import { workerData } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { isSystemError } from '../../../base/errors.ts'
 import { shutDown } from '../../../base/syscalls/sockets.ts'
 import { heartbeat, type WatchdogRequest } from './watchdog.ts'
@@ -12,6 +12,8 @@ const asleep = new Int32Array(new SharedArrayBuffer(4))
 const looksMax = limitMs / lookMs
 /** A sync that ended while the machine stood still is known to have ended after a few beats. */
 const stalledLooksMax = 4
+
+parentPort?.postMessage('watching')
 
 for (let lives = 0, silentLooks = 0, stalledLooks = 0; ;) {
   Atomics.wait(asleep, 0, 0, lookMs)

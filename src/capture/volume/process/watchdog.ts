@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../../base/clock.ts'
@@ -38,6 +39,8 @@ export async function keepWatched(parts: WatchdogParts, signal: AbortSignal): Pr
   const heart = new Int32Array(new SharedArrayBuffer(8))
   const workerData: WatchdogRequest = { heart, descriptors, limitMs }
   const worker = new Worker(new URL(`./watchdog-thread${extname(import.meta.url)}`, import.meta.url), { workerData })
+  // One that is ended while it loads native code takes the whole process with it.
+  const isLoaded = Promise.race([once(worker, 'message'), once(worker, 'exit')])
   worker.unref()
   try {
     for (;;) {
@@ -46,6 +49,8 @@ export async function keepWatched(parts: WatchdogParts, signal: AbortSignal): Pr
       await clock.sleep(beatMs, signal)
     }
   } finally {
+    worker.ref()
+    await isLoaded
     await worker.terminate()
   }
 }

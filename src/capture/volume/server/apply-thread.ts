@@ -12,6 +12,9 @@ export interface ThreadStep {
 /** Four numbers a step, in the order of `ThreadStep`. */
 export const stepNumbers = 4
 
+/** The last message to the thread. */
+export const noMoreSteps = 'no more steps'
+
 export type ApplyAnswer = { readonly failed?: { readonly message: string; readonly code: string | undefined } }
 
 /**
@@ -21,6 +24,7 @@ export type ApplyAnswer = { readonly failed?: { readonly message: string; readon
 export class ApplyThread implements AsyncDisposable {
   readonly #worker: Worker
   #asked: { resolve(): void; reject(error: unknown): void } | undefined
+  readonly #exited: Promise<void>
   #ended: unknown
 
   constructor(backing: number) {
@@ -28,7 +32,12 @@ export class ApplyThread implements AsyncDisposable {
     this.#worker = new Worker(url, { workerData: { backing }, name: 'apply' })
     this.#worker.on('message', (answer: ApplyAnswer) => this.#answered(answer))
     this.#worker.on('error', (error) => this.#end(error))
-    this.#worker.on('exit', () => this.#end(new Error('the thread that writes to the backing has ended')))
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#end(new Error('the thread that writes to the backing has ended'))
+        resolve()
+      })
+    })
     this.#worker.unref()
   }
 
@@ -59,7 +68,10 @@ export class ApplyThread implements AsyncDisposable {
     this.#asked = undefined
   }
 
+  /** Not by force: a thread that is ended while it loads native code takes the whole process with it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker.terminate()
+    this.#worker.ref()
+    this.#worker.postMessage(noMoreSteps)
+    await this.#exited
   }
 }

@@ -2,7 +2,7 @@ import { readSync, writeSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { messageOf, systemCode } from '../../../base/errors.ts'
 import { punchHole } from '../../../base/syscalls/sparse.ts'
-import { type ApplyAnswer, stepNumbers } from './apply-thread.ts'
+import { type ApplyAnswer, noMoreSteps, stepNumbers } from './apply-thread.ts'
 
 /** The thread of `ApplyThread`. */
 const { backing } = workerData as { readonly backing: number }
@@ -12,7 +12,10 @@ const zeros = Buffer.alloc(copyBytesMax)
 /** Smaller ranges of zeros are written: holes of less than a page give nothing back. */
 const holeBytesMin = 64 * 1024
 
-parentPort?.on('message', (steps: Float64Array) => parentPort?.postMessage(answer(steps)))
+parentPort?.on('message', (steps: Float64Array | typeof noMoreSteps) => {
+  if (steps === noMoreSteps) parentPort?.close()
+  else parentPort?.postMessage(answer(steps))
+})
 
 function answer(steps: Float64Array): ApplyAnswer {
   try {
