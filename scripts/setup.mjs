@@ -24,7 +24,17 @@ const engines = join(root, 'test', 'engines')
 const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
 
 /** What a Debian package is recognised by, where its program has another name. */
-const programOf = { acl: 'getfacl', attr: 'getfattr', borgbackup: 'borg', postgresql: 'pg_ctlcluster' }
+const programOf = {
+  'acl': 'getfacl',
+  'attr': 'getfattr',
+  'borgbackup': 'borg',
+  'e2fsprogs': 'mkfs.ext4',
+  'fuse3': 'fusermount3',
+  'libnbd-bin': 'nbdinfo',
+  'postgresql': 'pg_ctlcluster',
+  'qemu-utils': 'qemu-img',
+  'xfsprogs': 'mkfs.xfs',
+}
 
 const request = parseArguments(process.argv.slice(2))
 installNpmPackages()
