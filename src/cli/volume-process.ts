@@ -34,11 +34,12 @@ export async function runVolumeProcess(directory: string, parts: Parts): Promise
     parts.err.write(`${line}\n`)
   }
   try {
-    await rm(folder.failed, { force: true })
+    for (const file of [folder.failed, folder.released]) await rm(file, { force: true })
     await settleIn(description, parts, tell)
     const listen = await listening(folder, description, parts)
     await serveVolume({ folder, description, listen, software, tell, ...parts }, parts.signal)
-    tell('ended')
+    tell('ended, with everything in the backing')
+    await writeFile(folder.released, '')
   } catch (error) {
     if (parts.signal.aborted) return tell(`ended: ${messageOf(parts.signal.reason)}`)
     tell(`failed: ${messageOf(error)}`)

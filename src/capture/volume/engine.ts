@@ -33,6 +33,8 @@ export interface EngineParts {
 
 /** Bytes of batches that nobody has taken: no record is taken, and already before that nothing is copied. */
 const waitingBytesMax = { live: 4 * 1024 * 1024, bulk: 2 * 1024 * 1024 }
+/** What becomes durable within so long after a batch goes together. */
+const togetherMs = 20
 /** How often the server is asked where it is: usually, and after records that are not known to be all. */
 const beatMs = { usual: 500, busy: 100 }
 const reportMs = { usual: 1000, busy: 100 }
@@ -243,8 +245,11 @@ export class Engine {
         }
         this.#progressed()
       }
-      journal.close(journal.place.number === conversation.durable)
+      const isAll = journal.place.number === conversation.durable
+      journal.close(isAll)
       this.#progressed()
+      // A batch costs both ends the same, be it a write or a hundred: where no flush waits for the vault, they go together.
+      if (isAll && this.#settings.zeroLoss === undefined) await this.#parts.clock.sleep(togetherMs, signal)
     }
   }
 

@@ -5,10 +5,11 @@ import type { SourceDefinition } from '../../model/source.ts'
 import { openControl } from './connect.ts'
 import type { FromVolumeServer } from './control.ts'
 import { type ServerHome, withServer } from './start-server.ts'
-import { volumeFolderOf } from './volume-folder.ts'
+import { type VolumeFolder, volumeFolderOf } from './volume-folder.ts'
 
 /** How long a server that nobody uses may take to bring its log into the backing. */
 const endMsMax = 30_000
+const lookMs = 50
 
 /**
  * Lets the volume go: everything in the log is brought into the backing, and the server ends once nobody uses the volume. Until
@@ -38,11 +39,23 @@ export async function releaseVolume(
     const outcome = await Promise.race([hasEnded, over])
     signal.throwIfAborted()
     if (outcome !== 'ended') throw stillUsed(source, outcome)
+    // A connection ends before the last of the log is in the backing, and also with a server that is killed.
+    if (!(await isEmptied(folder, clock, signal))) throw stillUsed(source, 'late')
   } finally {
     limit.abort()
     control.end()
   }
   await rm(folder.directory, { recursive: true, force: true })
+}
+
+/** The server says so in its folder: until then what its log holds may be nowhere else. */
+async function isEmptied({ released }: VolumeFolder, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  const endsAt = clock.monotonicMs() + endMsMax
+  while (!(await isThere(released))) {
+    if (clock.monotonicMs() > endsAt) return false
+    await clock.sleep(lookMs, signal)
+  }
+  return true
 }
 
 /** With how many clients the server says that it goes on. */

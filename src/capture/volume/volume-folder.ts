@@ -13,6 +13,7 @@ import type { Id, SourceDefinition, VolumeSettings } from '../../model/source.ts
  *   nbd.sock      users of the volume on this machine
  *   server.log    what the server has said, and server.log.old
  *   failed.json   why the last server ended, where it failed
+ *   released      the last server has ended with everything in the backing: nothing here is needed any more
  */
 export interface VolumeFolder {
   readonly directory: string
@@ -23,6 +24,7 @@ export interface VolumeFolder {
   readonly nbd: string
   readonly said: string
   readonly failed: string
+  readonly released: string
 }
 
 export const volumeFolder = (directory: string): VolumeFolder => ({
@@ -34,6 +36,7 @@ export const volumeFolder = (directory: string): VolumeFolder => ({
   nbd: join(directory, 'nbd.sock'),
   said: join(directory, 'server.log'),
   failed: join(directory, 'failed.json'),
+  released: join(directory, 'released'),
 })
 
 const idCharacters = 16

@@ -31,12 +31,28 @@ export interface VolumeServerParts {
 /** Between two looks at who uses the volume. */
 const lookMs = 2000
 
-/** Serves one volume until `signal` aborts, its disk fails, or it is released and nobody uses it. */
+interface Failure {
+  error?: unknown
+  hasFailed: boolean
+}
+
+/**
+ * Serves one volume until `signal` aborts, its disk fails, or it is released and nobody uses it. When it returns, everything is
+ * in the backing.
+ */
 export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal): Promise<void> {
+  const failure: Failure = { hasFailed: false }
+  await serveUntilOver(parts, failure, signal)
+  // Also what failed while the last of the log was brought into the backing.
+  if (!failure.hasFailed) return
+  parts.tell(`the disk has failed: ${messageOf(failure.error)}`)
+  throw failure.error
+}
+
+async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal: AbortSignal): Promise<void> {
   const { folder, description, listen, software, clock, random, tell } = parts
   const { id, name, settings } = description
   const changed = new Wake()
-  let failure: { readonly error: unknown } | undefined
   let isReleased = false
   let control: ControlServer | undefined
   await using files = await nodeVolumeFiles({ logFolder: folder.log, backing: settings.backing, bytes: settings.bytes })
@@ -55,7 +71,8 @@ export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal)
         control?.epoch()
       },
       ended: (error) => {
-        failure = { error }
+        failure.error ??= error
+        failure.hasFailed = true
         changed.wake()
       },
     },
@@ -83,7 +100,7 @@ export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal)
   tell(
     `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
   )
-  const isOver = (): boolean => failure !== undefined || (isReleased && users.count(undefined) === 0)
+  const isOver = (): boolean => failure.hasFailed || (isReleased && users.count(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
     (inside) =>
@@ -102,10 +119,6 @@ export async function serveVolume(parts: VolumeServerParts, signal: AbortSignal)
       }
     },
   ])
-  if (failure !== undefined) {
-    tell(`the disk has failed: ${messageOf(failure.error)}`)
-    throw failure.error
-  }
 }
 
 /** Who uses the volume on this machine. */
