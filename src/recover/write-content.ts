@@ -43,7 +43,9 @@ export async function writeContent(
       case 'group': {
         const missing = missingFrom(work, parts)
         if (missing.length === 0) break
-        const { ended } = await inFlight.start(() => writeMissing(work, missing, parts, largeFiles))
+        const { ended } = await inFlight.start(() =>
+          largeFiles.writing(missing, () => writeMissing(work, missing, parts, largeFiles)),
+        )
         largeFiles.started(missing, ended)
         break
       }
@@ -102,6 +104,16 @@ class LargeFiles {
       const pieces = this.#pieces.get(entry.file)
       if (pieces) pieces.push(ended)
       else this.#pieces.set(entry.file, [ended])
+    }
+  }
+
+  /** A target that fails may lack any of these pieces: their files are not finished, but gone on with another time. */
+  async writing(entries: readonly Entry[], work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      for (const entry of entries) if (entry.kind === 'piece') this.#failed.add(entry.file)
+      throw error
     }
   }
 
