@@ -5,7 +5,7 @@ import { messageOf, systemCode } from '../base/errors.ts'
 import { syncFilesystem } from '../base/syscalls/sync.ts'
 import { Folders } from './folders.ts'
 import { finishLargeFile, nothingWritten, type Target, writeGroup, type Written } from './write-group.ts'
-import { isLoaded, type WriterAnswer, type WriterJob, type WriterSetup } from './writers.ts'
+import { noMoreJobs, type WriterAnswer, type WriterJob, type WriterSetup } from './writers.ts'
 
 /** A thread of `Writers`: does one job after the other with synchronous calls, which cost least. */
 const setup = workerData as WriterSetup
@@ -16,8 +16,10 @@ const target: Target = {
   largeStaging: setup.largeStaging,
 }
 
-parentPort?.postMessage(isLoaded)
-parentPort?.on('message', (job: WriterJob) => parentPort?.postMessage(answer(job)))
+parentPort?.on('message', (job: WriterJob | typeof noMoreJobs) => {
+  if (job === noMoreJobs) parentPort?.close()
+  else parentPort?.postMessage(answer(job))
+})
 
 function answer(job: WriterJob): WriterAnswer {
   try {

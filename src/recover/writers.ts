@@ -20,8 +20,8 @@ export type WriterJob =
   /** Makes durable all that any writer has written so far. */
   | { readonly kind: 'sync' }
 
-/** The first message of a writer. */
-export const isLoaded = 'loaded'
+/** The last message to a writer. */
+export const noMoreJobs = 'no more jobs'
 
 export type WriterAnswer =
   | { readonly written: Written }
@@ -90,26 +90,25 @@ function movable(pieces: readonly Uint8Array[]): ArrayBuffer[] {
 class WriterThread {
   readonly #worker: Worker
   readonly #asked: { resolve(written: Written): void; reject(error: Error): void }[] = []
-  readonly #loaded: Promise<void>
+  readonly #exited: Promise<void>
   #ended: Error | undefined
 
   constructor(setup: WriterSetup) {
     this.#worker = new Worker(new URL(`./writer-thread${extname(import.meta.url)}`, import.meta.url), {
       workerData: setup,
     })
-    const loaded = Promise.withResolvers<void>()
-    this.#loaded = loaded.promise
-    this.#worker.on('exit', () => {
-      this.#end(new Error('a writer of the restore ended'))
-      loaded.resolve()
-    })
-    this.#worker.on('message', (answer: WriterAnswer | typeof isLoaded) => {
-      if (answer === isLoaded) return loaded.resolve()
+    this.#worker.on('message', (answer: WriterAnswer) => {
       const asked = this.#asked.shift()
       if ('written' in answer) asked?.resolve(answer.written)
       else asked?.reject(new TargetFailed(answer.failed.message, answer.failed.code))
     })
     this.#worker.on('error', (error) => this.#end(error instanceof Error ? error : new Error(String(error))))
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#end(new Error('a writer of the restore ended'))
+        resolve()
+      })
+    })
   }
 
   get waiting(): number {
@@ -124,10 +123,10 @@ class WriterThread {
     })
   }
 
-  /** Drops the jobs that wait. A thread that is ended while it loads native code takes the whole process with it. */
+  /** Not by force: a thread that is killed while it loads native code takes the whole process with it. */
   async stop(): Promise<void> {
-    await this.#loaded
-    await this.#worker.terminate()
+    this.#worker.postMessage(noMoreJobs)
+    await this.#exited
   }
 
   #end(error: Error): void {
