@@ -1,10 +1,11 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { enrolAnswer } from '../api/schemas.ts'
 import type { Clock } from '../base/clock.ts'
 import { isSystemError, messageOf, TidemarkError } from '../base/errors.ts'
+import { pathExists } from '../base/path-exists.ts'
 import type { Random } from '../base/random.ts'
 import { type Id, isId, namePattern, type SourceDefinition } from '../model/source.ts'
 import { lockDirectory } from '../store/lock.ts'
@@ -111,7 +112,7 @@ export async function joinVault(
   })
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeCredential(join(directory, 'credential.pem'), { certificate: answer.certificate, key })
-  if (!(await exists(join(directory, 'spool.key')))) {
+  if (!(await pathExists(join(directory, 'spool.key')))) {
     await writeSecret(join(directory, 'spool.key'), Buffer.from(random.bytes(spoolKeyBytes)).toString('hex'))
   }
   const identity = {
@@ -232,16 +233,6 @@ async function readText(file: string): Promise<string | undefined> {
     return await readFile(file, 'utf8')
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
-    throw error
-  }
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await stat(file)
-    return true
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return false
     throw error
   }
 }

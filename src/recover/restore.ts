@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
-import { isSystemError, messageOf, TidemarkError } from '../base/errors.ts'
 import type { TreePath } from '../model/path.ts'
 import { Folders } from './folders.ts'
 import { groupsMadeBy } from './groups.ts'
@@ -13,7 +12,7 @@ import { RestoreLog } from './restore-log.ts'
 import { StateFolder } from './state-folder.ts'
 import { checkRoom, checkTarget, foreseenNotes, roomAt, TargetDirectory } from './target.ts'
 import { writeContent } from './write-content.ts'
-import { noRoomCodes } from './write-group.ts'
+import { resumable } from './resumable.ts'
 import { Writers } from './writers.ts'
 
 export interface RestoreRequest {
@@ -135,17 +134,4 @@ function receiptOf(
     failures,
     failureCount,
   }
-}
-
-/** Failures of the target and of the operator's patience, told as what they mean here. */
-function resumable(error: unknown, target: string, signal: AbortSignal): unknown {
-  const hint = 'go on later with --resume: what is restored so far stays'
-  if (signal.aborted) {
-    return new TidemarkError('interrupted', { message: `the restore to ${target} was stopped`, hint, cause: error })
-  }
-  if (isSystemError(error, ...noRoomCodes)) {
-    const message = `the file system of ${target} is full: ${messageOf(error)}`
-    return new TidemarkError('no-space', { message, hint: `make room, then ${hint}`, cause: error })
-  }
-  return error
 }

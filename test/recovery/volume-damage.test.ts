@@ -29,8 +29,11 @@ test('what is damaged at the vault is named, all else comes back, and once it is
       const request = { source: story.source, target, resume, delta: false, force: false }
       return await restoreVolume(request, { origin, clock: systemClock, tell: () => {} }, never)
     }
-    // The index is made before the damage is.
-    await (await runningVault(story.directory))[Symbol.asyncDispose]()
+    {
+      // The index is made before the damage is: the answer to a question waits for it.
+      await using _vault = await runningVault(story.directory)
+      await apiVolume(socketApiClient(apiSocketOf(story.directory)), story.source, `seq:${changes}`)
+    }
     const journals = join(story.directory, 'journals')
     const [journal] = readdirSync(journals)
     assert.ok(journal !== undefined)

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import { together } from '../../base/together.ts'
 import { formatLsn, type Lsn, noLsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
 import { isoMoment, type Moment, moment } from '../../model/moment.ts'
 import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
@@ -161,22 +162,17 @@ export class Engine {
   async run(): Promise<void> {
     const { signal } = this.#stop
     this.#report()
-    const tasks = [
-      this.#follow(signal),
-      this.#beat(signal),
-      this.#baselines.run(signal),
-      this.#watchSlot(signal),
-      this.#keeper.run(signal),
-    ]
-    let failure: { readonly error: unknown } | undefined
-    const ended = tasks.map((task) =>
-      task.catch((error: unknown) => {
-        if (!signal.aborted) failure = { error }
-        this.#stop.abort()
-      }),
-    )
-    await Promise.all(ended)
-    if (failure !== undefined) throw failure.error
+    try {
+      await together(signal, [
+        (inside) => this.#follow(inside),
+        (inside) => this.#beat(inside),
+        (inside) => this.#baselines.run(inside),
+        (inside) => this.#watchSlot(inside),
+        (inside) => this.#keeper.run(inside),
+      ])
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
   }
 
   /** One session with the server after the other, while there is a line. */

@@ -19,9 +19,9 @@ import { advanceLsn, formatLsn, type Lsn, type Timeline, walSegmentStart } from 
 import { type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import { advance, type Sequence } from '../../model/sequence.ts'
+import { Acknowledgements } from '../acknowledgements.ts'
 import { BatchBuilder } from '../batch-builder.ts'
 import type { CapturedBatch } from '../capture.ts'
-import { Acknowledgements } from './acknowledgements.ts'
 import { type BaselinesState, type Cursor, encodeCursor, type LogState, type Stretch, stretchesMax } from './cursor.ts'
 import type { TimelineHistory } from './protocol/replication.ts'
 import { WalAppender } from './wal-appender.ts'
@@ -52,7 +52,7 @@ export interface JournalParts {
 
 /** The journal's end as the capture writes it: what its tree holds so far, and the batch that is being made. */
 export class Journal {
-  readonly acknowledgements = new Acknowledgements()
+  readonly acknowledgements = new Acknowledgements<Lsn>()
   readonly #clock: Clock
   readonly #builder: BatchBuilder
   #baselines: BaselinesState
@@ -139,7 +139,7 @@ export class Journal {
     const stretches = [...log.stretches, { timeline: on, first: start, end: start }].slice(-stretchesMax)
     const appender = WalAppender.begin({ ...log, timeline: on, start })
     this.#log = { ...log, historyCheck, stretches, appender }
-    this.acknowledgements.beginStretch()
+    this.acknowledgements.beginAnew()
     this.#builder.close(false)
   }
 

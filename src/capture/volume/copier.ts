@@ -195,7 +195,7 @@ export class Copier {
     const patch = read ? this.#patch(piece, read, missing) : { extents: [], zeros: [], chunks: [] }
     journal.patch(patch, piece.upTo)
     if (read) flights.end(read.flight)
-    if (piece.healed) journal.acknowledgements.healed(journal.sequence, piece.healed.region, piece.healed.from)
+    if (piece.healed) journal.healing.healed(journal.sequence, piece.healed.region, piece.healed.from)
     changed.wake()
   }
 

@@ -193,7 +193,7 @@ export class Engine {
     this.#introduce(link)
     await this.#changed.until(() => (this.#line ? true : undefined), signal)
     this.#takeUp(link.volume, await conversation.place())
-    this.#journal.acknowledgements.forgetHealed()
+    this.#journal.healing.forget()
     this.#isAway = false
     this.#problems.clear('server')
     this.#report()
@@ -315,9 +315,9 @@ export class Engine {
   // The agent's side
 
   #acknowledged({ sequence }: Extract<ToEngine, { kind: 'acknowledged' }>): void {
-    const { isFurther, healed } = this.#journal.acknowledgements.upTo(sequence)
-    if (isFurther) this.#tellAcknowledged()
-    for (const { regions, number } of healed) this.#link?.tell({ kind: 'healed', regions, number })
+    const { acknowledgements, healing } = this.#journal
+    if (acknowledgements.upTo(sequence)) this.#tellAcknowledged()
+    for (const { regions, number } of healing.upTo(sequence)) this.#link?.tell({ kind: 'healed', regions, number })
   }
 
   #tellAcknowledged(): void {

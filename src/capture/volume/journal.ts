@@ -7,10 +7,11 @@ import { inlineBytesMax } from '../../model/batch.ts'
 import type { Attributes, Change, Extent, Mark, Range, SuspectReason } from '../../model/change.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import type { Sequence } from '../../model/sequence.ts'
+import { Acknowledgements } from '../acknowledgements.ts'
 import { BatchBuilder, type Lane } from '../batch-builder.ts'
 import type { CapturedBatch } from '../capture.ts'
-import { Acknowledgements } from './acknowledgements.ts'
 import { type Copy, type Cursor, encodeCursor, type LogPlace, type Place } from './cursor.ts'
+import { Healing } from './healing.ts'
 
 /** Of one change, over its data. */
 const changeBytes = 128
@@ -40,7 +41,8 @@ export interface Patch {
  * in the journal, so that records which follow keep theirs.
  */
 export class Journal {
-  readonly acknowledgements = new Acknowledgements()
+  readonly acknowledgements = new Acknowledgements<LogPlace>()
+  readonly healing = new Healing()
   readonly #clock: Clock
   readonly #builder: BatchBuilder
   #place: Place | undefined

@@ -1,6 +1,7 @@
-import { rm, stat } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import type { Clock } from '../../base/clock.ts'
-import { isSystemError, TidemarkError } from '../../base/errors.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import { pathExists } from '../../base/path-exists.ts'
 import type { SourceDefinition } from '../../model/source.ts'
 import { openControl } from './connect.ts'
 import type { FromVolumeServer } from './control.ts'
@@ -21,7 +22,7 @@ export async function releaseVolume(
   signal: AbortSignal,
 ): Promise<void> {
   const folder = volumeFolderOf(home.agentDirectory, source)
-  if (!(await isThere(folder.description))) {
+  if (!(await pathExists(folder.description))) {
     // A server says its last words after it has hung up: they may have come between a removal and its end.
     await rm(folder.directory, { recursive: true, force: true })
     return
@@ -51,7 +52,7 @@ export async function releaseVolume(
 /** The server says so in its folder: until then what its log holds may be nowhere else. */
 async function isEmptied({ released }: VolumeFolder, clock: Clock, signal: AbortSignal): Promise<boolean> {
   const endsAt = clock.monotonicMs() + endMsMax
-  while (!(await isThere(released))) {
+  while (!(await pathExists(released))) {
     if (clock.monotonicMs() > endsAt) return false
     await clock.sleep(lookMs, signal)
   }
@@ -72,13 +73,3 @@ const stillUsed = ({ name }: SourceDefinition, outcome: 'late' | number): Tidema
         : `${outcome === 1 ? 'a client still uses' : `${outcome} clients still use`} volume ${name}`,
     hint: 'unmount it and let its users go back to the backing ("tidemark volume detach"); the server ends by itself then',
   })
-
-async function isThere(file: string): Promise<boolean> {
-  try {
-    await stat(file)
-    return true
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return false
-    throw error
-  }
-}

@@ -1,11 +1,8 @@
 import {
   chmodSync,
   chownSync,
-  closeSync,
   existsSync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -16,6 +13,7 @@ import {
 import { dirname, join } from 'node:path'
 import { TidemarkError } from '../../base/errors.ts'
 import type { Clock } from '../../base/clock.ts'
+import { syncFolder } from '../../base/sync-folder.ts'
 import { dataFolder, tablespaceFolder } from '../../format/postgres-tree.ts'
 import { formatLsn, lsn } from '../../model/lsn.ts'
 import { type TreePath, treePath } from '../../model/path.ts'
@@ -211,13 +209,4 @@ function writeOwned(place: Place, name: string, content: string): void {
 
 function own({ owner }: Place, file: string): void {
   if (owner) chownSync(file, owner.uid, owner.gid)
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
 }

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
+import { syncFolder } from '../../base/sync-folder.ts'
 import { moment } from '../../model/moment.ts'
 import { formatSequence, parseSequence, type Sequence } from '../../model/sequence.ts'
 import type { RestorePoint } from '../origin.ts'
@@ -85,15 +86,6 @@ export function dropImageState(target: string): void {
   if (!existsSync(imageStateFile(target))) return
   rmSync(imageStateFile(target))
   syncFolder(dirname(target))
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
 }
 
 /** A bit for each region, base64. */

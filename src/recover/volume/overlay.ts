@@ -14,6 +14,7 @@ import {
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { TidemarkError } from '../../base/errors.ts'
+import { syncFolder } from '../../base/sync-folder.ts'
 import { tryLock } from '../../base/syscalls/lock.ts'
 import { punchHole } from '../../base/syscalls/sparse.ts'
 import type { Range } from '../../model/change.ts'
@@ -227,12 +228,7 @@ function make(path: string, { source, at, bytes }: OverlayBase): void {
     closeSync(descriptor)
   }
   renameSync(part, path)
-  const folder = openSync(dirname(path), 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
-  }
+  syncFolder(dirname(path))
 }
 
 function mapBytesOf(bytes: number): number {

@@ -1,10 +1,10 @@
 import type { Clock } from '../../base/clock.ts'
-import { isCode, isSystemError, messageOf, TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Range } from '../../model/change.ts'
 import { formatMoment } from '../../model/moment.ts'
 import { beforeFirst, type Sequence } from '../../model/sequence.ts'
 import { InFlight } from '../in-flight.ts'
-import { noRoomCodes } from '../write-group.ts'
+import { resumable } from '../resumable.ts'
 import { checkImage, holdsImage, Image, type LaidOver } from './image.ts'
 import { dropImageState, imageRegionBytes, type ImageState, keepImageState, unfinishedImage } from './image-state.ts'
 import type { Stretch, VolumeOrigin } from './origin.ts'
@@ -273,20 +273,4 @@ function* regionsOf(bytes: number): Generator<[number, Range]> {
   for (let at = 0, number = 0; at < bytes; at += imageRegionBytes, number++) {
     yield [number, { at, bytes: Math.min(imageRegionBytes, bytes - at) }]
   }
-}
-
-/** Failures of the target and of the operator's patience, told as what they mean here. */
-function resumable(error: unknown, target: string, signal: AbortSignal): unknown {
-  const hint = 'go on later with --resume: what is restored so far stays'
-  if (signal.aborted) {
-    return new TidemarkError('interrupted', { message: `the restore to ${target} was stopped`, hint, cause: error })
-  }
-  if (isSystemError(error, ...noRoomCodes)) {
-    const message = `the file system of ${target} is full: ${messageOf(error)}`
-    return new TidemarkError('no-space', { message, hint: `make room, then ${hint}`, cause: error })
-  }
-  if (isCode(error, 'unreachable')) {
-    return new TidemarkError('unreachable', { message: error.message, hint, cause: error })
-  }
-  return error
 }
