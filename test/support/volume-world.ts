@@ -97,6 +97,7 @@ export class VolumeWorld {
         applyAt: random.integer(1, 100),
         applyMs: random.integer(0, 50),
         syncMs: random.integer(0, 30),
+        noteMs: random.integer(0, 30),
         checkpointMs: random.integer(0, 100),
       },
       told: {

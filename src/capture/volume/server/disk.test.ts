@@ -15,6 +15,7 @@ import type { Id, VolumeSettings } from '../../../model/source.ts'
 import { VolumeDisk, type VolumeDiskParts } from './disk.ts'
 import { volumeLogFolder } from './log-folder.ts'
 import { nodeVolumeFiles } from './node-files.ts'
+import { readPlace } from './place.ts'
 
 const volume = 'ffeeddccbbaa99887766554433221100' as Id
 const mebi = 1024 ** 2
@@ -128,9 +129,9 @@ function simulated(seed: number, more: Partial<VolumeDiskParts> = {}, logCapacit
   const random = new Seeded(seed)
   const disks = new SimulatedVolumeDisk({ random: random.fork('disk'), backingBytes: mebi, logCapacity })
   const settings = { backing: '/simulated', logBytesMax: 8 * 256 * 1024 }
-  const open = () =>
+  const open = (files = disks.files()) =>
     VolumeDisk.open({
-      files: disks.files(),
+      files,
       clock: new HastyClock(random.fork('clock')),
       random,
       volume,
@@ -281,6 +282,26 @@ test('damage of records that the backing needs is told, and nothing is served', 
   await again[Symbol.asyncDispose]()
 })
 
+test('damage of the last records that were synced is told as damage, once nothing has been written for a moment', async () => {
+  const { disks, open } = simulated(10)
+  const { log, backing } = disks.files()
+  // Nothing comes into the backing, and so no checkpoint says anything.
+  const disk = await open({ log, backing: { ...backing, apply: () => new Promise(() => {}) } })
+  await write(disk, 0, Buffer.alloc(4096, 1))
+  await flush(disk)
+  await write(disk, 4096, Buffer.alloc(4096, 2))
+  await flush(disk)
+  let place = await readPlace(disks.logForReaders())
+  await until(() => {
+    void readPlace(disks.logForReaders()).then((found) => (place = found))
+    return place?.synced === disk.last
+  }, 'the place says how far the log is synced')
+  disks.end('kill')
+  const [resize, first, flushed] = [56, 56 + 4096, 56]
+  disks.flip(disks.names()[0]!, 2 * 64 + resize + first + flushed + 1000, 3)
+  await assert.rejects(open(), (error) => isCode(error, 'damaged') && /record 4 does not verify/.test(error.message))
+})
+
 test('damage of history that the backing has already is a hole: the volume is served, and all of it is touched', async () => {
   const { disks, open } = simulated(8)
   const disk = await open()
@@ -294,6 +315,24 @@ test('damage of history that the backing has already is a hole: the volume is se
   assert.ok(again.epoch > epoch)
   assert.equal(again.askTouched(0).regions.length, 16)
   assert.ok(again.problems.some(({ code }) => code === 'volume-log-damaged'))
+  await again[Symbol.asyncDispose]()
+})
+
+test('no epoch is begun twice, also where the newest word of where the volume stood is damaged', async () => {
+  const { disks, open } = simulated(11)
+  const disk = await open()
+  const { epoch } = disk
+  await write(disk, 0, Buffer.alloc(4096, 1))
+  disk.lostHistory('the vault found damage')
+  await until(() => disk.epoch > epoch, 'a new epoch')
+  const told = disk.epoch
+  disks.end('kill')
+  const place = disks.content('place') as Buffer
+  const newest = place.readBigUInt64BE(24) > place.readBigUInt64BE(512 + 24) ? 0 : 512
+  disks.flip('place', newest + 40, 3)
+  const again = await open()
+  assert.ok(again.epoch > told)
+  assert.equal(again.askTouched(0).regions.length, 16)
   await again[Symbol.asyncDispose]()
 })
 

@@ -26,10 +26,12 @@ export class History {
   #acknowledged: VolumePlace['acknowledged']
   #checkpoint: number
   #bytes: number
-  /** As the place has it durably: the last record that the backing needs no more, and the last that nobody does. */
-  #saved = { checkpoint: 0, floor: 0 }
+  /** As the place has it durably: the last record that the backing needs no more, and the last that nobody does; and how far the log was synced. */
+  #saved = { checkpoint: 0, floor: 0, synced: 0 }
   /** While history is being given up: the last record of the epoch that ends. */
   #endsAt: number | undefined
+  /** The epoch that is being noted: whatever else is noted meanwhile must not take it back. */
+  #next: { readonly epoch: number; readonly first: number } | undefined
   #isReleased = false
   #givingUp: Promise<unknown> = Promise.resolve()
 
@@ -86,6 +88,11 @@ export class History {
 
   get checkpoint(): number {
     return this.#checkpoint
+  }
+
+  /** As the place says durably, the log is synced up to here. */
+  get notedSynced(): number {
+    return this.#saved.synced
   }
 
   /** Durable once it resolves: the backing holds everything up to `number`. */
@@ -162,18 +169,22 @@ export class History {
     // A power cut must not take back records before the epoch's first: their numbers would be given again, and pass for known.
     await this.#parts.log.untilSynced(last)
     const next = { epoch: this.#epoch + 1, first: last + 1 }
-    await this.save(next)
+    this.#next = next
+    await this.save()
     this.#epoch = next.epoch
     this.#first = next.first
+    this.#next = undefined
     this.#endsAt = undefined
   }
 
-  async save(next = { epoch: this.#epoch, first: this.#first }): Promise<void> {
+  async save(): Promise<void> {
     const { log, file } = this.#parts
     const acknowledged = this.#acknowledged
-    const place = { volume: this.#volume, ...next, checkpoint: this.#checkpoint, acknowledged, synced: log.synced }
+    const epoch = this.#next ?? { epoch: this.#epoch, first: this.#first }
+    const place = { volume: this.#volume, ...epoch, checkpoint: this.#checkpoint, acknowledged, synced: log.synced }
     await file.write({ ...place, bytes: this.#bytes })
-    this.#saved = { checkpoint: place.checkpoint, floor: Math.min(place.checkpoint, wantedFrom(place) - 1) }
+    const { checkpoint, synced } = place
+    this.#saved = { checkpoint, floor: Math.min(checkpoint, wantedFrom(place) - 1), synced }
   }
 
   async resize(bytes: number): Promise<void> {

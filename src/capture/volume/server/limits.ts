@@ -8,6 +8,8 @@ export interface VolumeLimits {
   readonly applyMs: number
   /** The log is synced so long after the first write of those that nobody waits for. */
   readonly syncMs: number
+  /** With nothing written for so long, it is noted how far the log is synced. */
+  readonly noteMs: number
   /** Between a checkpoint and the next. */
   readonly checkpointMs: number
   /** How long to wait for room at the backing before the next try. */
@@ -20,6 +22,7 @@ export const defaultLimits: VolumeLimits = {
   applyAt: 8192,
   applyMs: 500,
   syncMs: 25,
+  noteMs: 200,
   checkpointMs: 5000,
   retryMs: 1000,
 }

@@ -17,7 +17,7 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   const { files, volume, random, clock } = parts
   const { backing } = files
   const limits = { ...defaultLimits, ...parts.limits }
-  const { file, place } = await PlaceFile.open(files.log)
+  const { file, place, isInDoubt } = await PlaceFile.open(files.log)
   if (place !== undefined && place.volume !== volume) {
     throw new TidemarkError('damaged', {
       message: `the folder of the log belongs to volume ${place.volume}, not ${volume}`,
@@ -44,11 +44,23 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
     synced: log.last,
     bytes: recovered.bytes,
   }
-  const history = new History({ log, touched, file, place: { ...begun, checkpoint: log.last, bytes: recovered.bytes } })
+  const history = new History({
+    log,
+    touched,
+    file,
+    place: {
+      ...begun,
+      // The place that is lost may have begun another epoch, which the vault knows: it is not begun again.
+      epoch: isInDoubt ? Math.max(begun.epoch + 1, recovered.epoch) : begun.epoch,
+      checkpoint: log.last,
+      bytes: recovered.bytes,
+    },
+  })
   const problems = new Map<string, Problem>()
   if (isNew) await history.save()
   const lost =
-    recovered.lostHistory ?? (place === undefined && !isNew ? 'where the volume stood is not known' : undefined)
+    recovered.lostHistory ??
+    (isInDoubt || (place === undefined && !isNew) ? 'where the volume stood is not known' : undefined)
   if (lost !== undefined) {
     problems.set('volume-log-damaged', historyDamaged(lost))
     await history.giveUpAll()

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { ByteReader, ByteWriter } from '../../../base/bytes.ts'
 import { isSystemError, TidemarkError } from '../../../base/errors.ts'
+import type { VolumeLogFile, VolumeLogFolder } from '../../../format/volume-log-reader.ts'
 import { type Id, isId } from '../../../model/source.ts'
 import type { LogFile, LogFolder } from './files.ts'
 
@@ -54,15 +55,17 @@ export class PlaceFile {
     this.#count = count
   }
 
-  /** No place: the file is new, or no slot of it verifies. */
-  static async open(folder: LogFolder): Promise<{ file: PlaceFile; place: VolumePlace | undefined }> {
+  /** No place: the file is new, or no slot of it verifies. In doubt: one does not, and it may be the newer one. */
+  static async open(
+    folder: LogFolder,
+  ): Promise<{ file: PlaceFile; place: VolumePlace | undefined; isInDoubt: boolean }> {
     const present = await folder.open(placeName)
     if (present === undefined) {
       const file = await createFile(folder)
-      return { file: new PlaceFile(file, 0), place: undefined }
+      return { file: new PlaceFile(file, 0), place: undefined, isInDoubt: false }
     }
-    const newest = await newestSlot(present)
-    return { file: new PlaceFile(present, newest?.count ?? 0), place: newest?.place }
+    const { newest, isInDoubt } = await readSlots(present)
+    return { file: new PlaceFile(present, newest?.count ?? 0), place: newest?.place, isInDoubt }
   }
 
   /** Durable once this resolves; what was written before is, too. */
@@ -84,25 +87,31 @@ export class PlaceFile {
 }
 
 /** As `PlaceFile.open` finds it, and nothing is made. */
-export async function readPlace(folder: LogFolder): Promise<VolumePlace | undefined> {
+export async function readPlace(folder: VolumeLogFolder): Promise<VolumePlace | undefined> {
   const file = await folder.open(placeName)
   if (file === undefined) return undefined
   try {
-    return (await newestSlot(file))?.place
+    return (await readSlots(file)).newest?.place
   } finally {
     await file.close()
   }
 }
 
-async function newestSlot(file: LogFile): Promise<Slot | undefined> {
+async function readSlots(file: VolumeLogFile): Promise<{ newest: Slot | undefined; isInDoubt: boolean }> {
   const bytes = Buffer.alloc(2 * slotBytes)
   for (let at = 0; at < bytes.length;) {
     const count = await file.read(bytes.subarray(at), at)
     if (count === 0) break
     at += count
   }
-  const slots = [decode(bytes.subarray(0, slotBytes)), decode(bytes.subarray(slotBytes))]
-  return slots.filter((slot) => slot !== undefined).sort((one, other) => other.count - one.count)[0]
+  const written = [bytes.subarray(0, slotBytes), bytes.subarray(slotBytes)].filter((slot) =>
+    slot.some((byte) => byte > 0),
+  )
+  const slots = written.map(decode).filter((slot) => slot !== undefined)
+  return {
+    newest: slots.sort((one, other) => other.count - one.count)[0],
+    isInDoubt: slots.length < written.length,
+  }
 }
 
 async function createFile(folder: LogFolder): Promise<LogFile> {

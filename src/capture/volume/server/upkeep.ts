@@ -37,6 +37,7 @@ export interface UpkeepParts {
  * - the log is synced: soon, or at once where somebody waits;
  * - what is synced is written to the backing;
  * - checkpoints: the backing is synced, and the place notes how far it holds everything;
+ * - when nothing is written for a moment the place notes how far the log is synced, which no later record says;
  * - a spare segment is kept, by a new file, by one that nobody needs, or by giving up history.
  */
 export class Upkeep {
@@ -44,6 +45,8 @@ export class Upkeep {
   readonly #changed = new Wake()
   /** Of the sync of the log alone: it is woken for each request, the others are not. */
   readonly #unsynced = new Wake()
+  /** Nothing is left to sync. */
+  readonly #settled = new Wake()
   /** Its next sync waits for more; only somebody who waits makes it begin earlier. */
   #isSyncDelayed = false
   logBytesMax: number
@@ -82,6 +85,7 @@ export class Upkeep {
       this.#apply(signal),
       this.#checkpoint(signal),
       this.#keepRoom(signal),
+      this.#noteSynced(signal),
       this.#learn(signal),
     ])
   }
@@ -114,6 +118,7 @@ export class Upkeep {
       pending.syncBegins()
       await this.#watched(() => log.sync())
       pending.syncEnds(log.synced)
+      if (log.synced === log.last) this.#settled.wake()
       this.#parts.synced()
       this.#parts.room()
       this.#changed.wake()
@@ -178,6 +183,21 @@ export class Upkeep {
       await history.checkpointAt(upTo)
       if (!this.#isFinishing) this.#isCheckpointWanted = false
       this.#changed.wake()
+    }
+  }
+
+  /** Each record says how far the log was synced before it: of the last ones there has to be another word, or damage of them is a torn tail. */
+  async #noteSynced(signal: AbortSignal): Promise<void> {
+    const { log, history, clock, limits } = this.#parts
+    for (;;) {
+      signal.throwIfAborted()
+      const { last, synced } = log
+      if (synced === history.notedSynced || synced < last) {
+        await this.#settled.wait(signal)
+        continue
+      }
+      await clock.sleep(limits.noteMs, signal)
+      if (log.last === last && history.notedSynced < synced) await history.save()
     }
   }
 
