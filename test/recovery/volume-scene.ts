@@ -57,8 +57,8 @@ export async function contentAt({ world }: VolumeScene, at: string): Promise<Buf
   return Buffer.concat(await Array.fromAsync(pieces))
 }
 
-/** What the points of its journal tell. */
-export async function hasHole({ world }: VolumeScene): Promise<boolean> {
+/** The holes of its journal, each with its reason. */
+export async function holesOf({ world }: VolumeScene): Promise<string[]> {
   const points = await world.atVault('points', 'disk', '--json', '--limit', '100000')
-  return points.out.includes('"kind":"hole"')
+  return points.out.split('\n').filter((line) => line.includes('"kind":"hole"'))
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { recordHeaderBytes, recordMagic } from '../../src/format/volume-log.ts'
 import { keptGroup } from '../support/volume-server-process.ts'
-import { beginVolume, contentAt, hasHole, type VolumeScene } from './volume-scene.ts'
+import { beginVolume, contentAt, holesOf, type VolumeScene } from './volume-scene.ts'
 
 const seed = Number(process.env['TIDEMARK_SEED'] ?? 20_261_128)
 const bytes = 2 * 1024 * 1024
@@ -75,6 +75,6 @@ test(
     await load.pause()
     const at = await world.quietMoment('disk')
     load.assertSame(await contentAt(scene, at), 'the volume at the vault')
-    assert.equal(await hasHole(scene), false)
+    assert.deepEqual(await holesOf(scene), [])
   },
 )
