@@ -27,6 +27,11 @@ export class InFlight {
     this.#check()
   }
 
+  /** Waits until none runs any more, whatever has become of them. */
+  async noneLeft(): Promise<void> {
+    await Promise.all(this.#running)
+  }
+
   async #run(task: () => Promise<void>): Promise<void> {
     try {
       await task()

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { syncFolder } from '../../base/sync-folder.ts'
@@ -14,6 +14,8 @@ import type { LaidOver } from './image.ts'
  */
 export interface ImageState extends RestorePoint {
   readonly source: string
+  /** Which file or device it is about, as the system knows it apart from another of the same name (image.ts). */
+  readonly image: string
   /** Of the image. */
   readonly bytes: number
   readonly over: LaidOver
@@ -40,7 +42,7 @@ export function unfinishedImage(target: string): ImageState | undefined {
     if (isSystemError(error, 'ENOENT')) return undefined
     throw error
   }
-  const told = JSON.parse(text) as Record<string, unknown>
+  const told = read(text)
   if (told['version'] !== version || told['regionBytes'] !== imageRegionBytes) {
     throw new TidemarkError('unsupported-format', {
       message: `${file} is of a form that this version of Tidemark does not know`,
@@ -51,11 +53,22 @@ export function unfinishedImage(target: string): ImageState | undefined {
     source: told['source'] as string,
     at: parseSequence(told['at'] as string),
     moment: moment(told['moment'] as number),
+    image: String(told['image']),
     bytes: told['bytes'] as number,
     over: told['over'] as LaidOver,
     journal: typeof told['journal'] === 'string' ? parseSequence(told['journal']) : undefined,
     journalBytes: told['journalBytes'] as number[],
     done: new Set(unpacked(told['done'] as string)),
+  }
+}
+
+/** Nothing where it is no JSON. */
+function read(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>
+  } catch (error) {
+    if (error instanceof SyntaxError) return {}
+    throw error
   }
 }
 
@@ -73,7 +86,8 @@ export function keepImageState(target: string, { at, done, journal, ...state }: 
   }
   const descriptor = openSync(`${file}.part`, 'w', 0o600)
   try {
-    writeSync(descriptor, `${JSON.stringify(told, null, 2)}\n`)
+    // Written to its end, or it fails: the file system may be full of the image.
+    writeFileSync(descriptor, `${JSON.stringify(told, null, 2)}\n`)
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)

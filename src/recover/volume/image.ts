@@ -8,6 +8,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  type BigIntStats,
   type Stats,
   statSync,
   writeSync,
@@ -34,21 +35,23 @@ const zeros = Buffer.alloc(pieceBytes)
 export class Image implements Disposable {
   readonly path: string
   readonly isDevice: boolean
+  readonly identity: string
   /** What was not written reads as zeros: the file was empty when the restore began. */
-  readonly isSparse: boolean
+  #isSparse = false
   readonly #descriptor: number
   readonly #found = Buffer.allocUnsafe(pieceBytes)
   writtenBytes = 0
 
-  private constructor(path: string, descriptor: number, told: { isDevice: boolean; isSparse: boolean }) {
+  private constructor(path: string, descriptor: number) {
+    const facts = fstatSync(descriptor, { bigint: true })
     this.path = path
     this.#descriptor = descriptor
-    this.isDevice = told.isDevice
-    this.isSparse = told.isSparse
+    this.isDevice = facts.isBlockDevice()
+    this.identity = identityOf(facts)
   }
 
-  /** Opens what `checkImage` has found fit; a file gets exactly `bytes`. `begun`: it holds what an earlier run wrote. */
-  static open(path: string, bytes: number, over: LaidOver, begun: boolean): Image {
+  /** Opens what `checkImage` has found fit, and changes nothing of it. */
+  static open(path: string): Image {
     const isDevice = statOf(path)?.isBlockDevice() ?? false
     if (!isDevice) mkdirSync(dirname(path), { recursive: true })
     // With O_EXCL the kernel refuses a device that is mounted or otherwise taken.
@@ -61,24 +64,34 @@ export class Image implements Disposable {
           hint: 'wait for it, or stop it and go on with --resume',
         })
       }
-      if (!isDevice && over === 'given-up' && !begun) ftruncateSync(descriptor, 0)
-      if (!isDevice && fstatSync(descriptor).size !== bytes) ftruncateSync(descriptor, bytes)
-      return new Image(path, descriptor, { isDevice, isSparse: !isDevice && over !== 'compared' })
+      return new Image(path, descriptor)
     } catch (error) {
       closeSync(descriptor)
       throw error
     }
   }
 
+  /** A file gets exactly `bytes`. `begun`: it holds what an earlier run wrote. */
+  layOver(over: LaidOver, bytes: number, begun: boolean): void {
+    if (this.isDevice) return
+    const descriptor = this.#descriptor
+    this.#isSparse = over !== 'compared'
+    if (over === 'given-up' && !begun) ftruncateSync(descriptor, 0)
+    const { size } = fstatSync(descriptor)
+    // What is left out would be what stands there.
+    if (this.#isSparse && !begun && size !== 0) throw holdsSomething(this.path)
+    if (size !== bytes) ftruncateSync(descriptor, bytes)
+  }
+
   /** Blocks of zeros are left out of a sparse image. */
   write(at: number, data: Uint8Array): void {
-    if (!this.isSparse) return this.#put(at, data)
+    if (!this.#isSparse) return this.#put(at, data)
     for (const { start, end, isZero } of runsOfZeros(at, data))
       if (!isZero) this.#put(at + start, data.subarray(start, end))
   }
 
   zero(at: number, bytes: number): void {
-    if (this.isSparse || this.#punch(at, bytes)) return
+    if (this.#isSparse || this.#punch(at, bytes)) return
     for (let done = 0; done < bytes; done += pieceBytes) {
       this.#put(at + done, zeros.subarray(0, Math.min(pieceBytes, bytes - done)))
     }
@@ -180,16 +193,42 @@ export function checkImage(
   if (asked.delta) return 'compared'
   if (asked.force) return 'given-up'
   if (found.isFile() ? found.size === 0 : isEmptyDevice(path)) return found.isFile() ? 'nothing' : 'given-up'
-  throw new TidemarkError('target-not-empty', {
+  throw holdsSomething(path)
+}
+
+const holdsSomething = (path: string): TidemarkError =>
+  new TidemarkError('target-not-empty', {
     message: `${path} holds something already`,
     hint: 'choose a new file; with --delta only what differs is written there, with --force all of it is replaced',
   })
+
+/** False where what an earlier run had begun is gone, or is something else by now. */
+export function isImage(path: string, { image, bytes }: { readonly image: string; readonly bytes: number }): boolean {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false })
+  if (found === undefined || identityOf(found) !== image) return false
+  return found.isBlockDevice() || found.size === BigInt(bytes)
 }
 
-/** False where what an earlier run had begun is gone. */
-export function holdsImage(path: string, bytes: number): boolean {
-  const found = statOf(path)
-  return found !== undefined && (found.isBlockDevice() || found.size === bytes)
+/**
+ * A file is known by its number and when it was made, a device by its number and how many have been attached before it: another
+ * disk under the same name is another.
+ */
+function identityOf(facts: BigIntStats): string {
+  if (!facts.isBlockDevice()) return `file ${facts.ino} of ${facts.birthtimeNs}`
+  const { major, minor } = deviceParts(facts.rdev)
+  return `device ${major}:${minor}, the ${diskNumber(`${major}:${minor}`)}`
+}
+
+/** Linux counts disks since 5.15; a partition has the number of its disk. */
+function diskNumber(device: string): string {
+  for (const place of ['diskseq', '../diskseq']) {
+    try {
+      return readFileSync(`/sys/dev/block/${device}/${place}`, 'utf8').trim()
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    }
+  }
+  return 'uncounted'
 }
 
 function statOf(path: string): Stats | undefined {

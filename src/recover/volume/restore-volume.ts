@@ -5,7 +5,7 @@ import { formatMoment } from '../../model/moment.ts'
 import { beforeFirst, type Sequence } from '../../model/sequence.ts'
 import { InFlight } from '../in-flight.ts'
 import { resumable } from '../resumable.ts'
-import { checkImage, holdsImage, Image, type LaidOver } from './image.ts'
+import { checkImage, Image, isImage, type LaidOver } from './image.ts'
 import { dropImageState, imageRegionBytes, type ImageState, keepImageState, unfinishedImage } from './image-state.ts'
 import type { Stretch, VolumeOrigin } from './origin.ts'
 import { failuresKeptMax, VolumeIncomplete, type VolumeReceipt } from './receipt.ts'
@@ -49,9 +49,10 @@ export async function restoreVolume(
 ): Promise<VolumeReceipt> {
   const { origin, clock } = parts
   const state = chosenState(request, origin)
-  // What it says would not be true of a target that is begun anew.
+  using image = Image.open(request.target)
+  // What it says would not be true of a target that is begun anew; another restore's stays where that works on the target.
   if (state.done === undefined) dropImageState(request.target)
-  using image = Image.open(request.target, origin.bytes, state.over, state.done !== undefined)
+  image.layOver(state.over, origin.bytes, state.done !== undefined)
   const startedMs = clock.monotonicMs()
   const run = new VolumeRestore(request, parts, image, state)
   try {
@@ -66,8 +67,8 @@ export async function restoreVolume(
   return receipt
 }
 
-/** `done` is undefined of a restore that begins. */
-type Chosen = Omit<ImageState, 'done'> & { readonly done: ImageState['done'] | undefined }
+/** `done` is undefined of a restore that begins. Which image it is shows when that is open. */
+type Chosen = Omit<ImageState, 'done' | 'image'> & { readonly done: ImageState['done'] | undefined }
 
 /** What would be done to the target; refuses what must not be. */
 export function chosenState(request: VolumeRestoreRequest, { point, bytes }: VolumeOrigin): Chosen {
@@ -79,9 +80,9 @@ export function chosenState(request: VolumeRestoreRequest, { point, bytes }: Vol
   if (before === undefined || delta || force) return fresh(checkImage(target, bytes, { delta, force }))
   const isSame = before.source === source && before.at === point.at && before.bytes === bytes
   if (isSame && resume) {
-    checkImage(target, bytes, { delta: true, force: false })
-    // An image that was taken away since begins again.
-    return holdsImage(target, bytes) ? before : fresh(before.over)
+    // An image that was taken away begins again; what was put in its place is not given up for it.
+    const over = checkImage(target, bytes, { delta: isImage(target, before), force: false })
+    return isImage(target, before) ? before : fresh(over)
   }
   throw new TidemarkError('target-not-empty', {
     message: `${target} holds an unfinished restore of ${before.source} at ${formatMoment(before.moment)}`,
@@ -102,6 +103,8 @@ class VolumeRestore {
   #journalBytes: readonly number[]
   /** The same as it is told, what was lost included. */
   readonly #journalTold: number[]
+  /** Regions of which the journal has lost some: by the next run retention may have moved it to where only they tell of it. */
+  readonly #lostIn = new Set<number>()
   /** Written since, not durable yet. */
   #written: number[] = []
   #dataBytes = 0
@@ -125,7 +128,19 @@ class VolumeRestore {
     this.#keepState()
     this.#progress.skip(this.#journalBytes.reduce((sum, bytes) => sum + bytes, 0))
     if (this.#journal !== undefined) await this.#fromJournal(this.#journal, signal)
+    const stop = new AbortController()
     const inFlight = new InFlight(regionsInFlightMax, signal)
+    try {
+      await this.#regions(inFlight, AbortSignal.any([signal, stop.signal]))
+    } finally {
+      // Nobody writes to an image that is closed.
+      stop.abort(new Error('the restore is over'))
+      await inFlight.noneLeft()
+    }
+    this.#progress.stage('finishing')
+  }
+
+  async #regions(inFlight: InFlight, signal: AbortSignal): Promise<void> {
     let unkept = 0
     for (const [number, region] of regionsOf(this.#state.bytes)) {
       if (this.#done.has(number)) {
@@ -139,7 +154,6 @@ class VolumeRestore {
       unkept = 0
     }
     await inFlight.allEnded()
-    this.#progress.stage('finishing')
   }
 
   /** What was written so far need not be fetched again. */
@@ -152,7 +166,7 @@ class VolumeRestore {
 
   #keepState(): void {
     const journal = { journal: this.#journal, journalBytes: this.#journalBytes }
-    keepImageState(this.#request.target, { ...this.#state, ...journal, done: this.#done })
+    keepImageState(this.#request.target, { ...this.#state, ...journal, image: this.#image.identity, done: this.#done })
   }
 
   /** All that stands in the journal, each batch read once, wherever it belongs. */
@@ -161,7 +175,7 @@ class VolumeRestore {
     const failed = this.#failureCount
     for await (const told of this.#parts.origin.readJournal(after, signal)) {
       if (told.kind !== 'reached') {
-        if (told.kind === 'lost') this.#fail(told, told.message)
+        if (told.kind === 'lost') this.#lost(told)
         else this.#put(told)
         this.#count(told)
         unkept += told.bytes
@@ -181,14 +195,15 @@ class VolumeRestore {
     await this.keep()
   }
 
-  #count({ at, bytes }: Range): void {
-    this.#progress.add(bytes)
-    for (let reached = at; reached < at + bytes;) {
-      const region = Math.floor(reached / imageRegionBytes)
-      const end = Math.min((region + 1) * imageRegionBytes, at + bytes)
-      this.#journalTold[region] = (this.#journalTold[region] ?? 0) + end - reached
-      reached = end
-    }
+  #count(range: Range): void {
+    this.#progress.add(range.bytes)
+    for (const { region, bytes } of perRegion(range))
+      this.#journalTold[region] = (this.#journalTold[region] ?? 0) + bytes
+  }
+
+  #lost(range: Range & { readonly message: string }): void {
+    this.#fail(range, range.message)
+    for (const { region } of perRegion(range)) this.#lostIn.add(region)
   }
 
   receipt(elapsedMs: number): VolumeReceipt {
@@ -217,7 +232,7 @@ class VolumeRestore {
         hint: 'begin again with --force; if this happens again, the versions of the program and of the vault do not fit',
       })
     }
-    if (this.#failureCount === failed) this.#written.push(number)
+    if (this.#failureCount === failed && !this.#lostIn.has(number)) this.#written.push(number)
   }
 
   /** Where the vault finds damage, asks for halves, until what is damaged stands alone. How many bytes the journal has. */
@@ -266,6 +281,15 @@ class VolumeRestore {
   #fail({ at, bytes }: Range, reason: string): void {
     this.#failureCount++
     if (this.#failures.length < failuresKeptMax) this.#failures.push({ at, bytes, reason })
+  }
+}
+
+function* perRegion({ at, bytes }: Range): Generator<{ readonly region: number; readonly bytes: number }> {
+  for (let reached = at; reached < at + bytes;) {
+    const region = Math.floor(reached / imageRegionBytes)
+    const end = Math.min((region + 1) * imageRegionBytes, at + bytes)
+    yield { region, bytes: end - reached }
+    reached = end
   }
 }
 
