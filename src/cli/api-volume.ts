@@ -27,6 +27,7 @@ export async function apiVolume(client: ApiClient, source: string, at: string): 
   return {
     point: { at: sequence(point.sequence), moment: isoToMoment(point.moment) },
     bytes,
+    ...(point.suspect === undefined ? {} : { suspect: point.suspect }),
     read: (ranges, signal) => wholeStretches(ranges, stretches({ ranges }, signal)),
     readRest: (ranges, signal) => wholeStretches(ranges, stretches({ ranges, withoutJournal: true }, signal)),
     readJournal,
@@ -81,3 +82,9 @@ function notYetCopied(error: unknown): never {
     cause: error,
   })
 }
+
+/** A line for whoever uses the volume as it stands there. */
+export const describeSuspect = (source: string, { suspect }: Pick<VolumeOrigin, 'suspect'>): string =>
+  suspect === undefined
+    ? ''
+    : `  suspect there (${suspect}): parts may be missing, older or newer than the rest; "tidemark points ${source}" lists others\n`

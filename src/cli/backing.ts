@@ -134,7 +134,8 @@ function mountsOf(number: string): string | undefined {
   return undefined
 }
 
-function loopOver(path: string): string | undefined {
+/** The loop device that has this file behind it. */
+export function loopOver(path: string): string | undefined {
   const found = list('/sys/block').find(
     (name) => readIfThere(join('/sys/block', name, 'loop/backing_file'))?.trim() === path,
   )

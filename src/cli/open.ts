@@ -12,7 +12,7 @@ import { shellWord } from '../recover/postgres/restore-command.ts'
 import { openMoment } from '../recover/volume/open-moment.ts'
 import type { VolumeOrigin } from '../recover/volume/origin.ts'
 import { overlayBase } from '../recover/volume/overlay.ts'
-import { apiVolume } from './api-volume.ts'
+import { apiVolume, describeSuspect } from './api-volume.ts'
 import { connect } from './connect.ts'
 import { formatBytes } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
@@ -161,19 +161,15 @@ async function listen(served: Export, options: OpenOptions, serving: NbdServing)
   }
 }
 
-function tell(
-  place: Place,
-  served: Export,
-  { point, bytes }: VolumeOrigin,
-  options: OpenOptions,
-  { out }: Parts,
-): void {
+function tell(place: Place, served: Export, origin: VolumeOrigin, options: OpenOptions, { out }: Parts): void {
   const { uri, socket, address } = place
+  const { point, bytes, suspect } = origin
   if (options.json) {
     const told = {
       source: served.name,
       at: point.at,
       moment: isoMoment(point.moment),
+      suspect,
       bytes,
       writable: !served.isReadOnly,
     }
@@ -184,7 +180,7 @@ function tell(
   const kept = options.overlay ?? 'a temporary file, gone at the end'
   out.write(
     `${served.name} as of ${formatMoment(point.moment)} (seq:${point.at}), ${formatBytes(bytes)}, is open ${use}
-  ${uri}
+${describeSuspect(served.name, origin)}  ${uri}
 ${served.isReadOnly ? '' : `  what is written goes to ${kept}\n`}${waysIn(place, served)}It is served until this command is stopped (Ctrl+C).
 `,
   )

@@ -90,6 +90,31 @@ test('a volume comes back as an image, onto one that differs, and never over wha
   assert.ok(readFileSync(image).equals(expected))
 })
 
+test('whoever restores or opens a volume where it is suspect is told so', async (t) => {
+  const { folder, story, run, process } = await begin(t, {
+    seed: 25,
+    bytes: MiB,
+    changes: 60,
+    suspect: { from: 30, to: 40 },
+  })
+  const image = join(folder, 'disk.img')
+  const restore = (at: number, ...more: string[]): Promise<Finished> =>
+    run('restore', story.source, '--at', `seq:${at}`, '--to', image, '--force', ...more)
+  for (const [at, isSuspect] of [
+    [29, false],
+    [35, true],
+    [40, false],
+  ] as const) {
+    assert.equal(/suspect there \(spool-full\)/.test((await restore(at, '--dry-run')).out), isSuspect, `${at}`)
+    assert.equal(/suspect there \(spool-full\)/.test((await restore(at)).out), isSuspect, `${at}`)
+    const told = (await restore(at, '--json')).out.trim().split('\n').at(-1) ?? ''
+    const { receipt } = JSON.parse(told) as { receipt: { suspect?: string } }
+    assert.equal(receipt.suspect, isSuspect ? 'spool-full' : undefined)
+  }
+  const open = process(['open', story.source, '--at', 'seq:35'], /suspect there \(spool-full\)[^]*It is served until/)
+  await open.start({ TIDEMARK_SOCKET: apiSocketOf(join(folder, 'vault')) })
+})
+
 test('a restore that is killed goes on where it was durable', async (t) => {
   const { folder, story, process } = await begin(t, { seed: 22, bytes: 448 * MiB, changes: 700 })
   const image = join(folder, 'disk.img')
@@ -206,6 +231,9 @@ test(
     assert.equal(small.status, 1)
     assert.match(small.err, /no-space|only 4194304/)
     const large = device(12 * MiB)
+    const behind = await restore(join(folder, `device-${12 * MiB}`), '--force')
+    assert.equal(behind.status, 1)
+    assert.match(behind.err, /is the file behind/)
     execFileSync('mkfs.ext4', ['-q', large])
     const mounted = join(folder, 'mounted')
     mkdirSync(mounted)

@@ -29,7 +29,7 @@ export type VolumeStep =
       readonly parts: readonly { readonly at: number; readonly data: Buffer }[]
       readonly zeros: readonly Range[]
     }
-  | { readonly kind: 'flush' }
+  | { readonly kind: 'flush' | 'suspect' | 'complete' }
   | { readonly kind: 'begin' }
 
 export interface VolumeVault {
@@ -45,6 +45,8 @@ export interface VolumeStory {
   readonly seed: number
   readonly bytes: number
   readonly changes: number
+  /** Sequences of the marks that begin and end a span that is suspect. */
+  readonly suspect?: { readonly from: number; readonly to: number }
 }
 
 const copyBytes = 64 * 1024
@@ -53,7 +55,8 @@ const attributes: Attributes = { mode: 0o600, uid: 0, gid: 0, modifiedNs: 0n, xa
 const startMoment = 1_700_000_000_000_000
 
 /** A vault in a new directory, closed, that holds the journal of one volume `disk-1` with a random past. */
-export async function volumeVault(directory: string, { seed, bytes, changes }: VolumeStory): Promise<VolumeVault> {
+export async function volumeVault(directory: string, story: VolumeStory): Promise<VolumeVault> {
+  const { seed, bytes } = story
   const parts = { clock: systemClock, random: systemRandom }
   await initVault({ directory, name: 'north', addresses: [] }, parts)
   const store = await directoryStore(directory)
@@ -78,7 +81,7 @@ export async function volumeVault(directory: string, { seed, bytes, changes }: V
   const appender = await vault.appender(agent, source, new AbortController().signal)
   const chunkKey = createSecretKey(vault.chunkKey)
   const random = new Seeded(seed, 'volume')
-  const steps = [...storyOf(random, bytes, changes)]
+  const steps = [...storyOf(random, story)]
   let when = startMoment
   const moments: Moment[] = []
   const stamped: Stamped[] = []
@@ -109,12 +112,14 @@ export async function volumeVault(directory: string, { seed, bytes, changes }: V
 }
 
 /** The first copy, region after region, among writes; then writes alone. */
-function* storyOf(random: Seeded, bytes: number, changes: number): Generator<VolumeStep> {
+function* storyOf(random: Seeded, { bytes, changes, suspect }: VolumeStory): Generator<VolumeStep> {
   yield { kind: 'begin' }
   const regions = Array.from({ length: Math.ceil(bytes / copyBytes) }, (_, number) => number * copyBytes)
   const hot = random.integer(0, bytes / sectorBytes - 16) * sectorBytes
   for (let count = 1; count < changes; count++) {
-    if (regions.length > 0 && random.chance(0.2)) {
+    if (count + 1 === suspect?.from) yield { kind: 'suspect' }
+    else if (count + 1 === suspect?.to) yield { kind: 'complete' }
+    else if (regions.length > 0 && random.chance(0.2)) {
       const taken = regions.splice(0, random.integer(1, 8))
       const parts = taken
         .filter(() => random.chance(0.6))
@@ -147,6 +152,9 @@ function changeOf(step: VolumeStep, bytes: number, idOf: (data: Buffer) => Retur
       return { kind: 'zero', path, at: step.at, bytes: step.bytes }
     case 'flush':
       return { kind: 'mark', mark: { type: 'flush' } }
+    case 'suspect':
+    case 'complete':
+      return { kind: 'mark', mark: { type: step.kind, reason: 'spool-full' } }
     default: {
       const extents: Extent[] = step.parts.map(({ at, data }) => ({ at, bytes: data.length, chunk: idOf(data) }))
       return { kind: 'patch', path, attributes, bytes, extents, zeros: [...step.zeros] }

@@ -7,6 +7,8 @@ export interface VolumeOrigin {
   readonly point: RestorePoint
   /** Size of the volume there. */
   readonly bytes: number
+  /** Why what stands there may never have stood side by side in the volume. */
+  readonly suspect?: string
   /**
    * What stands in the ranges, in any order, each byte of it once; a stretch without data is zeros. All data has been
    * checked against its name. Throws `damaged` where some of it cannot be had: the rest can, by asking for less at a time;

@@ -7,6 +7,8 @@ import type { RestorePoint } from '../origin.ts'
 export interface VolumeReceipt extends RestorePoint {
   readonly source: string
   readonly target: string
+  /** Why what was restored may never have stood side by side in the volume. */
+  readonly suspect?: string
   /** Of the volume. */
   readonly bytes: number
   /** Not zeros. */

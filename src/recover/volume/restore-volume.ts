@@ -211,6 +211,7 @@ class VolumeRestore {
       source: this.#request.source,
       at: this.#state.at,
       moment: this.#state.moment,
+      ...(this.#parts.origin.suspect === undefined ? {} : { suspect: this.#parts.origin.suspect }),
       target: this.#request.target,
       bytes: this.#state.bytes,
       dataBytes: this.#dataBytes,
