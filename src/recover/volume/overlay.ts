@@ -117,9 +117,7 @@ export class Overlay implements Disposable {
   /** Blocks of which only a part is written must stand here already. */
   write(at: number, data: Uint8Array): void {
     this.#check()
-    for (let done = 0; done < data.length;) {
-      done += writeSync(this.#descriptor, data, done, data.length - done, this.#dataAt + at + done)
-    }
+    this.#put(this.#dataAt + at, data)
     this.#set(at, data.length)
   }
 
@@ -129,7 +127,8 @@ export class Overlay implements Disposable {
     if (!punchHole(this.#descriptor, this.#dataAt + at, bytes)) {
       for (let done = 0; done < bytes;) {
         const piece = zeros.subarray(0, Math.min(zeros.length, bytes - done))
-        done += writeSync(this.#descriptor, piece, 0, piece.length, this.#dataAt + at + done)
+        this.#put(this.#dataAt + at + done, piece)
+        done += piece.length
       }
     }
     this.#set(at, bytes)
@@ -137,8 +136,10 @@ export class Overlay implements Disposable {
 
   /** Resolves once all that was written before is durable. A failure is final: nothing more is taken. */
   flush(): Promise<void> {
+    // One that waits has not begun, though the one before it may be over: two at once would each take bits of the other for durable.
+    if (this.#next !== undefined) return this.#next
     if (this.#syncing === undefined) return (this.#syncing = this.#sync())
-    this.#next ??= this.#syncing
+    this.#next = this.#syncing
       .catch(() => undefined)
       .then(() => {
         this.#next = undefined
@@ -158,7 +159,7 @@ export class Overlay implements Disposable {
       this.#changed.clear()
       await syncData(this.#descriptor)
       if (pages.length === 0) return
-      for (const { at, bits } of pages) writeSync(this.#descriptor, bits, 0, bits.length, headBytes + at)
+      for (const { at, bits } of pages) this.#put(headBytes + at, bits)
       await syncData(this.#descriptor)
     } catch (error) {
       this.#failure ??= { error }
@@ -166,6 +167,11 @@ export class Overlay implements Disposable {
     } finally {
       this.#syncing = undefined
     }
+  }
+
+  #put(at: number, data: Uint8Array): void {
+    for (let done = 0; done < data.length;)
+      done += writeSync(this.#descriptor, data, done, data.length - done, at + done)
   }
 
   #set(at: number, bytes: number): void {
