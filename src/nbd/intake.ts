@@ -6,15 +6,16 @@ const roomBytesMin = 64 * 1024
 export const pieceBytesMax = 128 * 1024
 
 /**
- * The bytes of a socket, received where they can stay: what is handed out is a view of the slab, which is then never written
- * again; what is long is received straight into the buffer it is for.
+ * The bytes of a socket, received where they can stay: what is handed out is a view of the slab, which is not written again
+ * before all such views have been given back; what is long is received straight into the buffer it is for.
  */
 export class Intake {
   /** Bytes from `from` up to `to` have come and are not taken yet. */
   buffer: Buffer = Buffer.allocUnsafeSlow(slabBytes)
   from = 0
   to = 0
-  #isShared = false
+  /** Handed out and not given back. Some may be of an older slab. */
+  #views = 0
   #target: Buffer | undefined
   #filledBytes = 0
   #toSkip = 0
@@ -27,7 +28,7 @@ export class Intake {
   room(): Buffer {
     if (this.#target !== undefined && this.#filledBytes < this.#target.length)
       return this.#target.subarray(this.#filledBytes)
-    if (this.from === this.to && !this.#isShared) this.from = this.to = 0
+    if (this.from === this.to && this.#views === 0) this.from = this.to = 0
     if (this.buffer.length - this.to < roomBytesMin) this.#renew()
     assert(this.to < this.buffer.length, 'what waits to be taken leaves room for more')
     return this.buffer.subarray(this.to)
@@ -65,13 +66,23 @@ export class Intake {
     each()
   }
 
-  /** A view of the next bytes, which stays as it is. They must have come. */
+  /** A view of the next bytes, which stays as it is until it is given back. They must have come. */
   take(count: number): Buffer {
     assert(count <= this.available, 'bytes are taken that have come')
-    this.#isShared = true
+    this.#views++
     const at = this.from
     this.from = at + count
     return this.buffer.subarray(at, at + count)
+  }
+
+  /** Nobody looks at one of the views any more. */
+  giveBack(): void {
+    this.#views--
+  }
+
+  /** Nobody looks at any of them. */
+  giveAllBack(): void {
+    this.#views = 0
   }
 
   /** Drops the next bytes, also those that have not come. */
@@ -106,10 +117,9 @@ export class Intake {
   }
 
   #renew(): void {
-    const slab = Buffer.allocUnsafeSlow(slabBytes)
+    const slab = this.#views === 0 ? this.buffer : Buffer.allocUnsafeSlow(slabBytes)
     this.to = this.buffer.copy(slab, 0, this.from, this.to)
     this.from = 0
     this.buffer = slab
-    this.#isShared = false
   }
 }

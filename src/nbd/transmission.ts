@@ -64,6 +64,8 @@ export class Transmission {
     this.agreed = agreed
     this.#export = agreed.export
     this.#intake = intake
+    // Of the handshake.
+    intake.giveAllBack()
     this.outlet = outlet
     this.#seam = seam
   }
@@ -222,6 +224,7 @@ export class Transmission {
     this.#unanswered--
     this.#unansweredBytes -= asked.held
     if (asked.long !== undefined) this.#spare.keep(asked.long)
+    else if (asked.data.length > 0) this.#intake.giveBack()
     this.outlet.add(place, from, from + bytes)
     if (this.#isGoing || this.#isSending) return
     this.#isSending = true
