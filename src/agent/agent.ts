@@ -8,6 +8,8 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { encodeManifest } from '../format/manifest.ts'
+import { moment } from '../model/moment.ts'
+import type { Problem } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition, SourceKind } from '../model/source.ts'
 import { lockDirectory } from '../store/lock.ts'
@@ -15,7 +17,7 @@ import { apiClient, type HttpDoor, vaultDoor } from '../wire/http-client.ts'
 import type { Link } from '../wire/link.ts'
 import { Pace } from '../wire/pace.ts'
 import { expiresAt } from '../wire/pki.ts'
-import { followDefinitions } from '../wire/ship.ts'
+import { followDefinitions, JournalSession } from '../wire/ship.ts'
 import { software } from '../wire/software.ts'
 import { dialLink } from '../wire/tls.ts'
 import { together } from '../base/together.ts'
@@ -23,14 +25,14 @@ import { Wake } from '../base/wake.ts'
 import { Backoff } from './backoff.ts'
 import { AgentHome } from './identity.ts'
 import { serveLocally } from './local-api.ts'
-import { Releases, type ReleaseSource } from './releases.ts'
+import { type Release, Releases, type ReleaseStatus } from './releases.ts'
 import { type OpenCapture, Protection, type ProtectionStatus } from './protect.ts'
 
 export interface AgentParts {
   readonly directory: string
   readonly captures: Readonly<Partial<Record<SourceKind, OpenCapture>>>
-  /** Takes back what a kind of capture has set at its source, once that is no longer protected; tried again until it is done. */
-  readonly releases?: Readonly<Partial<Record<SourceKind, ReleaseSource>>>
+  /** Takes back what a kind of capture has set at its source, once that is no longer protected. */
+  readonly releases?: Readonly<Partial<Record<SourceKind, Release>>>
   readonly clock: Clock
   readonly random: Random
   /** Told, in a line each, of what the operator would want to find in a log. */
@@ -45,6 +47,8 @@ export interface AgentStatus {
   readonly connected: boolean
   readonly certificateExpires: string
   readonly sources: readonly ProtectionStatus[]
+  /** No longer protected, and not let go yet. */
+  readonly releases: readonly ReleaseStatus[]
   readonly lastError: { readonly code: string; readonly message: string; readonly hint?: string } | undefined
 }
 
@@ -116,7 +120,10 @@ class Agent {
     this.#parts = parts
     this.#pace = new Pace(home.settings.bandwidth, parts.clock)
     const { releases: kinds = {}, clock, random, tell } = parts
-    this.releases = new Releases({ directory: join(home.directory, 'sources'), kinds, clock, random, tell })
+    const directory = join(home.directory, 'sources')
+    const report = (source: SourceDefinition, problems: readonly Problem[], signal: AbortSignal): Promise<void> =>
+      this.#reportReleased(source, problems, signal)
+    this.releases = new Releases({ directory, kinds, report, clock, random, tell })
   }
 
   status(): AgentStatus {
@@ -130,6 +137,7 @@ class Agent {
       connected: this.#connected,
       certificateExpires: new Date(expiresAt(this.#home.credential.certificate) / 1000).toISOString(),
       sources: Array.from(this.#running.values(), ({ protection }) => protection.status()),
+      releases: this.releases.status(),
       lastError: error && {
         code: error.code,
         message: error.message,
@@ -178,7 +186,10 @@ class Agent {
 
   #learn(sources: readonly SourceDefinition[], backoff: Backoff): void {
     backoff.succeeded()
-    if (!this.#connected) this.#parts.tell('the vault is reached')
+    if (!this.#connected) {
+      this.#parts.tell('the vault is reached')
+      this.releases.vaultReached()
+    }
     this.#connected = true
     this.#lastError = undefined
     this.#definitions = sources
@@ -279,6 +290,17 @@ class Agent {
 
   #directoryOf({ id }: SourceDefinition): string {
     return join(this.#home.directory, 'sources', id)
+  }
+
+  async #reportReleased(source: SourceDefinition, problems: readonly Problem[], signal: AbortSignal): Promise<void> {
+    const session = await JournalSession.open(
+      await this.#dial(signal),
+      { source: source.id, software },
+      this.#parts.clock,
+      signal,
+    )
+    const { durable } = session.journal
+    await session.lastReport({ state: 'paused', covered: moment(0), upTo: durable, dirty: 0, watching: '', problems })
   }
 
   #dial(signal: AbortSignal): Promise<Link> {

@@ -3,7 +3,9 @@ import { chmod, rm } from 'node:fs/promises'
 import http from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { messageOf, TidemarkError } from '../base/errors.ts'
+import type { Problem } from '../model/report.ts'
 import type { HttpDoor } from '../wire/http-client.ts'
+import type { Releases } from './releases.ts'
 
 /** What belongs to one connection and is not passed on (RFC 9110, 7.6.1). */
 const hopHeaders = new Set([
@@ -17,14 +19,19 @@ const hopHeaders = new Set([
   'proxy-authorization',
 ])
 
+/** What the socket answers for. */
+export interface LocalAgent {
+  readonly status: () => unknown
+  readonly vault: () => HttpDoor
+  readonly releases: Pick<Releases, 'again' | 'forget'>
+}
+
 /**
- * The agent's socket, for this user alone: `GET /agent` tells of the agent itself, everything below `/v1/` is the vault's
- * API, asked with the agent's certificate. So the same commands work on the protected server.
+ * The agent's socket, for this user alone: `GET /agent` tells of the agent itself, `POST /agent/releases/NAME/again` and
+ * `…/forget` are for what it could not let go, everything below `/v1/` is the vault's API, asked with the agent's
+ * certificate. So the same commands work on the protected server.
  */
-export async function serveLocally(
-  path: string,
-  agent: { readonly status: () => unknown; readonly vault: () => HttpDoor },
-): Promise<AsyncDisposable> {
+export async function serveLocally(path: string, agent: LocalAgent): Promise<AsyncDisposable> {
   const server = http.createServer((request, response) => {
     answer(request, response, agent).catch((error: unknown) => {
       if (response.headersSent) response.destroy(error instanceof Error ? error : undefined)
@@ -46,18 +53,25 @@ export async function serveLocally(
   }
 }
 
-async function answer(
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  agent: { readonly status: () => unknown; readonly vault: () => HttpDoor },
-): Promise<void> {
+async function answer(request: http.IncomingMessage, response: http.ServerResponse, agent: LocalAgent): Promise<void> {
   const { method = 'GET', url = '/' } = request
   if (url === '/agent' && method === 'GET') return tellJson(response, 200, agent.status())
+  const [, name, what] = /^\/agent\/releases\/([^/]+)\/(again|forget)$/.exec(url) ?? []
+  if (name !== undefined && method === 'POST') {
+    request.resume()
+    return tellJson(response, 200, { left: await releaseAsked(agent, decodeURIComponent(name), what) })
+  }
   if (url.startsWith('/v1/')) return forward(request, response, agent.vault(), { method, path: url })
   throw new TidemarkError('not-found', {
     message: `there is no ${method} ${url}`,
     hint: 'GET /agent, or the vault’s API below /v1/',
   })
+}
+
+async function releaseAsked({ releases }: LocalAgent, name: string, what: string | undefined): Promise<Problem[]> {
+  if (what === 'forget') return await releases.forget(name)
+  releases.again(name)
+  return []
 }
 
 /** Passes the request on, and the answer back, as they come. A client that goes away ends both. */

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { runAgent } from '../agent/agent.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
-import { releasePostgres } from '../capture/postgres/release.ts'
+import { releasePostgres, releaseTriedMsMax } from '../capture/postgres/release.ts'
 import type { Account } from '../capture/postgres/server.ts'
 import { releaseVolume } from '../capture/volume/release.ts'
 import type { ServerHome } from '../capture/volume/start-server.ts'
@@ -24,8 +24,12 @@ export const runAgentProcess = (
         volume: (request) => openVolumeCapture(request, serverHome(directory)),
       },
       releases: {
-        postgres: (source, ending) => releasePostgres(source, { account: account(), clock, random }, ending),
-        volume: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending),
+        postgres: {
+          letGo: (source, ending) => releasePostgres(source, { account: account(), clock, random }, ending),
+          triedMsMax: releaseTriedMsMax,
+        },
+        // It waits for whoever uses the volume.
+        volume: { letGo: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending) },
       },
       clock,
       random,

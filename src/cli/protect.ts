@@ -10,6 +10,7 @@ import { duration } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { protectPostgresCommand } from './protect-postgres.ts'
 import { protectVolumeCommand } from './protect-volume.ts'
+import { unprotectCommand } from './unprotect.ts'
 
 interface ProtectOptions {
   name: string
@@ -87,6 +88,7 @@ function existingPath(path: string): string {
 }
 
 export function controlCommands(program: Command, parts: Parts): void {
+  unprotectCommand(program, parts)
   const control = (
     word: string,
     description: string,
@@ -105,12 +107,6 @@ export function controlCommands(program: Command, parts: Parts): void {
         parts.out.write(options.json ? `${JSON.stringify({ name, done: word })}\n` : `${name} ${done}\n`)
       })
   }
-  control(
-    'unprotect',
-    'end the protection; its history stays restorable for its window',
-    'is no longer protected',
-    (name) => ['DELETE', `/v1/sources/${name}`],
-  )
   control('pause', 'capture nothing until "resume"', 'is paused', (name) => ['POST', `/v1/sources/${name}/pause`])
   control('resume', 'go on after "pause"', 'goes on', (name) => ['POST', `/v1/sources/${name}/resume`])
   control('reconcile', 'compare everything with the source now', 'is being compared', (name) => [

@@ -136,6 +136,14 @@ export class JournalSession {
     tell().catch(() => undefined)
   }
 
+  /** Says this and closes the connection: of a source of which nothing is shipped any more. */
+  async lastReport(report: CaptureReport): Promise<void> {
+    await closingOnFailure(this.#link, this.#conversation, () =>
+      this.#conversation.send({ kind: 'report', report, now: moment(this.#clock.now()) }),
+    )
+    await this.#link[Symbol.asyncDispose]()
+  }
+
   async #ship(cargo: Cargo, pace: Pace, signal: AbortSignal): Promise<void> {
     for (;;) {
       const next = advance(this.#sent, 1)
