@@ -110,6 +110,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
       isHurried: () => this.#waiting.length > 0 || !this.#answers.isEmpty,
       isPressed: () => this.#waiting.length > 0,
       mayGiveUp: () => !this.#gate.isWaiting,
+      vaultWanted: () => this.#vaultSpoke.wake(),
       synced: () => this.#synced(),
       room: () => this.#admit(),
       epoch: () => this.#newEpoch(),
@@ -353,7 +354,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   /** Lets go what waits for the vault when it has been silent for too long. */
   async #degrade(signal: AbortSignal): Promise<void> {
     for (;;) {
-      const ms = this.#gate.waits(this.#answers.isAnyUpTo(this.#volume.log.synced))
+      const ms = this.#gate.waits(this.#upkeep.isVaultWanted || this.#answers.isAnyUpTo(this.#volume.log.synced))
       if (ms === 0) {
         this.#gate.degrade()
         this.#release()

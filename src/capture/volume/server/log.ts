@@ -154,6 +154,8 @@ export class VolumeLog {
       const fits = current === undefined ? count : fitting(current, drafts, count)
       if (current !== undefined && fits > count) {
         count += this.#write(current, drafts.slice(count, fits), place.moment, addresses)
+        // There is less room than was set aside: the same place is tried again later.
+        if (count < fits && !current.isFull) break
       } else if (!this.#beginSegment(place.epoch)) {
         break
       }
@@ -175,8 +177,9 @@ export class VolumeLog {
       current.end += bytes
       count++
     }
-    // The room had been set aside; a file system may break its word. Records that are whole count, the rest goes to the next segment.
-    if (count < drafts.length) current.isFull = true
+    // The room had been set aside; a file system may break its word. Records that are whole count, the rest goes to the next segment;
+    // not before there is a record in this one, since the next one would have its name.
+    if (count < drafts.length) current.isFull = current.end > segmentHeaderBytes
     this.#last += count
     return count
   }

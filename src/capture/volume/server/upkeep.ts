@@ -24,6 +24,8 @@ export interface UpkeepParts {
   /** Changes wait for room. */
   readonly isPressed: () => boolean
   readonly mayGiveUp: () => boolean
+  /** `isVaultWanted` has begun, perhaps. */
+  readonly vaultWanted: () => void
   /** The log is synced further. */
   readonly synced: () => void
   /** There may be room for what waits. */
@@ -55,7 +57,8 @@ export class Upkeep {
   /** A checkpoint is wanted now. */
   #isCheckpointWanted = false
   #isFinishing = false
-  #stalled: { readonly sinceMs: number } | undefined
+  /** Syncs that are under way, in the order in which they began. */
+  readonly #syncs = new Set<{ readonly sinceMs: number }>()
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
@@ -64,7 +67,14 @@ export class Upkeep {
   }
 
   get stalledMs(): number {
-    return this.#stalled === undefined ? 0 : this.#parts.clock.monotonicMs() - this.#stalled.sinceMs
+    const [oldest] = this.#syncs
+    return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.sinceMs
+  }
+
+  /** Changes wait for room in the log until the vault has spoken. */
+  get isVaultWanted(): boolean {
+    const { log, history, isPressed, mayGiveUp } = this.#parts
+    return isPressed() && !log.hasSpare && history.keepsOldest && !mayGiveUp()
   }
 
   /** There is something to sync, or something waits for room. */
@@ -202,7 +212,7 @@ export class Upkeep {
   }
 
   async #keepRoom(signal: AbortSignal): Promise<void> {
-    const { log, history, problems } = this.#parts
+    const { log, history, problems, clock, limits } = this.#parts
     for (;;) {
       signal.throwIfAborted()
       const hadSpare = log.hasSpare
@@ -213,9 +223,17 @@ export class Upkeep {
       } else if (!log.hasSpare && !(await this.#makeDo(signal))) {
         continue
       }
-      if (log.hasSpare && !hadSpare) this.#parts.room()
-      if (!hasRecycled) await this.#changed.wait(signal)
+      if (log.hasSpare && (!hadSpare || this.#isDiskFull)) this.#parts.room()
+      if (this.isVaultWanted) this.#parts.vaultWanted()
+      // Nobody tells when there is room again.
+      if (!hasRecycled) await wokenWithin(this.#changed, clock, this.#isDiskFull ? limits.retryMs : undefined, signal)
     }
+  }
+
+  /** Changes wait although the log has a segment for them, or may make one. */
+  get #isDiskFull(): boolean {
+    const { log, pending, limits, isPressed } = this.#parts
+    return isPressed() && pending.weight < limits.pendingMax && (log.hasSpare || this.#mayGrow)
   }
 
   /** Looks into the segments that were there before, so that history can be given up without delay. */
@@ -271,12 +289,12 @@ export class Upkeep {
   }
 
   async #watched(work: () => Promise<void>): Promise<void> {
-    const stalled = { sinceMs: this.#parts.clock.monotonicMs() }
-    this.#stalled ??= stalled
+    const sync = { sinceMs: this.#parts.clock.monotonicMs() }
+    this.#syncs.add(sync)
     try {
       await work()
     } finally {
-      if (this.#stalled === stalled) this.#stalled = undefined
+      this.#syncs.delete(sync)
     }
   }
 }
