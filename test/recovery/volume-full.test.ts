@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { isCode } from '../../src/base/errors.ts'
 import { NbdClient } from '../../src/nbd/client.ts'
 import { NbdRefused } from '../../src/nbd/refused.ts'
 import { needsRoot, waitFor } from '../e2e/harness.ts'
@@ -131,7 +141,7 @@ test(
 )
 
 test(
-  'a backing that is gone is told by errors, and what was answered comes back with it',
+  'a backing that is cut short is told by errors and does not grow again, and what was answered comes back with it',
   { timeout: 900_000 },
   async (t) => {
     const scene = await beginVolume(t, { seed, bytes })
@@ -145,12 +155,18 @@ test(
     await agent.process.start(keptGroup)
     load.assertSame(await load.read(), 'the volume')
     const content = readFileSync(backing)
-    truncateSync(backing, mebi)
+    const { pid } = server
     const client = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
-    await assert.rejects(client.read(2 * mebi, mebi), (error) => error instanceof NbdRefused && error.error === 'EIO')
-    await client.read(0, mebi)
+    truncateSync(backing, mebi)
+    await assert.rejects(client.read(2 * mebi, mebi), isRefusedOrOver)
+    const written = Buffer.alloc(mebi, 7)
+    const isAnswered = await client.write(2 * mebi, written).then(
+      () => true,
+      () => false,
+    )
+    await until('the server ends by itself', () => pid === undefined || !existsSync(`/proc/${pid}/exe`))
+    assert.equal(statSync(backing).size, mebi, 'no write has made it grow again')
     client.destroy(new Error('the test is done with it'))
-    await server.kill()
     await world.until('disk', 'why it is not served', ({ problems }) =>
       problems.some(({ message }) => message.includes(`had ${bytes}`)),
     )
@@ -160,12 +176,23 @@ test(
     )
     writeFileSync(backing, content)
     await until('it is served again', async () => !(await refusesToConnect(server.folder.nbd)))
-    load.assertSame(await load.read(), 'the volume')
+    const found = await load.read()
+    if (isAnswered) assert.ok(found.subarray(2 * mebi, 3 * mebi).equals(written), 'what was answered is in the log')
+    load.assertSame(
+      Buffer.concat([found.subarray(0, 2 * mebi), load.model.subarray(2 * mebi, 3 * mebi), found.subarray(3 * mebi)]),
+      'the rest',
+    )
+    await using again = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
+    await again.write(2 * mebi, content.subarray(2 * mebi, 3 * mebi))
     load.resume()
     await assertHealed(scene)
     assert.deepEqual(await holesOf(scene), [])
   },
 )
+
+/** A server whose backing has shrunk answers by errors, and ends when it notices. */
+const isRefusedOrOver = (error: unknown): boolean =>
+  (error instanceof NbdRefused && error.error === 'EIO') || isCode(error, 'unreachable')
 
 async function refusesToConnect(path: string): Promise<boolean> {
   try {

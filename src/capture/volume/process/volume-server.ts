@@ -5,11 +5,12 @@ import { peerOf } from '../../../base/syscalls/sockets.ts'
 import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
+import { takeDevicesBack } from '../../../nbd/kernel-device.ts'
 import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
 import { VolumeDisk } from '../server/disk.ts'
-import { nodeVolumeFiles } from '../server/node-files.ts'
-import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
+import { type NodeVolumeFiles, nodeVolumeFiles } from '../server/node-files.ts'
+import { deviceOwner, type VolumeDescription, type VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
 import { holdBacking } from './hold-backing.ts'
@@ -28,7 +29,7 @@ export interface VolumeServerParts {
   readonly hangMs?: number | undefined
 }
 
-/** Between two looks at who uses the volume. */
+/** Between two looks at who uses the volume, and at its backing. */
 const lookMs = 2000
 
 interface Failure {
@@ -55,6 +56,11 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   const changed = new Wake()
   let isReleased = false
   let control: ControlServer | undefined
+  const failed = (error: unknown): void => {
+    failure.error ??= error
+    failure.hasFailed = true
+    changed.wake()
+  }
   await using files = await nodeVolumeFiles({ logFolder: folder.log, backing: settings.backing, bytes: settings.bytes })
   using _alone = holdBacking(settings.backing)
   await using disk = await VolumeDisk.open({
@@ -70,11 +76,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
         tell('the log has reached its limit: history was given up, and begins anew')
         control?.epoch()
       },
-      ended: (error) => {
-        failure.error ??= error
-        failure.hasFailed = true
-        changed.wake()
-      },
+      ended: failed,
     },
   })
   const serving = { clock, noted: tell }
@@ -100,6 +102,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   tell(
     `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
   )
+  await goOnWithDevices(parts, signal)
   const isOver = (): boolean => failure.hasFailed || (isReleased && users.count(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
@@ -116,9 +119,31 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
     async (inside) => {
       while (!isOver()) {
         await Promise.race([changed.wait(inside), clock.sleep(lookMs, inside)])
+        lookAt(files, failed)
       }
     },
   ])
+}
+
+/** Nothing may be asked of the volume for long, and its backing be cut short meanwhile. */
+function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): void {
+  try {
+    files.look()
+  } catch (error) {
+    failed(error)
+  }
+}
+
+/** Whoever has the volume as a device of the kernel has waited since the server before this one ended. */
+async function goOnWithDevices({ folder, description, tell }: VolumeServerParts, signal: AbortSignal): Promise<void> {
+  const { id, name } = description
+  try {
+    const taken = await takeDevicesBack({ path: folder.nbd, exportName: name, owner: deviceOwner(id) }, signal)
+    for (const device of taken) tell(`goes on with ${device}`)
+  } catch (error) {
+    if (signal.aborted) return
+    tell(`what the kernel has of the volume could not be taken back: ${messageOf(error)}`)
+  }
 }
 
 /** Who uses the volume on this machine. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -122,6 +122,21 @@ test('a volume that grows tells so in its log, and one whose backing has shrunk 
   truncateSync(paths.backing, mebi)
   const shrunk = nodeVolumeFiles({ ...paths, bytes: 3 * mebi })
   await assert.rejects(shrunk, (error) => isCode(error, 'damaged'))
+})
+
+test('a backing that is cut short while it is served is damaged: nothing of it passes for zeros, and no write makes it grow', async (t) => {
+  const paths = scratch(t)
+  await using files = await nodeVolumeFiles({ ...paths, bytes: 3 * mebi })
+  const isDamaged = (error: unknown): boolean => isCode(error, 'damaged')
+  const { backing } = files
+  truncateSync(paths.backing, mebi)
+  assert.throws(() => files.look(), isDamaged)
+  assert.throws(() => backing.dataRanges(0, 3 * mebi), isDamaged)
+  await assert.rejects(backing.read(Buffer.alloc(512), 2 * mebi), isDamaged)
+  assert.equal(backing.readNow(Buffer.alloc(512), 2 * mebi), false)
+  await assert.rejects(backing.apply([{ kind: 'zero', at: 3 * mebi - 512, bytes: 512 }]), isDamaged)
+  await assert.rejects(backing.sync(), isDamaged)
+  assert.equal(statSync(paths.backing).size, mebi)
 })
 
 /** A volume on simulated disks, where nothing happens that a test does not ask for. */

@@ -35,14 +35,20 @@ export interface NodeVolumeFilesParts {
   readonly bytes?: number | undefined
 }
 
+export interface NodeVolumeFiles extends VolumeFiles, AsyncDisposable {
+  /** How large the backing is now; `damaged` where it has shrunk. */
+  look(): number
+}
+
 /** The disks of this machine. */
-export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<VolumeFiles & AsyncDisposable> {
+export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<NodeVolumeFiles> {
   await mkdir(parts.logFolder, { recursive: true, mode: folderMode })
   const log = new NodeLogFolder(parts.logFolder)
   const backing = await openBacking(parts, await bytesHad(log))
   return {
     log,
     backing,
+    look: () => backing.look(),
     [Symbol.asyncDispose]: () => backing[Symbol.asyncDispose](),
   }
 }
@@ -135,21 +141,31 @@ class NodeLogFile implements LogFile {
   }
 }
 
+/** What it was when it was opened, or more. One that has shrunk since is `damaged`: a write would make it grow again, and zeros pass for the volume. */
 class NodeBacking implements Backing, AsyncDisposable {
   readonly bytes: number
+  readonly #path: string
   readonly #fd: number
   readonly #thread: ApplyThread
 
-  constructor(fd: number, bytes: number) {
+  constructor(path: string, fd: number, bytes: number) {
+    this.#path = path
     this.#fd = fd
     this.bytes = bytes
     this.#thread = new ApplyThread(fd)
   }
 
+  /** How large it is now. */
+  look(): number {
+    const now = sizeOf(this.#fd)
+    if (now < this.bytes) throw shrunk(this.#path, now, this.bytes)
+    return now
+  }
+
   async read(into: Buffer, at: number): Promise<void> {
     for (let filled = 0; filled < into.length;) {
       const count = await readAt(this.#fd, into.subarray(filled), at + filled)
-      if (count === 0) throw new Error(`the backing ends at byte ${at + filled}`)
+      if (count === 0) throw shrunk(this.#path, at + filled, this.bytes)
       filled += count
     }
   }
@@ -159,6 +175,7 @@ class NodeBacking implements Backing, AsyncDisposable {
   }
 
   async apply(steps: Parameters<Backing['apply']>[0]): Promise<void> {
+    this.look()
     await this.#thread.apply(
       steps.map((step) => {
         if (step.kind === 'zero') return { from: -1, position: 0, at: step.at, bytes: step.bytes }
@@ -168,13 +185,16 @@ class NodeBacking implements Backing, AsyncDisposable {
     )
   }
 
-  sync(): Promise<void> {
-    return dataSynced(this.#fd)
+  async sync(): Promise<void> {
+    await dataSynced(this.#fd)
+    this.look()
   }
 
   dataRanges(at: number, bytes: number): { at: number; bytes: number }[] {
     const ranges: { at: number; bytes: number }[] = []
     for (const { start, end } of dataRanges(this.#fd, at + bytes, at)) ranges.push({ at: start, bytes: end - start })
+    // Behind the end of a file everything is a hole.
+    this.look()
     return ranges
   }
 
@@ -195,21 +215,26 @@ async function openBacking({ backing, bytes }: NodeVolumeFilesParts, had: number
   const fd = await openFile(backing, had === 0 ? bytes : undefined)
   try {
     const facts = fstatSync(fd)
-    if (facts.isBlockDevice()) return new NodeBacking(fd, endOf(fd))
-    if (!facts.isFile()) throw unusable(backing, 'it is no block device and no file')
+    if (!facts.isFile() && !facts.isBlockDevice()) throw unusable(backing, 'it is no block device and no file')
+    const size = sizeOf(fd)
     const mayGrow = had !== undefined
-    if (mayGrow && facts.size < had) throw shrunk(backing, facts.size, had)
-    if (mayGrow && bytes !== undefined && facts.size < bytes) {
+    if (mayGrow && size < had) throw shrunk(backing, size, had)
+    if (mayGrow && bytes !== undefined && size < bytes && facts.isFile()) {
       await cut(fd, bytes)
       await synced(fd)
     }
-    const size = mayGrow ? Math.max(facts.size, bytes ?? 0) : facts.size
-    if (size === 0) throw unusable(backing, 'it is empty; say how large the volume is to be')
-    return new NodeBacking(fd, size)
+    const grown = sizeOf(fd)
+    if (grown === 0) throw unusable(backing, 'it is empty; say how large the volume is to be')
+    return new NodeBacking(backing, fd, grown)
   } catch (error) {
     await closed(fd)
     throw error
   }
+}
+
+function sizeOf(fd: number): number {
+  const facts = fstatSync(fd)
+  return facts.isBlockDevice() ? endOf(fd) : facts.size
 }
 
 async function openFile(backing: string, bytes: number | undefined): Promise<number> {
@@ -221,8 +246,8 @@ async function openFile(backing: string, bytes: number | undefined): Promise<num
 
 const shrunk = (backing: string, bytes: number, had: number): TidemarkError =>
   new TidemarkError('damaged', {
-    message: `the backing ${backing} has ${bytes} bytes, and had ${had}`,
-    hint: 'a volume never shrinks: see to its backing, or restore it from the vault',
+    message: `the backing ${backing} has ${bytes} bytes, and had ${had}: nothing is served or written`,
+    hint: 'a volume never shrinks: if the device or file system is only partly there, bring it back; else "tidemark unprotect", restore the volume from the vault, and protect it anew',
   })
 
 const unusable = (backing: string, why: string): TidemarkError =>
