@@ -1,7 +1,9 @@
-import { rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { pathExists } from '../../base/path-exists.ts'
+import { syncFolder } from '../../base/sync-folder.ts'
 import type { SourceDefinition } from '../../model/source.ts'
 import { openControl } from './connect.ts'
 import type { FromVolumeServer } from './control.ts'
@@ -22,11 +24,8 @@ export async function releaseVolume(
   signal: AbortSignal,
 ): Promise<void> {
   const folder = volumeFolderOf(home.agentDirectory, source)
-  if (!(await pathExists(folder.description))) {
-    // A server says its last words after it has hung up: they may have come between a removal and its end.
-    await rm(folder.directory, { recursive: true, force: true })
-    return
-  }
+  // A server takes its predecessor's word away when it begins.
+  if ((await pathExists(folder.released)) || !(await pathExists(folder.description))) return await removeFolder(folder)
   // Also where it does not run: what stands in its log only has to come into the backing.
   const control = await withServer(home, folder, clock, signal, () => openControl(folder, signal))
   const limit = new AbortController()
@@ -46,7 +45,21 @@ export async function releaseVolume(
     limit.abort()
     control.end()
   }
-  await rm(folder.directory, { recursive: true, force: true })
+  await removeFolder(folder)
+}
+
+/**
+ * Under its name all of it goes at once: from a log that had been removed in part, over an end of the agent, another server would bring old
+ * writes over newer ones.
+ */
+async function removeFolder({ directory }: VolumeFolder): Promise<void> {
+  const gone = `${directory}.gone`
+  await rm(gone, { recursive: true, force: true })
+  if (await pathExists(directory)) {
+    await rename(directory, gone)
+    syncFolder(dirname(directory))
+  }
+  await rm(gone, { recursive: true, force: true })
 }
 
 /** The server says so in its folder: until then what its log holds may be nowhere else. */

@@ -55,6 +55,29 @@ test('after any end of the server the volume is a state it had, with all that wa
   assert.ok(seen.gaps > 10 && seen.readsChecked > 1000 && seen.recordsShipped > 1000, JSON.stringify(seen))
 })
 
+test('what a volume held when it was let go is in its backing, wherever its server ends meanwhile', async () => {
+  let ends = 0
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = new Seeded(seed, 'let go')
+    const world = new VolumeWorld({ random, logBytesMax: 4 * 256 * 1024 })
+    await world.open()
+    for (let asks = random.integer(5, 60); asks > 0; asks--) world.ask()
+    await world.quiet()
+    for (let isLetGo = false; !isLetGo;) {
+      world.disk.endAfter(random.skewed(1, 300), random.pick(['power', 'kill']))
+      if (!world.hasEnded) world.server?.release()
+      if (!world.hasEnded) await world.close()
+      isLetGo = !world.hasEnded
+      if (isLetGo) break
+      ends++
+      while (!(await world.open())) ends++
+    }
+    const content = Buffer.from(world.disk.backing.durable)
+    world.same(content, world.stateAt(world.ops.at(-1)?.number ?? 0), `seed ${seed}: in the backing`)
+  }
+  assert.ok(ends > 50, `${ends} ends`)
+})
+
 test('at zero loss no flush is answered before the vault has it, over any end of the server', async () => {
   for (let seed = 1; seed <= 60; seed++) {
     try {
