@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { isCode } from '../base/errors.ts'
+import { Wake } from '../base/wake.ts'
 import type { Capture, CapturedBatch } from '../capture/capture.ts'
 import { decodeBatch } from '../format/batch.ts'
 import { type Moment, moment } from '../model/moment.ts'
@@ -28,22 +29,21 @@ const reasonLengthMax = 500
  */
 export class Holes {
   readonly #store: Store
-  readonly #clock: Clock
   #holes: readonly NotedHole[]
   #saved: readonly NotedHole[]
-  /** What the capture that is open now has been told, and when. */
-  readonly #told = new Map<NotedHole, { readonly since: Moment; readonly at: Moment }>()
+  /** Since when, as the capture that is open now has been told: its mark says the same. */
+  readonly #told = new Map<NotedHole, Moment>()
+  readonly #forgotten = new Wake()
   #saving: Promise<unknown> = Promise.resolve()
 
-  private constructor(store: Store, clock: Clock, holes: readonly NotedHole[]) {
+  private constructor(store: Store, holes: readonly NotedHole[]) {
     this.#store = store
-    this.#clock = clock
     this.#holes = holes
     this.#saved = holes
   }
 
   static async open(store: Store, clock: Clock): Promise<Holes> {
-    return new Holes(store, clock, await readHoles(store, clock))
+    return new Holes(store, await readHoles(store, clock))
   }
 
   /** Resolves once it is on disk, where there is room for so little. */
@@ -83,17 +83,17 @@ export class Holes {
   }
 
   #tell(capture: Capture, hole: NotedHole, since: Moment): void {
-    this.#told.set(hole, { since, at: moment(this.#clock.now()) })
+    this.#told.set(hole, since)
     capture.hole(since, hole.reason)
   }
 
   /** The backlog has this batch. */
   taken(batch: CapturedBatch): void {
     if (this.#told.size === 0) return
-    for (const { moment: at, change } of decodeBatch(batch.bytes).changes) {
+    for (const { change } of decodeBatch(batch.bytes).changes) {
       if (change.kind !== 'mark' || change.mark.type !== 'hole') continue
-      for (const [hole, told] of this.#told) {
-        if (change.mark.since > told.since || at < told.at) continue
+      for (const [hole, since] of this.#told) {
+        if (change.mark.since !== since || change.mark.reason !== hole.reason) continue
         this.#told.delete(hole)
         this.#holes = this.#holes.map((one) => (one === hole ? { ...one, markedAt: batch.last } : one))
       }
@@ -104,10 +104,19 @@ export class Holes {
   acknowledged(durable: Sequence): void {
     if (this.#holes.some(({ markedAt }) => markedAt !== undefined && markedAt <= durable)) {
       this.#holes = this.#holes.filter(({ markedAt }) => markedAt === undefined || markedAt > durable)
+      this.#forgotten.wake()
     }
   }
 
-  /** What was marked or acknowledged is written down now and then: forgetting that marks a hole twice. */
+  /** Writes down what was acknowledged as soon as it is: who did not know would mark the hole again. Ends by `signal`, or by failing. */
+  async forgetting(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#forgotten.wait(signal)
+      await this.save()
+    }
+  }
+
+  /** What was marked is written down now and then: forgetting that marks a hole twice. */
   save(): Promise<void> {
     const saved = this.#saving.then(() => this.#save())
     this.#saving = saved.catch(() => undefined)

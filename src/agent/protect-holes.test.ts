@@ -123,6 +123,34 @@ test('a hole survives a kill until the vault has its mark, and then is told no m
     expectOneLine(world)
   }))
 
+for (const [isWriting, what] of [
+  [false, 'is no hole while nothing was taken'],
+  [true, 'is a hole once something was taken'],
+] as const) {
+  test(`a start without a line, from before what the vault has, ${what}`, (test) =>
+    inWorld(test, 12, async (world) => {
+      world.start(new AbortController().signal)
+      await world.until(() => world.captures.length === 1 && world.capture.isLineUp, 'a line')
+      world.capture.write()
+      await world.settled()
+      await world.vaultClock.sleep(11_000)
+      for (let count = 0; count < 5; count++) world.capture.write()
+      await world.until(() => world.journal.durable === 6, 'all at the vault, and not noted yet')
+      world.isUp = false
+      world.kill()
+      world.start(new AbortController().signal)
+      await world.until(() => world.captures.length === 2, 'the capture goes on without a line')
+      if (isWriting) world.capture.write()
+      await world.vaultClock.sleep(1000)
+      world.isUp = true
+      await world.until(() => world.captures.length === 3, 'it is opened anew, after what the vault has')
+      world.capture.write()
+      await world.settled()
+      assert.equal(world.capture.holes.length, isWriting ? 1 : 0)
+      expectOneLine(world)
+    }))
+}
+
 test('a damaged spool is a hole that survives a kill right after the damage was found', (test) =>
   inWorld(test, 10, async (world) => {
     world.start(new AbortController().signal)

@@ -104,6 +104,8 @@ export class Protection {
   #toldDurable = beforeFirst
   #session: JournalSession | undefined
   #isStalled = false
+  /** The backlog's end as a former process or the vault left it: nothing more was taken while they are the same. */
+  #takenFrom: Sequence | undefined
   /** The vault has been asked, or the wait for it is over: the capture may be opened. */
   #mayStart = false
   /** Why the backlog must not be shipped again, though sequence and cursor fit. */
@@ -165,12 +167,14 @@ export class Protection {
     const holes = await Holes.open(store, clock)
     await using backlog = await Backlog.open({ ...spool, holes, freeMin: spoolFreeMin, memoryBytesMax })
     this.#backlog = backlog
+    this.#takenFrom = backlog.end
     this.#mayStart = false
     if (backlog.damage !== undefined) {
       this.failed(new TidemarkError('damaged', { message: `a part of the spool was lost: ${backlog.damage}` }))
     }
     await together(signal, [
       (inside) => backlog.failing(inside),
+      (inside) => holes.forgetting(inside),
       (inside) => this.#ship({ backlog, holes }, inside),
       (inside) => this.#watch({ backlog, holes }, inside),
       (inside) => this.#fetchManifests(backlog, inside),
@@ -332,14 +336,15 @@ export class Protection {
     await this.#parts.chunkKey.told(chunkKey)
     const fits = this.#distrust === undefined && !isOtherKey && (await backlog.continues(durable, cursor))
     if (!fits) {
-      // A process that died may have shipped more than it left behind: then nothing is lost.
-      const isBehind = !this.#capture && this.#distrust === undefined && durable >= backlog.end
       const since = backlog.acknowledgedMoment ?? backlog.endMoment ?? moment(this.#parts.clock.now())
       const reason = this.#distrust ?? `the vault's journal ends at ${durable}, which is not what was sent`
       await this.#closeCapture(signal)
+      // A process that died may have shipped more than it left behind: then nothing is lost, as long as nothing else was taken.
+      const isBehind = this.#distrust === undefined && durable >= backlog.end && backlog.end === this.#takenFrom
       await holes.rewound()
       if (!isBehind) await holes.add({ since, reason })
       await backlog.restart(durable, cursor)
+      this.#takenFrom = durable
       this.#distrust = undefined
       this.#completeUpTo = undefined
     }
