@@ -45,7 +45,7 @@ function whyUnfinished(ended: Ended, lines: readonly Line[], outcomes: readonly 
       ? 'holds no test, or ended before any'
       : `ended with status ${ended.status} before any test`
   }
-  if (ended.leftBehind) return 'left processes running'
+  if (ended.leftBehind.length > 0) return `left processes running: ${ended.leftBehind.join(', ')}`
   if (ended.status === 0 || outcomes.some(({ status }) => status === 'failed')) return undefined
   const diagnostics = lines.flatMap((line) => (line.kind === 'diagnostic' ? [line.message] : []))
   return [`ended with status ${ended.status} although no test failed`, ...diagnostics].join('\n')
