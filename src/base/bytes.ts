@@ -11,8 +11,9 @@ export class ByteWriter {
   #buffer: Buffer
   #length = 0
 
-  constructor(capacity = growthBytesMin) {
-    this.#buffer = Buffer.allocUnsafe(Math.max(capacity, 16))
+  /** `memory` is written into as far as it goes. */
+  constructor(capacity = growthBytesMin, memory?: Buffer) {
+    this.#buffer = memory ?? Buffer.allocUnsafe(Math.max(capacity, 16))
   }
 
   get length(): number {

@@ -19,9 +19,14 @@ import { compressBody, decompressBody } from './compression.ts'
 const version = 1
 const settledFlag = 1
 
+/** Where batches are put together, one after the other: memory that is new to the process costs more than what is done with it. */
+let workspace: Buffer = Buffer.alloc(0)
+
 export function encodeBatch(batch: Batch): Buffer {
   const written = batch.changes.reduce((sum, { change }) => sum + (change.kind === 'write' ? change.data.length : 0), 0)
-  const writer = new ByteWriter(64 + batch.changes.length * 96 + written)
+  const expected = 64 + batch.changes.length * 96 + written
+  if (expected > workspace.length && expected <= batchBytesMax) workspace = Buffer.allocUnsafeSlow(2 * expected)
+  const writer = new ByteWriter(expected, expected <= workspace.length ? workspace : undefined)
   const start = batch.changes[0]?.moment ?? 0
   writer.u8(version).u8(batch.settled ? settledFlag : 0)
   writer.varint(batch.first).varint(batch.changes.length).varint(start).bytes(batch.cursor)

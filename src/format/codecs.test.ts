@@ -7,6 +7,7 @@ import { collect } from '../../test/support/vault-world.ts'
 import { Seeded } from '../../test/sim/random.ts'
 import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
 import { moment } from '../model/moment.ts'
+import { treePath } from '../model/path.ts'
 import { sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { decodeBatch, encodeBatch } from './batch.ts'
@@ -235,6 +236,38 @@ test('a record is the same again, and not under another name or key', () => {
       assert.throws(() => decodeRecord('agents/1', encoded, createSecretKey(Buffer.alloc(32))), Malformed)
     }),
   )
+})
+
+test('a long body is compressed where a sample of it is worth it, and is the same again either way', () => {
+  const random = new Seeded(5)
+  const noise = random.bytes(700_000)
+  const half = Buffer.concat([noise.subarray(0, 300_000), Buffer.alloc(300_000, 'of a table ')])
+  for (const [body, bytesMax] of [
+    [noise, noise.length + 5],
+    [half, half.length / 2 + 10_000],
+    [Buffer.alloc(4_000_000), 1000],
+  ] as const) {
+    const encoded = compressBody(body)
+    assert.ok(encoded.length <= bytesMax, `${body.length} bytes became ${encoded.length}`)
+    assert.ok(decompressBody(encoded, body.length).equals(body))
+  }
+})
+
+test('a batch does not change when the next one is encoded', () => {
+  const write = (fill: string) => ({
+    moment: moment(1),
+    change: { kind: 'write', path: treePath('disk'), at: 0, data: Buffer.alloc(5000, fill) } as const,
+  })
+  const one = (fill: string) => ({
+    first: sequence(1),
+    settled: false,
+    cursor: Buffer.alloc(3),
+    changes: [write(fill)],
+  })
+  const first = encodeBatch(one('a'))
+  const second = encodeBatch(one('b'))
+  assert.deepEqual(decodeBatch(first), decodeBatch(encodeBatch(one('a'))))
+  assert.notDeepEqual(decodeBatch(first), decodeBatch(second))
 })
 
 test('a compressed body is the same again, and is not given more room than it may have', () => {

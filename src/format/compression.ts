@@ -21,10 +21,16 @@ const params = {
   [constants.ZSTD_c_hashLog]: 15,
 }
 const frameBytesMax = 64
+/**
+ * Long bodies are judged by a sample first, of one byte in 32 and in pieces of a page: to try all of one that is packed or encrypted
+ * already costs as much as everything else that is done with it. What only repeats itself further away is missed.
+ */
+const sampled = { bytesMin: 256 * 1024, pieceBytes: 4096, oneIn: 32 } as const
+const sample = Buffer.allocUnsafeSlow(128 * 1024)
 
 /** The bytes are alone in their memory, `before` in front of them. */
 export function compressBody(body: Uint8Array, before?: Uint8Array): Buffer<ArrayBuffer> {
-  const packed = body.length < worthBytesMin ? undefined : zstd(body)
+  const packed = isWorthTrying(body) ? zstd(body) : undefined
   const kept = packed !== undefined && packed.length < body.length - (body.length >> 4) ? packed : undefined
   const at = before?.length ?? 0
   const bytes = Buffer.allocUnsafeSlow(at + headBytes + (kept ?? body).length)
@@ -33,6 +39,21 @@ export function compressBody(body: Uint8Array, before?: Uint8Array): Buffer<Arra
   bytes.writeUInt32BE(body.length, at + 1)
   bytes.set(kept ?? body, at + headBytes)
   return bytes
+}
+
+function isWorthTrying(body: Uint8Array): boolean {
+  if (body.length < sampled.bytesMin) return body.length >= worthBytesMin
+  const pieces = Math.min(
+    Math.floor(body.length / sampled.oneIn / sampled.pieceBytes),
+    sample.length / sampled.pieceBytes,
+  )
+  const stride = Math.floor(body.length / pieces)
+  for (let piece = 0; piece < pieces; piece++) {
+    const from = piece * stride
+    sample.set(body.subarray(from, from + sampled.pieceBytes), piece * sampled.pieceBytes)
+  }
+  const tried = sample.subarray(0, pieces * sampled.pieceBytes)
+  return zstd(tried).length < tried.length - (tried.length >> 5)
 }
 
 function zstd(body: Uint8Array): Buffer {
