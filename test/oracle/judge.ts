@@ -12,6 +12,7 @@ import { isWithin, rootPath, type TreePath } from '../../src/model/path.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
 import { IndexReader } from '../../src/vault/index/index-reader.ts'
 import { IndexWriter } from '../../src/vault/index/index-writer.ts'
+import type { PackingLimits } from '../../src/vault/index/runs/limits.ts'
 import { memoryLocation } from '../../src/vault/index/schema.ts'
 import { ContentReader } from '../../src/vault/views/content-reader.ts'
 import { type DiffRow, diffViews } from '../../src/vault/views/diff.ts'
@@ -59,10 +60,16 @@ export function makeWorld(seed: number): World {
   return { chance, journal, chunks: random.chunks, states, laterWrites, random }
 }
 
-/** A whole index in memory. */
-export async function indexOf(journal: MemoryJournal): Promise<IndexWriter> {
-  const index = new IndexWriter(memoryLocation, indexKey)
-  for await (const stored of journal.batches(beforeFirst)) index.apply(stored)
+/** Every file that is written to in part is packed, in pages and levels so small that few changes fill them. */
+export const packedSmall: PackingLimits = { fileBytesMin: 0, rowsPerPage: 3, runsPerLevel: 2 }
+
+/** A whole index in memory. Where it packs files, each batch is a commit of its own. */
+export async function indexOf(journal: MemoryJournal, packing?: PackingLimits): Promise<IndexWriter> {
+  const index = new IndexWriter(memoryLocation, indexKey, packing)
+  for await (const stored of journal.batches(beforeFirst)) {
+    index.apply(stored)
+    if (packing !== undefined) index.commit()
+  }
   index.commit()
   return index
 }

@@ -1,6 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Extent } from '../../model/change.ts'
 import type { Sequence } from '../../model/sequence.ts'
+import { type PackingLimits, packingLimits } from './runs/limits.ts'
+import { RunWriter } from './runs/writer.ts'
 import { forever } from './schema.ts'
 
 /** The bytes of a file as a version names them (schema.ts). */
@@ -16,6 +18,10 @@ export interface Located {
 
 /** Keeps the extents of contents. Whatever is replaced stays valid up to the sequence that replaced it. */
 export class ContentWriter {
+  readonly runs: RunWriter
+  /** Not while a checkpoint is loaded: all of it begins at one sequence. */
+  mayPack = true
+  readonly #packedBytesMin: number
   readonly #insert: StatementSync
   readonly #end: StatementSync
   readonly #drop: StatementSync
@@ -24,8 +30,11 @@ export class ContentWriter {
   /** The number the last content got. */
   last: number
 
-  constructor(database: DatabaseSync, last: number) {
+  constructor(database: DatabaseSync, last: number, packing: Partial<PackingLimits> = {}) {
     this.last = last
+    const limits = { ...packingLimits, ...packing }
+    this.runs = new RunWriter(database, limits)
+    this.#packedBytesMin = limits.fileBytesMin
     this.#insert = database.prepare(
       `INSERT INTO extent(content, at, since, until, bytes, skip, cut, location) VALUES (?, ?, ?, ${forever}, ?, ?, ?, ?)`,
     )
@@ -55,22 +64,34 @@ export class ContentWriter {
 
   /** The same content as rows of extents, to be changed in part from `since` on. `bytes` is the size of the file. */
   changeable(name: ContentName, bytes: number, since: Sequence): number {
-    if (typeof name === 'number' && name > 0) return name
-    const content = ++this.last
-    if (name !== null) {
+    const content = typeof name === 'number' && name > 0 ? name : ++this.last
+    if (content !== name && name !== null) {
       this.#add(content, since, { at: 0, bytes, skip: 0, cut: 0, location: typeof name === 'number' ? -name : name })
     }
+    if (this.mayPack && bytes >= this.#packedBytesMin && !this.runs.isPacked(content)) this.runs.pack(content)
     return content
   }
 
   /** Puts an extent over whatever the range held. */
   put(content: number, extent: Extent, since: Sequence): void {
-    this.clear(content, extent.at, extent.at + extent.bytes, since)
-    this.#add(content, since, located(extent, since))
+    if (this.runs.isPacked(content)) this.runs.put(content, extent, since)
+    else this.fold(content, located(extent, since), since)
   }
 
-  /** Makes the range from `start` up to `end` hold nothing; extents that reach across an edge are cut there. */
+  /** Makes the range from `start` up to `end` hold nothing. */
   clear(content: number, start: number, end: number, since: Sequence): void {
+    if (this.runs.isPacked(content)) this.runs.clear(content, start, end, since)
+    else this.foldZeros(content, start, end, since)
+  }
+
+  /** The same as rows of extents, whether the content is packed or not. */
+  fold(content: number, extent: Located, since: Sequence): void {
+    this.foldZeros(content, extent.at, extent.at + extent.bytes, since)
+    this.#add(content, since, extent)
+  }
+
+  /** Extents that reach across an edge are cut there. */
+  foldZeros(content: number, start: number, end: number, since: Sequence): void {
     const before = this.#before.get(content, start) as unknown as ExtentRow | undefined
     const touched = this.#within.all(content, start, end) as unknown as ExtentRow[]
     if (before !== undefined && before.at + before.bytes > start) touched.push(before)

@@ -2,7 +2,11 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { chunkBytesMax } from '../../model/batch.ts'
 import type { ChunkId } from '../../model/change.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
+import { atOnce } from './at-once.ts'
 import type { ContentName } from './content-writer.ts'
+import { JournalOrder } from './runs/journal-order.ts'
+import { PackedReader } from './runs/packed-reader.ts'
+import { RunReader } from './runs/reader.ts'
 import { endsChunk, forever } from './schema.ts'
 
 /** A piece of a file and where its bytes are; what no piece covers is zeros. */
@@ -60,10 +64,18 @@ export const follows = (one: Piece, next: Piece): boolean =>
 
 /** What an index knows of the parts of files. */
 export class ExtentReader {
+  readonly packed: PackedReader
+  readonly #database: DatabaseSync
   readonly #statements: ReturnType<typeof prepareAll>
+  /** Of the packed content that was asked for last. */
+  #journalOrder: JournalOrder | undefined
 
   constructor(database: DatabaseSync) {
+    this.#database = database
     this.#statements = prepareAll(database)
+    this.packed = new PackedReader(new RunReader(database), (content, { start, end }, at, countMax) =>
+      this.#rowsIn(content, start, end, at, countMax),
+    )
   }
 
   /** The pieces of a content that touch the range, ascending, at most about `countMax`. */
@@ -80,20 +92,33 @@ export class ExtentReader {
       const location = typeof content === 'number' ? -content : content
       return [pieceOf({ at: 0, bytes, skip: 0, cut: 0, location })]
     }
+    const { start } = range
+    if (!this.packed.runs.isPacked(content)) return this.#rowsIn(content, start, end, at, countMax)
+    return atOnce(this.#database, () => this.packed.pieces(content, { start, end }, at, countMax))
+  }
+
+  #rowsIn(content: number, start: number, end: number, at: number, countMax: number): Piece[] {
     const { extentsFrom, extentBefore } = this.#statements
-    const rows = extentsFrom.all(content, range.start, end, at, countMax) as unknown as ExtentRow[]
-    if (rows[0]?.at === range.start) return rows.map(pieceOf)
-    const before = extentBefore.get(content, range.start, range.start - chunkBytesMax, at) as unknown as ExtentRow
-    return (before && before.at + before.bytes > range.start ? [before, ...rows] : rows).map(pieceOf)
+    const rows = extentsFrom.all(content, start, end, at, countMax) as unknown as ExtentRow[]
+    if (rows[0]?.at === start) return rows.map(pieceOf)
+    const before = extentBefore.get(content, start, start - chunkBytesMax, at) as unknown as ExtentRow
+    return (before && before.at + before.bytes > start ? [before, ...rows] : rows).map(pieceOf)
   }
 
   /** Pieces of a content at `at` that stand in the journal, in its order. */
   journalPieces(
-    content: number,
+    version: { readonly content: number; readonly bytes: number },
     after: { readonly location: number; readonly at: number; readonly since: number },
     at: number,
     countMax: number,
   ): { key: { location: number; at: number; since: number }; piece: Piece }[] {
+    const { content } = version
+    if (this.packed.runs.isPacked(content)) {
+      return this.#inJournalOrder(version, after, at, countMax).map((piece) => ({
+        key: { location: 'sequence' in piece.source ? piece.source.sequence : 0, at: piece.at, since: 0 },
+        piece,
+      }))
+    }
     const { location, at: place, since } = after
     const rows = this.#statements.journalPieces.all(location, content, place, since, content, at, at, countMax)
     return (rows as unknown as (ExtentRow & { location: number; since: number })[]).map((row) => ({
@@ -102,13 +127,39 @@ export class ExtentReader {
     }))
   }
 
+  #inJournalOrder(
+    { content, bytes }: { readonly content: number; readonly bytes: number },
+    after: { readonly location: number; readonly at: number },
+    at: number,
+    countMax: number,
+  ): Piece[] {
+    const known = this.#journalOrder
+    const found =
+      known?.content === content && known.at === at && known.bytes === bytes ? known.behind(after, countMax) : undefined
+    if (found !== undefined) return found
+    const order = new JournalOrder({ content, at, bytes }, after)
+    for (let start = 0; start < bytes;) {
+      const pieces = this.pieces({ content, bytes }, { start, end: bytes }, at, lookedThroughAtOnce)
+      for (const piece of pieces) order.add(piece)
+      const last = pieces.at(-1)
+      if (last === undefined || pieces.length < lookedThroughAtOnce) break
+      start = last.at + last.bytes
+    }
+    order.finish()
+    this.#journalOrder = order
+    return order.behind(after, countMax) ?? []
+  }
+
   /** Whether a content was written to, or had parts made zeros, after `from` and up to `to`. */
   isWritten(content: number, from: number, to: number): boolean {
     return (
       this.#statements.writtenAfter.get(from, to, content) !== undefined ||
-      this.#statements.endedAfter.get(from, to, content) !== undefined
+      this.#statements.endedAfter.get(from, to, content) !== undefined ||
+      atOnce(this.#database, () => this.packed.runs.isWritten(content, { after: from, upTo: to }))
     )
   }
+
+  // What follows is about rows of extents alone: retention folds what stands in runs into them first.
 
   /** Extents that hold at `at` and begin in the range, ascending. */
   standing(content: number, range: { start: number; end: number }, at: number): { extent: ExtentKey; piece: Piece }[] {
@@ -135,6 +186,8 @@ export class ExtentReader {
     return rows.map((row) => keyedPiece(row.content, row))
   }
 }
+
+const lookedThroughAtOnce = 65_536
 
 interface ExtentRow {
   readonly at: number

@@ -5,6 +5,7 @@ import type { BinaryString } from '../../model/path.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import { ByteReader } from '../../base/bytes.ts'
 import type { BatchPlace } from '../reader.ts'
+import { atOnce } from './at-once.ts'
 import type { ContentName } from './content-writer.ts'
 import { ExtentReader } from './extent-reader.ts'
 import { markOf, type StateRow } from './index-writer.ts'
@@ -39,6 +40,7 @@ export interface VersionRow {
 export type ChunkCursor =
   | { readonly version: number }
   | { readonly content: number; readonly at: number; readonly since: number }
+  | { readonly packed: number; readonly since: number; readonly at: number }
 
 export interface ChunkPage {
   readonly ids: readonly Uint8Array[]
@@ -83,13 +85,7 @@ export class IndexReader {
 
   /** All questions that `ask` asks see the same state, and cost less. */
   atOnce<T>(ask: () => T): T {
-    if (this.#database.isTransaction) return ask()
-    this.#database.exec('BEGIN')
-    try {
-      return ask()
-    } finally {
-      this.#database.exec('COMMIT')
-    }
+    return atOnce(this.#database, ask)
   }
 
   /** As of the last commit of the writer. */
@@ -237,7 +233,7 @@ export class IndexReader {
     return (this.#statements.chunkCountMax.get() as { count: number }).count
   }
 
-  /** Chunks that the index names, with repetitions: first those of versions, then those of extents. */
+  /** Chunks that the index names, with repetitions: first those of versions, then those of extents, then those of runs. */
   chunks(after: ChunkCursor, countMax: number): ChunkPage {
     if ('version' in after) {
       const rows = this.#statements.versionChunks.all(after.version, countMax) as unknown as {
@@ -248,13 +244,19 @@ export class IndexReader {
       const next = last === undefined ? { content: 0, at: -1, since: -1 } : { version: last.id }
       return { ids: rows.map(({ content }) => content).filter((name) => name instanceof Uint8Array), next }
     }
+    if ('packed' in after) {
+      const found = this.#statements.runChunks.all(after.packed, after.since, after.at, countMax)
+      const rows = found as unknown as { packed: number; since: number; at: number; chunk: Uint8Array }[]
+      return { ids: rows.map(({ chunk }) => chunk), next: rows.at(-1) }
+    }
     const rows = this.#statements.extentChunks.all(after.content, after.at, after.since, countMax) as unknown as {
       content: number
       at: number
       since: number
       location: Uint8Array | number
     }[]
-    return { ids: rows.map(({ location }) => location).filter((name) => name instanceof Uint8Array), next: rows.at(-1) }
+    const ids = rows.map(({ location }) => location).filter((name) => name instanceof Uint8Array)
+    return { ids, next: rows.at(-1) ?? { packed: 0, since: -1, at: -1 } }
   }
 
   /** Rows of entry that began after the row `after` and before the row `before`. */
@@ -336,11 +338,15 @@ function prepareAll(database: DatabaseSync) {
       ${version} INDEXED BY version_inline
       WHERE content < 0 AND content >= ? AND (content, id) > (?, ?) ORDER BY content, id LIMIT ?`),
     nameAfter: database.prepare('SELECT 1 AS found FROM entry WHERE node = ? AND until > ? LIMIT 1'),
-    chunkCountMax: database.prepare('SELECT (SELECT count(*) FROM extent) + (SELECT count(*) FROM version) AS count'),
+    chunkCountMax: database.prepare(`
+      SELECT (SELECT count(*) FROM extent) + (SELECT count(*) FROM version) + (SELECT count(*) FROM run_chunk) AS count`),
     versionChunks: database.prepare('SELECT id, content FROM version WHERE id > ? ORDER BY id LIMIT ?'),
     extentChunks: database.prepare(`
       SELECT content, at, since, location FROM extent WHERE (content, at, since) > (?, ?, ?)
       ORDER BY content, at, since LIMIT ?`),
+    runChunks: database.prepare(`
+      SELECT content AS packed, since, at, chunk FROM run_chunk WHERE (content, since, at) > (?, ?, ?)
+      ORDER BY content, since, at LIMIT ?`),
     batchAt: database.prepare(`${batch} WHERE first <= ? ORDER BY first DESC LIMIT 1`),
     batchPlace: database.prepare(
       'SELECT segment, frame_at AS at, frame_bytes AS bytes FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1',

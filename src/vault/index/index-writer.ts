@@ -7,6 +7,8 @@ import { type Moment, moment } from '../../model/moment.ts'
 import { fromBuffer, toBuffer } from '../../model/path.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Checkpoint, StoredBatch } from '../reader.ts'
+import type { ContentWriter } from './content-writer.ts'
+import type { PackingLimits } from './runs/limits.ts'
 import { openToWrite } from './schema.ts'
 import { Sealing } from './sealing.ts'
 import { TreeWriter } from './tree-writer.ts'
@@ -27,7 +29,7 @@ export class IndexWriter implements Disposable {
   #flushes: number
   #open = false
 
-  constructor(location: string, indexKey: KeyObject) {
+  constructor(location: string, indexKey: KeyObject, packing?: Partial<PackingLimits>) {
     this.sealing = new Sealing(indexKey)
     this.database = openToWrite(location, this.sealing)
     this.#statements = prepareAll(this.database)
@@ -38,7 +40,11 @@ export class IndexWriter implements Disposable {
     this.#misfits = state.misfits
     this.#flushes = (this.#statements.lastFlush.get() as { number: number } | undefined)?.number ?? 0
     const { node, content, files, bytes } = state
-    this.#tree = new TreeWriter(this.database, this.sealing, { node, content, files, bytes })
+    this.#tree = new TreeWriter(this.database, this.sealing, { node, content, files, bytes }, packing)
+  }
+
+  get contents(): ContentWriter {
+    return this.#tree.contents
   }
 
   /** The last change applied, committed or not. */
@@ -85,9 +91,11 @@ export class IndexWriter implements Disposable {
   async load(checkpoint: Checkpoint): Promise<void> {
     this.#begin()
     this.#tree.batchFirst = checkpoint.at
+    this.contents.mayPack = false
     for await (const changes of checkpoint.changes) {
       for (const change of changes) this.#applyChange(change, checkpoint.at, checkpoint.moment)
     }
+    this.contents.mayPack = true
     this.#indexed = checkpoint.at
     this.#moment = checkpoint.moment
     this.#statements.setCheckpoint.run(checkpoint.at, checkpoint.moment)
@@ -125,6 +133,7 @@ export class IndexWriter implements Disposable {
   /** Makes everything applied so far visible to readers. */
   commit(): void {
     if (!this.#open) return
+    this.contents.runs.flush()
     const { node, content, files, bytes } = this.#tree.counts
     this.#statements.setState.run(
       this.#indexed,
@@ -158,6 +167,7 @@ export class IndexWriter implements Disposable {
   #begin(): void {
     if (this.#open) return
     this.database.exec('BEGIN IMMEDIATE')
+    this.#tree.begin()
     this.#open = true
   }
 

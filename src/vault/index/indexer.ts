@@ -6,6 +6,7 @@ import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
 import type { Checkpoint, JournalReader } from '../reader.ts'
 import { IndexReader } from './index-reader.ts'
 import { IndexWriter } from './index-writer.ts'
+import type { PackingLimits } from './runs/limits.ts'
 import { removeIndex } from './schema.ts'
 import { indexClosed, indexFailure, isDamage } from './sqlite-failure.ts'
 
@@ -15,6 +16,8 @@ export interface IndexerParts {
   readonly indexKey: KeyObject
   readonly journal: JournalReader
   readonly clock: Clock
+  /** Instead of those that are measured to be good. */
+  readonly packing?: Partial<PackingLimits>
   /** Told after each commit. */
   readonly indexed?: (at: Sequence) => void
   /** Told when applying failed; it is tried again after a rest. */
@@ -255,7 +258,7 @@ export class Indexer implements AsyncDisposable {
   }
 
   #open(): [IndexWriter, IndexReader] {
-    const writer = new IndexWriter(this.#parts.location, this.#parts.indexKey)
+    const writer = new IndexWriter(this.#parts.location, this.#parts.indexKey, this.#parts.packing)
     return [writer, new IndexReader(writer.database, writer.sealing)]
   }
 

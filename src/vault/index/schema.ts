@@ -20,6 +20,12 @@ import { Sealing } from './sealing.ts'
  *   `skip` bytes into that chunk or data; `cut` is 0 where they are all of it, else 1, or 2 where they are known to be its end:
  *   retention makes one chunk of neighbours, whose rows go on as its parts. The data is the extent (or write) of that
  *   change that began at `at` - `skip`.
+ * - The parts that are written of a large file are *packed*: no row of extents is made or ended for them. What came with a
+ *   commit is a *run*, sorted by (at, since), in pages (runs/page.ts) with a *fence* for each: at a point the newest row of any
+ *   run that lies over a place says what stands there, and where none does the rows of extents. Some runs that follow one
+ *   another in time become one. Their chunks stand in `run_chunk`.
+ * - Retention *folds* what runs left at a sequence into rows of extents that begin there (`folded`). For a point from there
+ *   on, all that runs say up to there is void.
  * - Rows of entry and version are numbered in the order of their `since`; a batch tells the numbers at its beginning,
  *   so that "what began between two sequences" is a range of rows.
  * - A batch tells the segment and the frame it was read from, which are looked into first.
@@ -30,7 +36,7 @@ import { Sealing } from './sealing.ts'
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
-const schemaVersion = 4
+const schemaVersion = 5
 export const forever = Number.MAX_SAFE_INTEGER
 export const rootNode = 1
 /** Of `cut`: a part of a chunk, and the last one. */
@@ -56,6 +62,19 @@ CREATE INDEX extent_ended ON extent(until) WHERE until < ${forever};
 CREATE INDEX extent_now ON extent(content, at) WHERE until = ${forever};
 CREATE INDEX extent_inline ON extent(location) WHERE typeof(location) = 'integer';
 CREATE INDEX extent_cut ON extent(content) WHERE cut > 0;
+CREATE TABLE packed(content INTEGER PRIMARY KEY);
+CREATE TABLE folded(content INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (content, at)) WITHOUT ROWID;
+CREATE TABLE run(
+  id INTEGER PRIMARY KEY, content INTEGER NOT NULL, state INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  rows INTEGER NOT NULL, bytes_max INTEGER NOT NULL, end INTEGER NOT NULL);
+CREATE INDEX run_content ON run(content, state);
+CREATE TABLE fence(
+  run INTEGER NOT NULL, at INTEGER NOT NULL, since INTEGER NOT NULL, since_min INTEGER NOT NULL, until INTEGER NOT NULL,
+  page INTEGER NOT NULL, PRIMARY KEY (run, at, since)) WITHOUT ROWID;
+CREATE TABLE page(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE run_chunk(
+  content INTEGER NOT NULL, since INTEGER NOT NULL, at INTEGER NOT NULL, chunk BLOB NOT NULL,
+  PRIMARY KEY (content, since, at)) WITHOUT ROWID;
 CREATE TABLE batch(
   first INTEGER PRIMARY KEY, last INTEGER NOT NULL, first_moment INTEGER NOT NULL, last_moment INTEGER NOT NULL,
   received INTEGER NOT NULL, settled INTEGER NOT NULL, bytes INTEGER NOT NULL, bytes_total INTEGER NOT NULL, moments BLOB,

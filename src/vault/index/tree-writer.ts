@@ -5,6 +5,7 @@ import type { Sequence } from '../../model/sequence.ts'
 import { type ContentName, ContentWriter } from './content-writer.ts'
 import { directoryType, fileType, type NodeType, nodeTypes, packAttributes, unpackAttributes } from './packing.ts'
 import { Recent } from './recent.ts'
+import type { PackingLimits } from './runs/limits.ts'
 import { forever, rootNode } from './schema.ts'
 import { type Sealing, shortTag } from './sealing.ts'
 
@@ -70,17 +71,19 @@ export class TreeWriter {
   /** First change of the batch that is being applied. */
   batchFirst = 0
   readonly #sealing: Sealing
-  readonly #contents: ContentWriter
+  readonly contents: ContentWriter
   readonly #statements: ReturnType<typeof prepareAll>
   readonly #names = new Recent<string, Name>(namesMax)
   readonly #folders = new Recent<TreePath, number>(foldersMax)
   #nextEntry: number
   #nextVersion: number
+  /** The version that was asked for or made last, as long as nobody else changes rows. */
+  #latest: (Version & { readonly node: number }) | undefined
 
-  constructor(database: DatabaseSync, sealing: Sealing, counts: TreeCounts) {
+  constructor(database: DatabaseSync, sealing: Sealing, counts: TreeCounts, packing?: Partial<PackingLimits>) {
     this.#sealing = sealing
     this.counts = counts
-    this.#contents = new ContentWriter(database, counts.content)
+    this.contents = new ContentWriter(database, counts.content, packing)
     this.#statements = prepareAll(database)
     this.#nextEntry = nextId(database, 'entry')
     this.#nextVersion = nextId(database, 'version')
@@ -94,10 +97,15 @@ export class TreeWriter {
     return this.#nextVersion
   }
 
+  /** To be called when others may have changed rows. */
+  begin(): void {
+    this.#latest = undefined
+  }
+
   /** False where the change has no meaning in this tree. */
   apply(change: TreeChange, at: Sequence): boolean {
     const fits = this.#apply(change, at)
-    this.counts.content = this.#contents.last
+    this.counts.content = this.contents.last
     return fits
   }
 
@@ -147,7 +155,7 @@ export class TreeWriter {
 
   #putVersion(node: number, before: Brief | undefined, attributes: Attributes, content: Content, at: Sequence): void {
     const bytes = content.type === 'file' ? content.bytes : 0
-    const held = content.type === 'file' ? this.#contents.create(content.extents, bytes, at) : null
+    const held = content.type === 'file' ? this.contents.create(content.extents, bytes, at) : null
     this.counts.bytes += bytes - (before?.bytes ?? 0)
     this.#setVersion(node, before, at, {
       linked: before?.linked ?? 0,
@@ -166,6 +174,7 @@ export class TreeWriter {
     const existing = this.#child(parent, name)
     if (existing?.node === target.node) return true
     this.#statements.markLinked.run(target.node)
+    this.#latest = undefined
     this.#open(parent, name, target.node, target.type, at, () => {
       if (existing !== undefined) this.#closeTree(existing, at)
     })
@@ -223,16 +232,17 @@ export class TreeWriter {
       change.kind === 'patch' ? packAttributes(change.attributes, { type: 'file' }, this.#sealing) : undefined
     const bytes =
       change.kind === 'patch' || change.kind === 'truncate' ? change.bytes : Math.max(before.bytes, reach(change))
-    const content = this.#contents.changeable(before.content, before.bytes, at)
+    const content = this.contents.changeable(before.content, before.bytes, at)
     if (change.kind === 'patch') {
-      for (const extent of change.extents) this.#contents.put(content, extent, at)
+      for (const extent of change.extents) this.contents.put(content, extent, at)
       for (const range of change.zeros) this.#clear(content, range, at)
     } else if (change.kind === 'write' && change.data.length > 0) {
-      this.#contents.put(content, { at: change.at, bytes: change.data.length, data: change.data }, at)
+      this.contents.put(content, { at: change.at, bytes: change.data.length, data: change.data }, at)
     } else if (change.kind === 'zero') {
       this.#clear(content, change, at)
     }
-    if (bytes < Math.max(before.bytes, reach(change))) this.#contents.clear(content, bytes, forever, at)
+    const end = Math.max(before.bytes, reach(change))
+    if (bytes < end) this.contents.clear(content, bytes, end, at)
     this.counts.bytes += bytes - before.bytes
     const isSame = patched === undefined && bytes === before.bytes && content === before.content
     // The extents say what changed: of the writes of one batch the first one makes a version.
@@ -242,13 +252,16 @@ export class TreeWriter {
   }
 
   #clear(content: number, range: Range, at: Sequence): void {
-    if (range.bytes > 0) this.#contents.clear(content, range.at, range.at + range.bytes, at)
+    if (range.bytes > 0) this.contents.clear(content, range.at, range.at + range.bytes, at)
   }
 
   // Rows of versions.
 
   #version(node: number): Version | undefined {
-    return this.#statements.version.get(node) as unknown as Version | undefined
+    if (this.#latest?.node === node) return this.#latest
+    const found = this.#statements.version.get(node) as unknown as Version | undefined
+    this.#latest = found && { ...found, node }
+    return found
   }
 
   #brief(node: number): Brief | undefined {
@@ -257,11 +270,11 @@ export class TreeWriter {
 
   #setVersion(node: number, before: Brief | undefined, at: Sequence, version: Omit<Version, 'id' | 'since'>): void {
     const { linked, bytes, attributes, content, detail } = version
-    if (before?.since === at) {
-      this.#statements.replaceVersion.run(linked, bytes, attributes, content, detail, before.id)
-    } else {
-      this.#statements.insertVersion.run(this.#nextVersion++, node, at, linked, bytes, attributes, content, detail)
-    }
+    const isSame = before?.since === at
+    const id = isSame ? before.id : this.#nextVersion++
+    if (isSame) this.#statements.replaceVersion.run(linked, bytes, attributes, content, detail, id)
+    else this.#statements.insertVersion.run(id, node, at, linked, bytes, attributes, content, detail)
+    this.#latest = { id, node, since: at, linked, bytes, attributes, content, detail }
   }
 
   // Rows of entries.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createSecretKey } from 'node:crypto'
 import { test } from 'node:test'
-import { indexKey } from '../../../test/oracle/judge.ts'
+import { indexKey, packedSmall } from '../../../test/oracle/judge.ts'
 import { MemoryChunks, MemoryJournal } from '../../../test/oracle/memory-journal.ts'
 import { type Chance, seeded } from '../../../test/oracle/random-changes.ts'
 import { attributes } from '../../../test/support/vault-world.ts'
@@ -13,6 +13,7 @@ import type { TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Piece } from '../index/extent-reader.ts'
 import { Indexer } from '../index/indexer.ts'
+import type { PackingLimits } from '../index/runs/limits.ts'
 import { memoryLocation } from '../index/schema.ts'
 import { ContentReader } from '../views/content-reader.ts'
 import { filled, View } from '../views/view.ts'
@@ -20,6 +21,7 @@ import { chunksInUse } from './chunk-filter.ts'
 import { retain, type RetainParts } from './retain.ts'
 
 const disk = 'disk' as TreePath
+const packed: Partial<PackingLimits> = { fileBytesMin: 0 }
 const chunkKey = createSecretKey(Buffer.alloc(32, 3))
 
 /** A volume in a journal, and what was done to it, told a second time by bytes and places alone. */
@@ -79,8 +81,9 @@ class VolumeStory {
     this.journal.seal()
   }
 
-  async index(): Promise<Indexer> {
-    const indexer = new Indexer({ location: memoryLocation, indexKey, journal: this.journal, clock: systemClock })
+  async index(packing: Partial<PackingLimits> = {}): Promise<Indexer> {
+    const { journal } = this
+    const indexer = new Indexer({ location: memoryLocation, indexKey, journal, clock: systemClock, packing })
     await this.indexed(indexer)
     return indexer
   }
@@ -136,10 +139,11 @@ async function sweep(story: VolumeStory, indexer: Indexer): Promise<void> {
 }
 
 test('neighbours become one chunk, over many turns of retention, and every kept point reads the same', async () => {
-  for (let seed = 1; seed <= 8; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const chance = seeded(seed)
     const story = new VolumeStory(chance, 16 * 1024)
-    await using indexer = await story.index()
+    const packing = seed % 2 === 0 ? packedSmall : {}
+    await using indexer = await story.index(packing)
     const regionBytes = chance.of([512, 1024, 4096])
     // Of which many turns read again what stands in the journal.
     const limits = { regionBytes, heldBytesMax: chance.of([2_000, 1_000_000]), regionsMax: chance.of([3, 1000]) }
@@ -151,7 +155,7 @@ test('neighbours become one chunk, over many turns of retention, and every kept 
       await story.indexed(indexer)
       await story.forget(indexer, kept, { limits })
       await sweep(story, indexer)
-      await using anew = await story.index()
+      await using anew = await story.index(packing)
       for (const one of [indexer, anew]) {
         for (const point of [kept, kept + chance.below(story.journal.last - kept + 1), story.journal.last]) {
           await story.assertReads(one, point)
@@ -181,20 +185,24 @@ test('neighbours become one chunk, over many turns of retention, and every kept 
 
 const bare = ({ at, bytes, source }: Piece) => ({ at, bytes, source })
 
-test('rows of the index become as few as the chunks, where nothing was written over since', async () => {
-  const story = new VolumeStory(seeded(5), 64 * 1024)
-  await using indexer = await story.index()
-  story.write(3000, { unit: 64 })
-  await story.indexed(indexer)
-  const kept = story.journal.last
-  await story.forget(indexer, kept)
-  const pieces = piecesAt(story.view(indexer, kept))
-  const { count } = (await indexer.exclusively(({ database }) =>
-    database.prepare('SELECT count(*) AS count FROM extent').get(),
-  )) as { count: number }
-  assert.equal(count, pieces.length)
-  assert.ok(count < 200, `${count}`)
-})
+for (const [packing, what] of [
+  [{}, 'of a small file'],
+  [packedSmall, 'of one that is packed'],
+] as const)
+  test(`rows ${what} become as few as the chunks, where nothing was written over since`, async () => {
+    const story = new VolumeStory(seeded(5), 64 * 1024)
+    await using indexer = await story.index(packing)
+    story.write(3000, { unit: 64 })
+    await story.indexed(indexer)
+    const kept = story.journal.last
+    await story.forget(indexer, kept)
+    const pieces = piecesAt(story.view(indexer, kept))
+    const { count } = (await indexer.exclusively(({ database }) =>
+      database.prepare('SELECT count(*) AS count FROM extent').get(),
+    )) as { count: number }
+    assert.equal(count, pieces.length)
+    assert.ok(count < 200, `${count}`)
+  })
 
 test('a backlog that is too large to be merged is settled as it stands', async () => {
   const story = new VolumeStory(seeded(6), 16 * 1024)
@@ -209,9 +217,15 @@ test('a backlog that is too large to be merged is settled as it stands', async (
 })
 
 test('a view that is read while retention moves what it reads has the same bytes, or says that its point is gone', async () => {
-  for (const at of ['forgotten', 'kept', 'last'] as const) {
+  for (const [at, packing] of [
+    ['forgotten', {}],
+    ['forgotten', packed],
+    ['kept', packed],
+    ['kept', {}],
+    ['last', packed],
+  ] as const) {
     const story = new VolumeStory(seeded(7), 6000 * 64)
-    await using indexer = await story.index()
+    await using indexer = await story.index(packing)
     // More pieces than one look into the index brings.
     story.write(9000, { unit: 64, batch: 500 })
     const boundary = story.journal.last

@@ -21,9 +21,10 @@ export async function pruneBefore(indexer: Indexer, at: Sequence, when: Moment):
     await prunePages(indexer, (pruner, after) => pruner.versions(after, at), first.version_from - 1)
   }
   await prunePages(indexer, (pruner) => pruner.extents(at))
+  await prunePages(indexer, (pruner) => pruner.runs(at))
   await joinParts(indexer, at)
   await prunePages(indexer, (pruner) => pruner.entries(at))
-  await indexer.exclusively((index) => new Pruner(index.database).marks(index, at, when))
+  await indexer.exclusively((index) => new Pruner(index).marks(at, when))
   await prunePages(indexer, (pruner) => pruner.flushes(at))
   await prunePages(indexer, (pruner) => pruner.batches(at))
   await indexer.exclusively((index) => index.setPruned(at))
@@ -41,7 +42,7 @@ async function prunePages(
     after = await indexer.exclusively((index) => {
       let next: number | undefined
       index.transaction(() => {
-        next = page(new Pruner(index.database), from)
+        next = page(new Pruner(index), from)
       })
       return next
     })
@@ -56,11 +57,13 @@ interface DeadVersion {
 
 /** Of one transaction: it is done with once it has removed `rowsAtOnce` rows. */
 class Pruner {
+  readonly #index: IndexWriter
   readonly #statements: ReturnType<typeof prepareAll>
   #left = rowsAtOnce
 
-  constructor(database: DatabaseSync) {
-    this.#statements = prepareAll(database)
+  constructor(index: IndexWriter) {
+    this.#index = index
+    this.#statements = prepareAll(index.database)
   }
 
   /**
@@ -79,6 +82,11 @@ class Pruner {
   /** Parts of files that were written over. */
   extents(at: Sequence): number | undefined {
     return dropped(this.#statements.dropEnded.run(at, rowsAtOnce))
+  }
+
+  /** What came to packed contents and was folded. */
+  runs(at: Sequence): number | undefined {
+    return this.#index.contents.runs.dropBefore(at, rowsAtOnce) < rowsAtOnce ? undefined : 0
   }
 
   /** Names that ended up to `at`, and the nodes that have no other. */
@@ -102,8 +110,8 @@ class Pruner {
   }
 
   /** Only marks whose span goes on at `at` are left, as if they had been made there; so a checkpoint tells them too. */
-  marks(index: IndexWriter, at: Sequence, when: Moment): void {
-    index.transaction(() => {
+  marks(at: Sequence, when: Moment): void {
+    this.#index.transaction(() => {
       this.#statements.dropMarks.run(at, at)
       this.#statements.moveMarks.run(at, when, at)
     })
@@ -132,6 +140,7 @@ class Pruner {
 
   #dropContent(content: number): boolean {
     this.#left -= Number(this.#statements.dropContent.run(content, Math.max(this.#left, 0)).changes)
+    if (this.#left > 0) this.#left -= this.#index.contents.runs.drop(content, this.#left)
     return this.#left > 0
   }
 }

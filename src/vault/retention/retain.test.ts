@@ -8,6 +8,7 @@ import {
   checkTree,
   indexKey,
   makeWorld,
+  packedSmall,
   viewOf,
   type World,
 } from '../../../test/oracle/judge.ts'
@@ -18,6 +19,7 @@ import { type Moment, moment } from '../../model/moment.ts'
 import { rootPath, treePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import { Indexer } from '../index/indexer.ts'
+import type { PackingLimits } from '../index/runs/limits.ts'
 import { memoryLocation } from '../index/schema.ts'
 import { ContentReader } from '../views/content-reader.ts'
 import { manifestOf, tellInline } from '../views/manifest.ts'
@@ -31,8 +33,9 @@ const chunkKey = createSecretKey(Buffer.alloc(32, 3))
 
 type Kept = Pick<World, 'journal' | 'chunks'>
 
-async function indexerOf(world: Kept): Promise<Indexer> {
-  const indexer = new Indexer({ location: memoryLocation, indexKey, journal: world.journal, clock: systemClock })
+async function indexerOf(world: Kept, packing: Partial<PackingLimits> = {}): Promise<Indexer> {
+  const { journal } = world
+  const indexer = new Indexer({ location: memoryLocation, indexKey, journal, clock: systemClock, packing })
   indexer.durable(world.journal.last)
   await indexer.reached(world.journal.last)
   return indexer
@@ -86,7 +89,8 @@ test('after retention every kept point reads the same, from this index and from 
   let freed = 0
   for (let seed = 1; seed <= seeds; seed++) {
     const world = makeWorld(seed)
-    await using indexer = await indexerOf(world)
+    const packing = seed % 2 === 0 ? packedSmall : {}
+    await using indexer = await indexerOf(world, packing)
     try {
       let kept = 0
       for (let round = 0; round < 2; round++) {
@@ -99,7 +103,7 @@ test('after retention every kept point reads the same, from this index and from 
         assert.ok(kept >= start - 1 && indexer.rows.batchAt(kept) === undefined)
         freed += await sweep(world, indexer)
         await judge(world, indexer, kept)
-        await using anew = await indexerOf(world)
+        await using anew = await indexerOf(world, packing)
         await judge(world, anew, kept)
         const points = listPoints(indexer.rows, { limit: 1000 })
         assert.deepEqual(listPoints(anew.rows, { limit: 1000 }), points)
@@ -116,14 +120,21 @@ test('after retention every kept point reads the same, from this index and from 
 const pick = ({ files, bytes }: { files: number; bytes: number }) => ({ files, bytes })
 
 test('retention that is stopped at any step is finished by the next', async () => {
-  for (const stopAt of ['keep', 'writeCheckpoint', 'dropBefore', 'after'] as const) {
+  for (const [stopAt, packing] of [
+    ['keep', {}],
+    ['keep', packedSmall],
+    ['writeCheckpoint', {}],
+    ['writeCheckpoint', packedSmall],
+    ['dropBefore', {}],
+    ['after', packedSmall],
+  ] as const) {
     const world = makeWorld(7)
     const [, , , start] = await startsOf(world)
     const stop = new Error('stopped')
     const fail = (): Promise<never> => Promise.reject(stop)
     let before: Moment
     {
-      await using indexer = await indexerOf(world)
+      await using indexer = await indexerOf(world, packing)
       before = moment(indexer.rows.batchAt(start! - 1)!.last_moment + 1)
       const parts = partsOf(world, indexer)
       if (stopAt === 'after') {

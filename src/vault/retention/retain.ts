@@ -8,6 +8,7 @@ import { manifestOf } from '../views/manifest.ts'
 import { View } from '../views/view.ts'
 import { momentIn } from '../index/index-reader.ts'
 import { indexFailure } from '../index/sqlite-failure.ts'
+import { foldRuns } from './folding.ts'
 import { pruneBefore } from './pruning.ts'
 import { settlePieces, type SettlingParts } from './settling.ts'
 
@@ -23,7 +24,7 @@ export interface RetainParts extends SettlingParts {
  * points are kept now; undefined where nothing was to be forgotten. May be stopped or killed anywhere: what is kept can
  * be read at each step, and the next call goes on.
  *
- * The steps, each durable before the next: pieces that stand in the old segments become chunks; the tree at their end
+ * The steps, each durable before the next: what the runs of the index left becomes rows; pieces that stand in the old segments become chunks; the tree at their end
  * becomes a checkpoint, of whole chunks only; the index says that points are kept from there on; the segments go; the
  * rows of the index go. Then nothing names the chunks of the old versions, and a collection of packs frees them.
  */
@@ -43,6 +44,7 @@ async function forgetBefore(parts: RetainParts, before: Moment): Promise<Sequenc
   const batch = indexer.rows.batchAt(at)
   assert(batch !== undefined && batch.last === at, 'a segment ends with a batch')
   const when = momentIn(batch, at)
+  await foldRuns(indexer, at)
   await settlePieces(parts, at)
   await writeOnce(parts, at, when)
   await indexer.exclusively((index) => index.keepFrom(at, when))

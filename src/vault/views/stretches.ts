@@ -100,10 +100,10 @@ type JournalPiece =
   | { readonly piece?: undefined; readonly data: Sequence }
 
 async function* journalPieces(view: View, version: VersionRow, from: Sequence): AsyncGenerator<JournalPiece> {
-  const { content } = version
+  const { content, bytes } = version
   if (typeof content !== 'number' || content < 0) return
   for (let after = { location: from as number, at: Number.MAX_SAFE_INTEGER, since: 0 }; ;) {
-    const found = view.rows.extents.journalPieces(content, after, view.at, journalPiecesAtOnce)
+    const found = view.rows.extents.journalPieces({ content, bytes }, after, view.at, journalPiecesAtOnce)
     for (const { piece } of found) yield { piece, data: await readOrDamage(view, version, piece) }
     const last = found.at(-1)
     if (last === undefined || found.length < journalPiecesAtOnce) return

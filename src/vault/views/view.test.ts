@@ -8,6 +8,7 @@ import {
   indexKey,
   indexOf,
   makeWorld,
+  packedSmall,
 } from '../../../test/oracle/judge.ts'
 import { MemoryChunks, MemoryJournal } from '../../../test/oracle/memory-journal.ts'
 import type { Change } from '../../model/change.ts'
@@ -27,7 +28,7 @@ const seeds = 200
 test('any history is seen at any moment as a second telling of it says', async () => {
   for (let seed = 1; seed <= seeds; seed++) {
     const world = makeWorld(seed)
-    using index = await indexOf(world.journal)
+    using index = await indexOf(world.journal, seed % 2 === 0 ? packedSmall : undefined)
     const rows = new IndexReader(index.database, index.sealing)
     const end = world.states.length - 1
     try {
