@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { assert } from '../../../base/assert.ts'
 import { isSystemError } from '../../../base/errors.ts'
 import type { ExportExtent, ExportRequest } from '../../../nbd/export.ts'
@@ -7,8 +8,10 @@ import type { PendingBlocks, Span } from './pending.ts'
 
 type Read = Extract<ExportRequest, { kind: 'read' }>
 
-/** What is told of by one answer at most. */
+/** What is told of by one answer at most: where it is cut into ever so many pieces, by that many of them, and a part more. */
 const extentBytesMax = 256 * 1024 ** 2
+const extentPartBytes = 4 * 1024 ** 2
+const extentsEnough = 4096
 
 export interface ReadsParts {
   readonly log: VolumeLog
@@ -23,6 +26,7 @@ export class VolumeReads {
   readonly #parts: ReadsParts
   readonly #backing: Backing
   #hasFailed = false
+  #telling: Promise<unknown> = Promise.resolve()
 
   constructor(parts: ReadsParts, backing: Backing) {
     this.#parts = parts
@@ -42,11 +46,13 @@ export class VolumeReads {
       later.push(Promise.reject(error))
     }
     if (later.length === 0) return answer.done()
-    Promise.all(later).then(
-      () => (this.#hasFailed ? answer.failed('EIO') : answer.done()),
+    // Not before all have ended: the place of a reply that is sent may be used for another one.
+    void Promise.allSettled(later).then((ended) => {
+      const failed = ended.find((one) => one.status === 'rejected')
+      if (failed === undefined && !this.#hasFailed) return answer.done()
       // The volume goes on: as on any disk, what cannot be read is an error of that place.
-      (error: unknown) => answer.failed(isSystemError(error, 'ENOMEM') ? 'ENOMEM' : 'EIO'),
-    )
+      answer.failed(isSystemError(failed?.reason, 'ENOMEM') ? 'ENOMEM' : 'EIO')
+    })
   }
 
   fail(): void {
@@ -63,7 +69,14 @@ export class VolumeReads {
     return undefined
   }
 
-  async extents(at: number, bytes: number): Promise<readonly ExportExtent[]> {
+  /** One after the other, with others in between: it may take a while, and many may be asked for at once. */
+  extents(at: number, bytes: number): Promise<readonly ExportExtent[]> {
+    const told = this.#telling.then(() => turn()).then(() => this.#extents(at, bytes))
+    this.#telling = told.catch(() => undefined)
+    return told
+  }
+
+  #extents(at: number, bytes: number): readonly ExportExtent[] {
     const extents: ExportExtent[] = []
     const add = (start: number, length: number, is: ExportExtent['is']): void => {
       const last = extents.at(-1)
@@ -71,20 +84,24 @@ export class VolumeReads {
       if (last?.is === is) extents[extents.length - 1] = { ...last, bytes: last.bytes + length }
       else extents.push({ at: start, bytes: length, is })
     }
-    for (const span of this.#parts.pending.spans(at, Math.min(bytes, extentBytesMax))) {
-      if (span.from !== 'backing') {
-        add(span.at, span.bytes, span.from === 'zeros' ? 'zero' : 'data')
-        continue
+    const end = at + Math.min(bytes, extentBytesMax)
+    for (let from = at; from < end && extents.length < extentsEnough; from += extentPartBytes) {
+      for (const span of this.#parts.pending.spans(from, Math.min(extentPartBytes, end - from))) {
+        if (span.from === 'backing') this.#tellBacking(span, add)
+        else add(span.at, span.bytes, span.from === 'zeros' ? 'zero' : 'data')
       }
-      let position = span.at
-      for (const data of this.#backing.dataRanges(span.at, span.bytes)) {
-        add(position, data.at - position, 'hole')
-        add(data.at, data.bytes, 'data')
-        position = data.at + data.bytes
-      }
-      add(position, span.at + span.bytes - position, 'hole')
     }
     return extents
+  }
+
+  #tellBacking({ at, bytes }: Span, add: (start: number, length: number, is: ExportExtent['is']) => void): void {
+    let position = at
+    for (const data of this.#backing.dataRanges(at, bytes)) {
+      add(position, data.at - position, 'hole')
+      add(data.at, data.bytes, 'data')
+      position = data.at + data.bytes
+    }
+    add(position, at + bytes - position, 'hole')
   }
 }
 
