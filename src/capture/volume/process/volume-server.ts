@@ -5,12 +5,11 @@ import { peerOf } from '../../../base/syscalls/sockets.ts'
 import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
-import { takeDevicesBack } from '../../../nbd/kernel-device.ts'
 import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
 import { VolumeDisk } from '../server/disk.ts'
 import { type NodeVolumeFiles, nodeVolumeFiles } from '../server/node-files.ts'
-import { deviceOwner, type VolumeDescription, type VolumeFolder } from '../volume-folder.ts'
+import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
 import { holdBacking } from './hold-backing.ts'
@@ -102,7 +101,6 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   tell(
     `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
   )
-  await goOnWithDevices(parts, signal)
   const isOver = (): boolean => failure.hasFailed || (isReleased && users.count(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
@@ -131,18 +129,6 @@ function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): void 
     files.look()
   } catch (error) {
     failed(error)
-  }
-}
-
-/** Whoever has the volume as a device of the kernel has waited since the server before this one ended. */
-async function goOnWithDevices({ folder, description, tell }: VolumeServerParts, signal: AbortSignal): Promise<void> {
-  const { id, name } = description
-  try {
-    const taken = await takeDevicesBack({ path: folder.nbd, exportName: name, owner: deviceOwner(id) }, signal)
-    for (const device of taken) tell(`goes on with ${device}`)
-  } catch (error) {
-    if (signal.aborted) return
-    tell(`what the kernel has of the volume could not be taken back: ${messageOf(error)}`)
   }
 }
 
