@@ -80,6 +80,10 @@ export class VolumeServerInMemory {
     else this.#happen({ kind, at, bytes, isForced })
   }
 
+  writeAt(at: number, data: Uint8Array): void {
+    this.#happen({ kind: 'write', at, data, isForced: false })
+  }
+
   grow(bytes: number): void {
     this.#happen({ kind: 'resize', bytes: this.bytes + bytes })
   }

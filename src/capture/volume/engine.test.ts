@@ -348,3 +348,37 @@ test('a volume that nothing happens to but writing is copied without a hole, and
   assert.ok(judge.isSettled)
   assert.equal(judge.place?.number, server.last)
 })
+
+test('what the vault has not acknowledged stays in the log once the agent holds enough of it', async () => {
+  const random = new Seeded(7)
+  const clock = new TurningClock(random)
+  const server = new VolumeServerInMemory(random, clock, 2_500_000)
+  const judge = new Judge(server)
+  const agent = new Agent(judge, server, random, clock)
+  agent.open()
+  try {
+    const turnsUntilQuiet = async (): Promise<void> => {
+      for (let quiet = 0, last = judge.last; quiet < 200; quiet++) {
+        server.sync()
+        agent.takeAll()
+        await turn()
+        if (judge.last !== last) [quiet, last] = [0, judge.last]
+      }
+    }
+    await turnsUntilQuiet()
+    agent.acknowledge()
+    const noise = random.bytes(512 * 1024)
+    for (let count = 0; count < 80; count++) server.writeAt(0, noise)
+    await turnsUntilQuiet()
+    assert.ok((judge.place?.number ?? 0) < server.last)
+    for (let before = 0; judge.last !== before;) {
+      before = judge.last
+      agent.acknowledge()
+      await turnsUntilQuiet()
+    }
+    assert.equal(judge.place?.number, server.last)
+  } finally {
+    await agent.crash()
+  }
+  assert.ifError(agent.failure)
+})

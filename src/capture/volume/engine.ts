@@ -8,9 +8,9 @@ import { inlineBytesMax } from '../../model/batch.ts'
 import { moment } from '../../model/moment.ts'
 import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
 import type { VolumeSettings } from '../../model/source.ts'
-import type { CaptureOutput } from '../capture.ts'
+import type { Lane } from '../batch-builder.ts'
+import type { CapturedBatch, CaptureOutput } from '../capture.ts'
 import { ChunkIds } from '../chunk-ids.ts'
-import { waitingBytes } from '../output-queue.ts'
 import { problemOf, Problems } from '../problems.ts'
 import type { ToEngine } from '../thread-messages.ts'
 import { AskedMarks } from './asked-marks.ts'
@@ -21,6 +21,7 @@ import { decodeCursor, type Place } from './cursor.ts'
 import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
+import { Outgoing } from './outgoing.ts'
 import type { OpenServer, ServerLink, VolumeFacts } from './server-link.ts'
 import { progressAt, stateAt, takingUp, whyGap } from './state.ts'
 
@@ -31,15 +32,12 @@ export interface EngineParts {
   readonly openServer: OpenServer
 }
 
-/** Bytes of batches that nobody has taken: no record is taken, and already before that nothing is copied. */
-const waitingBytesMax = { live: 4 * 1024 * 1024, bulk: 2 * 1024 * 1024 }
 /** What becomes durable within so long after a batch goes together. */
 const togetherMs = 20
 /** How often the server is asked where it is: usually, and after records that are not known to be all. */
 const beatMs = { usual: 500, busy: 100 }
 const reportMs = { usual: 1000, busy: 100 }
 const retryMs = { min: 200, max: 5000 }
-/** Marks that are not in the log yet. */
 
 /**
  * Ships the log of a volume into its journal, and copies the volume beside it while it is written to. All that must not be
@@ -88,7 +86,7 @@ export class Engine {
   #line = false
   /** The last conversation came to nothing. */
   #isAway = false
-  #waitingBytes = 0
+  readonly #outgoing = new Outgoing()
   #offerTag = 0
   #reportedAtMs = 0
   #reported = ''
@@ -130,7 +128,7 @@ export class Engine {
         this.#journal.hole(message.since, message.reason)
         break
       case 'taken':
-        this.#waitingBytes -= message.bytes
+        this.#outgoing.taken(message.bytes)
         break
       case 'stop':
         this.#stop.abort(new TidemarkError('interrupted', { message: 'the capture is closed' }))
@@ -316,6 +314,7 @@ export class Engine {
 
   #acknowledged({ sequence }: Extract<ToEngine, { kind: 'acknowledged' }>): void {
     const { acknowledgements, healing } = this.#journal
+    this.#outgoing.acknowledged(sequence)
     if (acknowledgements.upTo(sequence)) this.#tellAcknowledged()
     for (const { regions, number } of healing.upTo(sequence)) this.#link?.tell({ kind: 'healed', regions, number })
   }
@@ -332,16 +331,16 @@ export class Engine {
     if (up) this.#copier?.askAgain()
   }
 
-  #hand(output: CaptureOutput): void {
-    this.#waitingBytes += waitingBytes(output)
-    this.#parts.hand(output)
+  #hand(batch: CapturedBatch): void {
+    this.#outgoing.handed(batch)
+    this.#parts.hand(batch)
   }
 
-  #hasRoom(lane: 'live' | 'bulk'): boolean {
-    return this.#line && this.#waitingBytes < waitingBytesMax[lane]
+  #hasRoom(lane: Lane): boolean {
+    return this.#line && this.#outgoing.hasRoom(lane)
   }
 
-  async #room(lane: 'live' | 'bulk', signal: AbortSignal): Promise<void> {
+  async #room(lane: Lane, signal: AbortSignal): Promise<void> {
     await this.#changed.until(() => (this.#hasRoom(lane) ? true : undefined), signal)
   }
 
