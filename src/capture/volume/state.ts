@@ -7,7 +7,9 @@ export type TakingUp = 'goes-on' | 'gap' | 'all-in-doubt'
 
 export function takingUp(place: Place, { epoch, first, acknowledged }: VolumeFacts, last: number): TakingUp {
   if (isBefore(place, acknowledged) || place.number > last) return 'all-in-doubt'
-  if (place.epoch !== epoch) return 'gap'
+  // The log, or all of its machine, was put back to what it was before: what it noted since is not noted any more.
+  if (place.epoch > epoch) return 'all-in-doubt'
+  if (place.epoch < epoch) return 'gap'
   // Within one epoch nothing goes that is not acknowledged.
   return place.number >= first - 1 ? 'goes-on' : 'all-in-doubt'
 }
