@@ -2,14 +2,18 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  closeSync,
   existsSync,
+  fsyncSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -234,6 +238,17 @@ test(
     const behind = await restore(join(folder, `device-${12 * MiB}`), '--force')
     assert.equal(behind.status, 1)
     assert.match(behind.err, /is the file behind/)
+    for (const [place, length] of [
+      [2 * MiB, MiB],
+      [12 * MiB - 512, 512],
+    ] as const) {
+      const held = openSync(large, 'r+')
+      writeSync(held, Buffer.alloc(length, 7), 0, length, place)
+      fsyncSync(held)
+      assert.match((await restore(large)).err, /holds something already/, `something at ${place}`)
+      writeSync(held, Buffer.alloc(length), 0, length, place)
+      closeSync(held)
+    }
     execFileSync('mkfs.ext4', ['-q', large])
     const mounted = join(folder, 'mounted')
     mkdirSync(mounted)

@@ -29,6 +29,8 @@ const blockBytes = 4096
 const sectorBytes = 512
 /** Written and compared at once. */
 const pieceBytes = 1024 * 1024
+/** Places at which a device is looked at before it counts as empty. */
+const looksMax = 1024
 const zeros = Buffer.alloc(pieceBytes)
 
 /** The file or block device that a volume is restored to; locked while it is open. */
@@ -192,7 +194,8 @@ export function checkImage(
   }
   if (asked.delta) return 'compared'
   if (asked.force) return 'given-up'
-  if (found.isFile() ? found.size === 0 : isEmptyDevice(path)) return found.isFile() ? 'nothing' : 'given-up'
+  if (found.isFile() ? found.size === 0 : isEmptyDevice(path, deviceBytes(found)))
+    return found.isFile() ? 'nothing' : 'given-up'
   throw holdsSomething(path)
 }
 
@@ -267,13 +270,22 @@ function openTarget(path: string, flags: number): number {
   }
 }
 
-/** One that begins with zeros: a file system, a partition table or a database would say something there. */
-function isEmptyDevice(path: string): boolean {
+/**
+ * One that begins and ends with zeros, and has some wherever it is looked at in between: a file system, a partition table, a part
+ * of an array or a database would say something there.
+ */
+function isEmptyDevice(path: string, bytes: number): boolean {
   const descriptor = openSync(path, constants.O_RDONLY)
   try {
-    const head = Buffer.alloc(pieceBytes)
-    const got = readSync(descriptor, head, 0, head.length, 0)
-    return head.subarray(0, got).equals(zeros.subarray(0, got))
+    const found = Buffer.alloc(pieceBytes)
+    const isZeros = (at: number, length: number): boolean => {
+      const got = readSync(descriptor, found, 0, length, at)
+      return found.subarray(0, got).equals(zeros.subarray(0, got))
+    }
+    if (!isZeros(0, pieceBytes) || !isZeros(Math.max(0, bytes - pieceBytes), pieceBytes)) return false
+    const stepBytes = Math.ceil(bytes / looksMax / blockBytes) * blockBytes
+    for (let at = stepBytes; at < bytes; at += stepBytes) if (!isZeros(at, blockBytes)) return false
+    return true
   } finally {
     closeSync(descriptor)
   }
