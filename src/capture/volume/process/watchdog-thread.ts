@@ -13,6 +13,8 @@ const looksMax = limitMs / lookMs
 /** A sync that ended while the machine stood still is known to have ended after a few beats. */
 const stalledLooksMax = 4
 
+// All that is needed at the end is loaded now: a disk that hangs gives nothing any more.
+shutDownIfOpen(-1)
 parentPort?.postMessage('watching')
 
 for (let lives = 0, silentLooks = 0, stalledLooks = 0; ;) {
@@ -25,13 +27,16 @@ for (let lives = 0, silentLooks = 0, stalledLooks = 0; ;) {
 }
 
 function end(): void {
-  for (const table of descriptors) {
-    for (let place = 0; place < table.length; place++) {
-      const descriptor = Atomics.load(table, place)
-      if (descriptor >= 0) shutDownIfOpen(descriptor)
+  try {
+    for (const table of descriptors) {
+      for (let place = 0; place < table.length; place++) {
+        const descriptor = Atomics.load(table, place)
+        if (descriptor >= 0) shutDownIfOpen(descriptor)
+      }
     }
+  } finally {
+    process.kill(process.pid, 'SIGKILL')
   }
-  process.kill(process.pid, 'SIGKILL')
 }
 
 function shutDownIfOpen(descriptor: number): void {

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-/** A server that hangs, in one of the two ways, as soon as somebody has connected. */
+/** A server that hangs, in one of these ways, as soon as somebody has connected. */
 const program = (socket: string, how: string): string => `
+import { openSync } from 'node:fs'
 import net from 'node:net'
 import { systemClock } from ${JSON.stringify(import.meta.resolve('../../../base/clock.ts'))}
 import { LiveSockets } from ${JSON.stringify(import.meta.resolve('../../../nbd/live-sockets.ts'))}
@@ -17,20 +18,29 @@ const live = new LiveSockets(4)
 let stalledMs = 0
 const server = net.createServer((socket) => {
   live.add(socket)
+  if (${JSON.stringify(how)} === 'thread without a file to open') openAll()
   if (${JSON.stringify(how)} === 'sync') stalledMs = 60_000
   else setTimeout(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0), 50)
 })
-server.listen(${JSON.stringify(socket)}, () => console.log('ready'))
+function openAll() {
+  try {
+    for (;;) openSync('/dev/null')
+  } catch {}
+}
+await new Promise((resolve) => server.listen(${JSON.stringify(socket)}, resolve))
+process.on('worker', (worker) => worker.once('message', () => console.log('ready')))
 await keepWatched({ clock: systemClock, descriptors: [live.descriptors], stalledMs: () => stalledMs, limitMs: 2000 }, new AbortController().signal)
 `
 
-for (const how of ['thread', 'sync'] as const) {
+// A disk that hangs gives no files: what is needed then has to be there before.
+for (const how of ['thread', 'sync', 'thread without a file to open'] as const) {
   test(`a server whose ${how} hangs is ended, and its clients learn it`, { timeout: 60_000 }, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-watchdog-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const path = join(folder, 's')
     writeFileSync(join(folder, 'hang.mjs'), program(path, how))
-    const child = spawn(process.execPath, [join(folder, 'hang.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const command = ['-c', 'ulimit -n 100 && exec "$@"', 'sh', process.execPath, join(folder, 'hang.mjs')]
+    const child = spawn('sh', command, { stdio: ['ignore', 'pipe', 'inherit'] })
     t.after(() => child.kill('SIGKILL'))
     const ended = once(child, 'exit')
     await once(child.stdout, 'data')
