@@ -2,6 +2,7 @@ import type { Clock } from '../../../base/clock.ts'
 import { messageOf } from '../../../base/errors.ts'
 import type { Random } from '../../../base/random.ts'
 import { peerOf } from '../../../base/syscalls/sockets.ts'
+import { unlessFailedWith } from '../../../base/syscalls/system-call-error.ts'
 import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
@@ -9,6 +10,7 @@ import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
 import { VolumeDisk } from '../server/disk.ts'
 import { type NodeVolumeFiles, nodeVolumeFiles } from '../server/node-files.ts'
+import { wokenWithin } from '../server/woken.ts'
 import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
@@ -83,11 +85,12 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   await using remote = listen ? await listenTcp(listen, [disk], { ...serving, tls: listen.tls }) : undefined
   const listeners = remote ? [local, remote] : [local]
   const users = new Users(local)
+  const clients = (capture: number | undefined): number => users.count(capture) + (remote?.connections.size ?? 0)
   await using controlling = await ControlServer.listen({
     path: folder.control,
     disk,
     software,
-    clients: (capture) => users.count(capture) + (remote?.connections.size ?? 0),
+    clients,
     problems: () => users.problems(control?.capture),
     released: () => {
       tell('the volume is no longer protected')
@@ -101,7 +104,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   tell(
     `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
   )
-  const isOver = (): boolean => failure.hasFailed || (isReleased && users.count(undefined) === 0)
+  const isOver = (): boolean => failure.hasFailed || (isReleased && clients(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
     (inside) =>
@@ -116,7 +119,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
       ),
     async (inside) => {
       while (!isOver()) {
-        await Promise.race([changed.wait(inside), clock.sleep(lookMs, inside)])
+        await wokenWithin(changed, clock, lookMs, inside)
         lookAt(files, failed)
       }
     },
@@ -161,13 +164,7 @@ class Users {
 }
 
 /** 0 for one that has just been closed. */
-function pidOf(descriptor: number): number {
-  try {
-    return peerOf(descriptor).pid
-  } catch {
-    return 0
-  }
-}
+const pidOf = (descriptor: number): number => unlessFailedWith(['EBADF', 'ENOTSOCK'], 0, () => peerOf(descriptor).pid)
 
 const sameGroup = (path: string, pid: number): Problem => ({
   code: 'volume-same-control-group',
