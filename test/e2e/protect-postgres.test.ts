@@ -70,6 +70,18 @@ test(
     const names = async (): Promise<string> => (await cluster.sql('SHOW synchronous_standby_names'))[0]?.[0] ?? ''
     await waitFor('commits wait for the vault', names, (name) => name.startsWith('tidemark_'))
     await cluster.sql('INSERT INTO t VALUES (1)')
+    const [, from] =
+      /(commits wait for the vault; from (\S+Z) to \S+Z they did not)/
+        .exec(
+          await waitFor(
+            'the span before is marked',
+            async () => (await world.atVault('points', 'orders', '--json')).out,
+            (out) => out.includes('commits wait for the vault; from'),
+          ),
+        )
+        ?.slice(1) ?? []
+    const marks = (await world.atVault('points', 'orders', '--json')).out
+    assert.ok(marks.includes(`commits do not wait for the vault from ${from} on`), marks)
 
     await agent.process.kill()
     const waiting = cluster.sql('INSERT INTO t VALUES (2)')

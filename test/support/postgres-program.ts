@@ -81,8 +81,8 @@ export function initdb(major: PostgresMajor, data: string, args: readonly string
   if (status !== 0) throw new Error(`initdb of version ${major} failed: ${error?.message ?? stdout + stderr}`)
 }
 
-export const spawnPostgres = (major: PostgresMajor, data: string, logFd: number) =>
-  spawn(join(postgresFolder(major), 'bin', 'postgres'), ['-D', data], {
+export const spawnPostgres = (major: PostgresMajor, data: string, logFd: number, more: readonly string[] = []) =>
+  spawn(join(postgresFolder(major), 'bin', 'postgres'), ['-D', data, ...more], {
     ...serverOwner(),
     cwd: '/',
     env: environment,

@@ -183,9 +183,10 @@ export class Cluster {
     await this.sql('CHECKPOINT')
   }
 
-  async start(): Promise<void> {
+  /** `more` is given on its command line, which overrules every file. */
+  async start(more: readonly string[] = []): Promise<void> {
     const log = openSync(this.#logFile, 'a')
-    const server = spawnPostgres(this.major, this.data, log)
+    const server = spawnPostgres(this.major, this.data, log, more)
     closeSync(log)
     this.#server = server
     running.add(server)

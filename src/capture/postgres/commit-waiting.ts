@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
+import { readPatroni } from './patroni.ts'
 import type { Connection } from './protocol/connection.ts'
 import { hasSqlState } from './protocol/database-error.ts'
 import { quotedText } from './sql-text.ts'
@@ -23,7 +24,20 @@ export async function readStandbyNames(sql: Connection, signal: AbortSignal): Pr
 /** Takes `name` out, and leaves the others. Commits that wait for it go on. */
 export async function takeOut(sql: Connection, name: string, clock: Clock, signal: AbortSignal): Promise<void> {
   const before = await readStandbyNames(sql, signal)
-  if (isNamed(before, name)) await setStandbyNames(sql, withoutName(before, name), clock, signal)
+  if (!isNamed(before, name)) return
+  const patroni = await readPatroni(sql, signal)
+  if (patroni !== undefined && patroni.synchronousMode !== 'off') await handBack(sql, name, clock, signal)
+  else await setStandbyNames(sql, withoutName(before, name), clock, signal)
+}
+
+/** For whom commits wait is what the configuration says without us. */
+async function handBack(sql: Connection, name: string, clock: Clock, signal: AbortSignal): Promise<void> {
+  const attempted = `no longer changing for whom commits wait at ${sql.where}`
+  await sql.query('ALTER SYSTEM RESET synchronous_standby_names', signal, attempted)
+  await sql.query('SELECT pg_catalog.pg_reload_conf()', signal, attempted)
+  if (await isSoWithin(effectMsMax, async () => !isNamed(await readStandbyNames(sql, signal), name), clock, signal))
+    return
+  throw notInEffect(sql, '')
 }
 
 /** Resolves when new commits go by it. */
@@ -64,9 +78,19 @@ async function isInEffect(
   signal: AbortSignal,
   withinMs = effectMsMax,
 ): Promise<boolean> {
+  const isSo = async (): Promise<boolean> => formatStandbyNames(await readStandbyNames(sql, signal)) === text
+  return await isSoWithin(withinMs, isSo, clock, signal)
+}
+
+async function isSoWithin(
+  withinMs: number,
+  isSo: () => Promise<boolean>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<boolean> {
   // Counted, so that a machine that stands still for a while looks as often.
   for (let waitedMs = 0; waitedMs < withinMs; waitedMs += retryMs) {
-    if (formatStandbyNames(await readStandbyNames(sql, signal)) === text) return true
+    if (await isSo()) return true
     await clock.sleep(retryMs, signal)
   }
   return false

@@ -516,4 +516,4 @@ export class Engine {
 const describeUnprotected = ({ since, until }: UnprotectedSpan): string =>
   until === undefined
     ? `commits do not wait for the vault from ${isoMoment(since)} on`
-    : `commits wait for the vault again; from ${isoMoment(since)} to ${isoMoment(until)} they did not`
+    : `commits wait for the vault; from ${isoMoment(since)} to ${isoMoment(until)} they did not`

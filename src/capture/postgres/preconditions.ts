@@ -1,5 +1,6 @@
 import { messageOf } from '../../base/errors.ts'
 import type { PostgresSettings } from '../../model/source.ts'
+import { patroniDropsSlot, patroniForbidsZeroLoss, readPatroni } from './patroni.ts'
 import type { Connection } from './protocol/connection.ts'
 import { hasSqlState } from './protocol/database-error.ts'
 import type { PostgresTarget } from './protocol/target.ts'
@@ -40,6 +41,8 @@ export type FindingCode =
   | 'zero-loss-right'
   | 'application-name'
   | 'database-unseen'
+  | 'patroni'
+  | 'patroni-slot'
 
 export interface ServerCheck {
   readonly findings: readonly Finding[]
@@ -87,6 +90,7 @@ export async function checkServer(checking: Checking, signal: AbortSignal): Prom
     ...checkSettings(settings, checking),
     ...(await checkRoom(sql, settings, checking, signal)),
     ...(await checkContents(sql, checking, signal)),
+    ...(await checkPatroni(sql, checking, signal)),
     ...(checking.settings.zeroLoss ? await checkZeroLoss(sql, settings, checking, signal) : []),
   ]
   return { findings: findings.toSorted(refusedFirst), properties: await serverProperties(sql, signal) }
@@ -380,6 +384,21 @@ async function unloggedTables(
 
 const named = (names: readonly string[]): string =>
   names.slice(0, namedMax).join(', ') + (names.length > namedMax ? ', and more' : '')
+
+async function checkPatroni(
+  sql: Connection,
+  { settings: { zeroLoss }, slot = 'tidemark_SOURCE' }: Checking,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const patroni = await readPatroni(sql, signal)
+  if (patroni === undefined) return []
+  const forbidden = zeroLoss && patroniForbidsZeroLoss(patroni, sql)
+  const dropped = patroniDropsSlot(patroni, slot)
+  return [
+    ...(forbidden ? [refused('patroni', forbidden.message, forbidden.hint)] : []),
+    ...(dropped ? [warning('patroni-slot', dropped.message, dropped.hint)] : []),
+  ]
+}
 
 async function checkZeroLoss(
   sql: Connection,

@@ -100,7 +100,7 @@ function judge(facts: SlotFacts, before: SlotFacts | undefined, { walKeptBytesMa
     const problem = {
       code: 'slot-missing',
       message: `the slot ${slot} is no longer at the server`,
-      hint: 'it is made anew; with Patroni, name it in "slots" or "ignore_slots" so that it stays',
+      hint: `it is made anew; with Patroni: patronictl edit-config --set slots.${slot}.type=physical`,
     }
     return { verdict: 'absent', keptBytes, problems: before?.isThere ? [problem] : [] }
   }

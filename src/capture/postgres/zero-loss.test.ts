@@ -196,6 +196,7 @@ test(
     keeping.keeper.line(true)
     keeping.keeper.caughtUp(true)
     await until('it is on', () => keeping.keeper.isOn)
+    keeping.spans.length = 0
     await cluster.heeds()
     receiver.acknowledges = false
     const commit = cluster.sql('INSERT INTO t VALUES (1)')
@@ -216,6 +217,37 @@ test(
     assert.equal(await names(cluster), name)
     const [began, ended] = keeping.spans
     assert.ok(began && ended?.until && ended.since === began.since && ended.until > ended.since)
+  },
+)
+
+test(
+  'the time before commits wait for the first time is an unprotected span, and so is what follows when somebody takes our name out',
+  onMiddle,
+  async (t) => {
+    const cluster = await clusterWithTable(t)
+    await using receiver = await Receiver.start(cluster, name)
+    const before = systemClock.now()
+    await using keeping = keep(cluster, {})
+    await until('it is noted', () => keeping.spans.length === 1)
+    const [first] = keeping.spans
+    assert.ok(first && first.until === undefined && first.since >= before && first.since <= systemClock.now())
+    await until('it is told', () => codes(keeping).join() === 'zero-loss-waiting')
+    assert.match(keeping.keeper.problems()[0]?.message ?? '', /^since \d{4}-.* commits have not waited for the vault/)
+
+    keeping.keeper.line(true)
+    keeping.keeper.caughtUp(true)
+    await until('it is on', () => keeping.keeper.isOn && keeping.spans.length === 2)
+    const ended = keeping.spans[1]
+    assert.ok(ended?.until !== undefined && ended.since === first.since && ended.until > first.since)
+    await until('nothing is wrong', () => codes(keeping).length === 0)
+
+    keeping.keeper.line(false)
+    await cluster.sql('ALTER SYSTEM RESET synchronous_standby_names')
+    cluster.reload()
+    await until('it is noted', () => keeping.spans.length === 3)
+    const again = keeping.spans[2]
+    assert.ok(again && again.until === undefined && again.since >= ended.until)
+    assert.equal(receiver.acknowledges, true)
   },
 )
 

@@ -1,11 +1,12 @@
 import { EventEmitter, once } from 'node:events'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
-import { type Moment, moment } from '../../model/moment.ts'
+import { formatMoment, type Moment, moment } from '../../model/moment.ts'
 import type { Problem } from '../../model/report.ts'
 import type { ZeroLoss } from '../../model/source.ts'
 import { readStandbyNames, setStandbyNames, takeOut } from './commit-waiting.ts'
 import { openPrimary } from './primary.ts'
+import { patroniForbidsZeroLoss, readPatroni } from './patroni.ts'
 import type { Connection } from './protocol/connection.ts'
 import type { ServerRequest } from './server.ts'
 import { quotedText } from './sql-text.ts'
@@ -36,16 +37,20 @@ export interface ZeroLossParts {
 }
 
 const lookMs = 1000
+/** While commits wait for the vault, somebody may hand their keeping over to Patroni. */
+const patroniLookMs = 10_000
 const stopMsMax = 5000
 
 /**
  * Keeps `synchronous_standby_names` so that commits wait for the vault exactly when they should. What it knows of the past
  * is the server's setting, so a restart changes nothing.
  *
+ *   no name of ours                     the span is noted, from the last look that found it on, else from our beginning
  *   no name of ours, caught up          our name is set, where the setting is empty; else the operator is told the line
  *   our name, acknowledgements come     nothing
  *   our name, none for `degradeMs`      our name is taken out, and the span noted; `block`, without degradeMs: commits wait
  *   no zero loss wanted                 our name is taken out
+ *   Patroni says for whom commits wait  our name is taken out, and not set: patroni.ts tells why
  *   the capture ends                    with degradeMs our name is taken out, as nobody would be there to do it; else it stays
  *
  * It is switched on only for a receiver that streams and has caught up: one that is behind would stop commits for as long.
@@ -61,7 +66,11 @@ export class ZeroLossKeeper {
   #isOn = false
   /** Monotonic; since when commits may be waiting without an acknowledgement. */
   #silentSinceMs: number | undefined
-  #unprotectedSince: Moment | undefined
+  #unprotected: { readonly since: Moment; readonly isDegraded: boolean } | undefined
+  /** The last moment at which commits were known to wait; before the first, when this began. */
+  #seenOn: Moment
+  #forbidden: ReturnType<typeof patroniForbidsZeroLoss>
+  #patroniSeenMs = -Infinity
   /** An operator's setting with our name in it, that we took our name out of. */
   #operators: StandbyNames | undefined
 
@@ -69,6 +78,7 @@ export class ZeroLossKeeper {
     this.#parts = parts
     this.#name = parts.server.applicationName
     this.#silentSinceMs = parts.clock.monotonicMs()
+    this.#seenOn = this.#now
   }
 
   /** Whether everything that the server has written, but for what is under way, is acknowledged by the vault. */
@@ -154,7 +164,8 @@ export class ZeroLossKeeper {
       this.#isOn = false
       return
     }
-    if (this.#isOn) this.#protectedAgain()
+    if (this.#isOn) this.#foundOn()
+    else this.#foundOff()
     await this.#tell(sql, await this.#change(sql, setting, zeroLoss, signal), signal)
   }
 
@@ -165,9 +176,29 @@ export class ZeroLossKeeper {
     { degradeMs }: ZeroLoss,
     signal: AbortSignal,
   ): Promise<StandbyNames> {
+    if (await this.#isForbidden(sql, signal)) return await this.#leaveToPatroni(sql, setting, signal)
     if (this.#isOn && this.#isSilentFor(degradeMs)) return await this.#degrade(sql, setting, signal)
     if (!this.#isOn && this.#isCaughtUp && this.#line) return await this.#switchOn(sql, setting, signal)
     return setting
+  }
+
+  async #isForbidden(sql: Connection, signal: AbortSignal): Promise<boolean> {
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (!this.#isOn || nowMs - this.#patroniSeenMs >= patroniLookMs) {
+      const patroni = await readPatroni(sql, signal)
+      this.#forbidden = patroni && patroniForbidsZeroLoss(patroni, sql)
+      this.#patroniSeenMs = nowMs
+    }
+    return this.#forbidden !== undefined
+  }
+
+  async #leaveToPatroni(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<StandbyNames> {
+    this.#operators = undefined
+    if (!isNamed(setting, this.#name)) return setting
+    if (this.#isOn) this.#foundOff()
+    await takeOut(sql, this.#name, this.#parts.clock, signal)
+    this.#isOn = false
+    return await readStandbyNames(sql, signal)
   }
 
   #isSilentFor(ms: number | undefined): boolean {
@@ -183,7 +214,7 @@ export class ZeroLossKeeper {
     const wanted = withoutName(setting, this.#name)
     if (setting.names.length > 1) this.#operators = setting
     // Said before it is so; where it fails, the next look ends the span, or finds that it is so all the same.
-    this.#unprotectedSince = since
+    this.#unprotected = { since, isDegraded: true }
     this.#parts.unprotected({ since })
     await setStandbyNames(sql, wanted, this.#parts.clock, signal)
     this.#isOn = false
@@ -198,7 +229,7 @@ export class ZeroLossKeeper {
     await setStandbyNames(sql, wanted, this.#parts.clock, signal)
     this.#isOn = true
     this.#operators = undefined
-    this.#protectedAgain()
+    this.#foundOn()
     return wanted
   }
 
@@ -212,10 +243,18 @@ export class ZeroLossKeeper {
     return (set?.rows.length ?? 0) > 0
   }
 
-  #protectedAgain(): void {
-    if (this.#unprotectedSince === undefined) return
-    this.#parts.unprotected({ since: this.#unprotectedSince, until: this.#now })
-    this.#unprotectedSince = undefined
+  #foundOn(): void {
+    this.#seenOn = this.#now
+    if (this.#unprotected === undefined) return
+    this.#parts.unprotected({ since: this.#unprotected.since, until: this.#seenOn })
+    this.#unprotected = undefined
+  }
+
+  /** Before the first time, and where somebody else has taken our name out. */
+  #foundOff(): void {
+    if (this.#unprotected !== undefined) return
+    this.#unprotected = { since: this.#seenOn, isDegraded: false }
+    this.#parts.unprotected({ since: this.#seenOn })
   }
 
   async #tell(sql: Connection, setting: StandbyNames, signal: AbortSignal): Promise<void> {
@@ -253,10 +292,16 @@ export class ZeroLossKeeper {
   }
 
   #problemWhileOff(setting: StandbyNames): Problem {
-    if (this.#unprotectedSince !== undefined) {
+    const { since, isDegraded } = this.#unprotected ?? { since: this.#seenOn, isDegraded: false }
+    const unprotected = `since ${formatMoment(since)} commits have not waited for the vault`
+    if (this.#forbidden !== undefined) {
+      const { message, hint } = this.#forbidden
+      return { code: 'zero-loss-patroni', message: `${unprotected}: ${message}`, hint }
+    }
+    if (isDegraded) {
       return {
         code: 'zero-loss-degraded',
-        message: 'commits do not wait for the vault, because it has not answered; they do again by themselves',
+        message: `${unprotected}, because it has not answered; they do again by themselves`,
         hint: 'see to the line, and to the vault',
       }
     }
@@ -264,13 +309,13 @@ export class ZeroLossKeeper {
       const wanted = formatStandbyNames(withName(setting, this.#name))
       return {
         code: 'zero-loss-names',
-        message: `commits do not wait for the vault: synchronous_standby_names is '${formatStandbyNames(setting)}'${isNamed(setting, this.#name) ? ', which others alone can answer' : ''}, and is not changed here`,
+        message: `${unprotected}: synchronous_standby_names is '${formatStandbyNames(setting)}'${isNamed(setting, this.#name) ? ', which others alone can answer' : ''}, and is not changed here`,
         hint: `ALTER SYSTEM SET synchronous_standby_names = ${quotedText(wanted)}; SELECT pg_reload_conf();`,
       }
     }
     return {
       code: 'zero-loss-waiting',
-      message: 'commits do not wait for the vault yet: it has not caught up',
+      message: `${unprotected}: it has not caught up yet`,
       hint: 'nothing is to be done while it comes nearer',
     }
   }
