@@ -31,13 +31,13 @@ export function describeWays({ name, socket, device, listen, tls }: AttachedWher
     ],
     [
       'a mirror with a local disk (the database goes on without the volume server, and reads locally)',
-      `nbd-client -unix ${socket} ${device} -name ${name}
+      `modprobe nbd && tidemark volume attach ${name} ${device} --mirror
     mdadm --create /dev/md/${name} --level=1 --raid-devices=2 --bitmap=internal --metadata=1.0 LOCAL-DISK --write-mostly ${device}
-    after the volume server was away: mdadm /dev/md/${name} --remove ${device}, attach again, --re-add ${device}`,
+    after the leg was lost: mdadm /dev/md/${name} --remove ${device} && mdadm /dev/md/${name} --re-add ${device}`,
     ],
     [
-      'a block device of this machine, with the kernel (errors at once when the server ends)',
-      `modprobe nbd && nbd-client -unix ${socket} ${device} -name ${name}
+      'a block device of this machine, with the kernel (requests wait while the server is away, and are sent again)',
+      `modprobe nbd && tidemark volume attach ${name} ${device}
     in /etc/fstab: ${device} /MOUNT/POINT ext4 noauto,nofail 0 0`,
     ],
     [

@@ -1,13 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import * as z from 'zod'
-import { messageOf, TidemarkError } from '../base/errors.ts'
-import { volumeDescription, type VolumeFolder, volumeFolderOf } from '../capture/volume/volume-folder.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { deviceOwner, volumeDescription, type VolumeFolder, volumeFolderOf } from '../capture/volume/volume-folder.ts'
 import type { Id } from '../model/source.ts'
+import { attachDevice, detachDevice, isDeviceUsed, whatDeviceLacks } from '../nbd/kernel-device.ts'
 import { apiSocket, connect } from './connect.ts'
 import { formatBytes, formatTable } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
@@ -28,6 +27,7 @@ const agentAnswer = z.object({
 })
 
 interface ServedVolume {
+  readonly id: Id
   readonly name: string
   readonly state: string
   readonly folder: VolumeFolder
@@ -58,19 +58,23 @@ export function volumeCommands(program: Command, parts: Parts): void {
     .argument('<name>')
     .argument('[device]', 'the network block device to use', defaultDevice)
     .description('make the volume a block device of this machine, or tell the ways to use it')
+    .option('--mirror', 'as a leg of a mirror: requests fail when the volume server stays away, instead of waiting')
     .option('--ways', 'only tell the ways')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
-A kernel with nbd and the program nbd-client are needed for the device. Without them this tells the other ways and exits with 1.
+A kernel with nbd is needed for the device, Linux 5.14 or later. Without it this tells the other ways and exits with 1. When the
+volume server has ended, requests wait for the next one, which goes on with the device; "volume detach --force" ends that. With
+--mirror they fail after 10 to 25 s, and the mirror goes on with its other leg.
 
 Examples:
   tidemark volume attach erp-disk /dev/nbd0 && mount /dev/nbd0 /srv/erp
+  tidemark volume attach erp-disk /dev/nbd1 --mirror
   tidemark volume attach erp-disk --ways
 ${exitStatusHelp}`,
     )
-    .action(async (name: string, device: string, options: { ways?: boolean; json?: boolean }, command: Command) => {
+    .action(async (name: string, device: string, options: AttachOptions, command: Command) => {
       const found = await servedVolume(name, command, parts)
       const ways = describeWays({ name, socket: found.folder.nbd, device, listen: found.listen, tls: tlsOf(found) })
       const tell = (attached: string | undefined): void => {
@@ -79,13 +83,14 @@ ${exitStatusHelp}`,
         else parts.out.write(attached === undefined ? ways : `${name} is ${attached}\n`)
       }
       if (options.ways) return tell(undefined)
-      const lacking = whatAttachLacks(device)
+      const lacking = whatDeviceLacks(device)
       if (lacking !== undefined) {
         tell(undefined)
         if (!options.json) parts.err.write(`tidemark: ${name} was not attached: ${lacking}\n`)
         return parts.exitWith(exitStatus.failed)
       }
-      await runNbdClient(['-unix', found.folder.nbd, device, '-name', name])
+      const otherwise = options.mirror === true ? 'fail' : 'wait'
+      await attachDevice({ device, path: found.folder.nbd, exportName: name, owner: deviceOwner(found.id), otherwise })
       tell(device)
     })
 
@@ -94,16 +99,18 @@ ${exitStatusHelp}`,
     .argument('<name>')
     .argument('[device]', 'the network block device it is', defaultDevice)
     .description('end the use of the volume as a block device of this machine')
+    .option('--force', 'even where it is mounted or in a mirror: what waits for the volume fails')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `\nExample:\n  umount /srv/erp && tidemark volume detach erp-disk /dev/nbd0\n${exitStatusHelp}`,
     )
-    .action(async (name: string, device: string, options: { json?: boolean }) => {
-      const lacking = whatAttachLacks(device)
+    .action((name: string, device: string, options: { force?: boolean; json?: boolean }) => {
+      const lacking = whatDeviceLacks(device)
       if (lacking !== undefined)
         throw new TidemarkError('unusable-platform', { message: `${name} is not ${device}: ${lacking}` })
-      await runNbdClient(['-d', device])
+      if (options.force !== true && isDeviceUsed(device)) throw stillUsed(device)
+      detachDevice(device)
       parts.out.write(options.json ? `${JSON.stringify({ name, detached: device })}\n` : `${device} is free\n`)
     })
 
@@ -126,6 +133,12 @@ ${exitStatusHelp}`,
     })
 }
 
+interface AttachOptions {
+  readonly mirror?: boolean
+  readonly ways?: boolean
+  readonly json?: boolean
+}
+
 async function volumesOf(command: Command, parts: Parts): Promise<ServedVolume[]> {
   const { sources } = await connect(command, parts)
     .json('GET', '/agent', agentAnswer)
@@ -136,7 +149,7 @@ async function volumesOf(command: Command, parts: Parts): Promise<ServedVolume[]
   return await Promise.all(
     sources
       .filter(({ kind }) => kind === 'volume')
-      .map(({ id, name, capture }) => read(volumeFolderOf(directory, { id: id as Id }), name, capture?.state)),
+      .map(({ id, name, capture }) => read(directory, id as Id, name, capture?.state)),
   )
 }
 
@@ -147,12 +160,13 @@ const atAgent = (cause: TidemarkError): TidemarkError =>
     cause,
   })
 
-async function read(folder: VolumeFolder, name: string, state = 'starting'): Promise<ServedVolume> {
+async function read(directory: string, id: Id, name: string, state = 'starting'): Promise<ServedVolume> {
+  const folder = volumeFolderOf(directory, { id })
   const isServed = existsSync(folder.nbd)
   const text = existsSync(folder.description) ? await readFile(folder.description, 'utf8') : undefined
   const settings = text === undefined ? undefined : volumeDescription.parse(JSON.parse(text)).settings
   const { backing = '', bytes, listen } = settings ?? {}
-  return { name, state, folder, backing, bytes, listen, isServed }
+  return { id, name, state, folder, backing, bytes, listen, isServed }
 }
 
 async function servedVolume(name: string, command: Command, parts: Parts): Promise<ServedVolume> {
@@ -189,32 +203,8 @@ function describeVolumes(volumes: readonly ServedVolume[]): string {
   )
 }
 
-/** Why the kernel cannot make it a device, where that is so. */
-function whatAttachLacks(device: string): string | undefined {
-  if (!existsSync('/sys/module/nbd') && !existsSync('/sys/block/nbd0')) {
-    return 'the kernel of this machine has no nbd loaded ("modprobe nbd" loads it, where there is one)'
-  }
-  if (!existsSync(device)) return `there is no ${device}; "modprobe nbd nbds_max=16" makes more of them`
-  return undefined
-}
-
-async function runNbdClient(args: readonly string[]): Promise<void> {
-  const child = spawn('nbd-client', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  let said = ''
-  child.stderr.on('data', (bytes: Buffer) => (said = (said + bytes.toString()).slice(-2000)))
-  let status: number | null
-  try {
-    ;[status] = (await once(child, 'close')) as [number | null]
-  } catch (error) {
-    throw new TidemarkError('unusable-platform', {
-      message: `nbd-client could not be run: ${messageOf(error)}`,
-      hint: 'install the package nbd-client; "tidemark volume attach NAME --ways" tells of other ways',
-      cause: error,
-    })
-  }
-  if (status === 0) return
-  throw new TidemarkError('unusable-platform', {
-    message: `nbd-client ended with status ${status}: ${said.trim()}`,
-    hint: 'see whether the device is in use ("nbd-client -c /dev/nbd0"), and give another one',
+const stillUsed = (device: string): TidemarkError =>
+  new TidemarkError('in-use', {
+    message: `${device} is mounted, or part of a mirror or another device`,
+    hint: 'unmount it, or take it out of there, first; --force takes the disk away all the same, and what is written to it fails',
   })
-}

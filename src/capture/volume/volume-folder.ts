@@ -45,6 +45,9 @@ const idCharacters = 16
 export const volumeFolderOf = (agentDirectory: string, { id }: Pick<SourceDefinition, 'id'>): VolumeFolder =>
   volumeFolder(join(agentDirectory, 'volumes', id.slice(0, idCharacters)))
 
+/** By which a server finds the devices that the kernel of this machine made of the volume of this id. */
+export const deviceOwner = (id: Id): string => `tidemark ${id}`
+
 /** What `volume.json` says. */
 export interface VolumeDescription {
   readonly version: 1

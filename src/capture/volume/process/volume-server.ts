@@ -6,12 +6,13 @@ import { unlessFailedWith } from '../../../base/syscalls/system-call-error.ts'
 import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
+import { takeDevicesBack } from '../../../nbd/kernel-device.ts'
 import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
 import { VolumeDisk } from '../server/disk.ts'
 import { type NodeVolumeFiles, nodeVolumeFiles } from '../server/node-files.ts'
 import { wokenWithin } from '../server/woken.ts'
-import type { VolumeDescription, VolumeFolder } from '../volume-folder.ts'
+import { deviceOwner, type VolumeDescription, type VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
 import { holdBacking } from './hold-backing.ts'
@@ -118,10 +119,12 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
         inside,
       ),
     async (inside) => {
+      const devices = goOnWithDevices(parts, inside)
       while (!isOver()) {
         await wokenWithin(changed, clock, lookMs, inside)
         lookAt(files, failed)
       }
+      await devices
     },
   ])
 }
@@ -132,6 +135,18 @@ function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): void 
     files.look()
   } catch (error) {
     failed(error)
+  }
+}
+
+/** Whoever has the volume as a device of the kernel has waited since the server before this one ended. */
+async function goOnWithDevices({ folder, description, tell }: VolumeServerParts, signal: AbortSignal): Promise<void> {
+  const { id, name } = description
+  try {
+    const taken = await takeDevicesBack({ path: folder.nbd, exportName: name, owner: deviceOwner(id) }, signal)
+    for (const device of taken) tell(`goes on with ${device}`)
+  } catch (error) {
+    if (signal.aborted) return
+    tell(`what the kernel has of the volume could not be taken back: ${messageOf(error)}`)
   }
 }
 
