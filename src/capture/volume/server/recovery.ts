@@ -39,7 +39,7 @@ export interface Recovered {
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   const { files, log, volume, place } = parts
-  const segments = await findSegments(parts)
+  const { segments, useless } = await findSegments(parts)
   const [oldest] = segments
   const checkpoint = place?.checkpoint ?? (oldest?.first ?? 1) - 1
   if (oldest !== undefined && oldest.first > checkpoint + 1) {
@@ -78,6 +78,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   )
   if (synced > last)
     throw unusable(replay.name, `record ${last + 1} does not verify, and the log was durable up to ${synced}`)
+  for (const name of useless) await files.log.remove(name)
   for (const { file, first } of segments.slice(cutAt)) {
     await file.close()
     await files.log.remove(formatSegmentName(first))
@@ -107,11 +108,19 @@ interface FoundSegment {
   readonly file: LogFile
 }
 
-/** Those that may hold something of use, ascending. Others are removed: what a power cut left of names that had been given anew. */
-async function findSegments({ files, volume, place }: RecoveryParts): Promise<FoundSegment[]> {
+/**
+ * Those that may hold something of use, ascending. The names of others are useless, as a power cut leaves those that had been given anew;
+ * if it turns out that nothing is missed. Else one of them may be a segment whose header is damaged, and all that is left of it.
+ */
+async function findSegments({
+  files,
+  volume,
+  place,
+}: RecoveryParts): Promise<{ readonly segments: FoundSegment[]; readonly useless: readonly string[] }> {
   const names = await files.log.names()
   const firsts = names.map(parseSegmentName).filter((first) => first !== undefined)
   const segments: FoundSegment[] = []
+  const useless: string[] = []
   for (const first of firsts.sort((one, other) => one - other)) {
     const header = await headerOf(files, first)
     const file = await files.log.open(formatSegmentName(first))
@@ -119,17 +128,17 @@ async function findSegments({ files, volume, place }: RecoveryParts): Promise<Fo
     if (header?.first === first && header.volume === volume) segments.push({ first, epoch: header.epoch, file })
     else {
       await file.close()
-      await files.log.remove(formatSegmentName(first))
+      useless.push(formatSegmentName(first))
     }
   }
-  if (place === undefined) return segments
+  if (place === undefined) return { segments, useless }
   const from = Math.min(place.checkpoint + 1, wantedFrom(place))
   const kept = segments.findLastIndex(({ first }) => first <= from)
   for (const { first, file } of segments.splice(0, Math.max(0, kept))) {
     await file.close()
     await files.log.remove(formatSegmentName(first))
   }
-  return segments
+  return { segments, useless }
 }
 
 async function headerOf({ log }: VolumeFiles, first: RecordNumber) {
