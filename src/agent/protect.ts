@@ -266,7 +266,7 @@ export class Protection {
         this.#manifestWanted = true
         return this.#changed.wake()
       case 'report':
-        this.#report = { ...output.report, backlogBytes: backlog.memoryBytes + backlog.spoolBytes }
+        this.#report = withBacklog(output.report, backlog.memoryBytes + backlog.spoolBytes)
         return this.#session?.report(this.#report)
     }
   }
@@ -480,3 +480,10 @@ export class Protection {
 }
 
 const allMissing = (ids: readonly ChunkId[]): boolean[] => ids.map(() => true)
+
+/** What the source keeps until the vault has it is there beside what is on its way. */
+function withBacklog(report: CaptureReport, backlogBytes: number): CaptureReport {
+  const { uncapturedBytes } = report
+  if (uncapturedBytes === undefined) return { ...report, backlogBytes }
+  return { ...report, backlogBytes, uncapturedBytes: Math.max(0, uncapturedBytes - backlogBytes) }
+}

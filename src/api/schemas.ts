@@ -135,6 +135,7 @@ export const sourceStatus = z.object({
       secondsLeft: z.number().nullable(),
     })
     .optional(),
+  compared: isoMoment.optional().describe('when everything was last begun to be compared with the source'),
   watching: z.string(),
   problems: z.array(problem),
 })

@@ -14,6 +14,7 @@ interface ProtectVolumeOptions {
   listen?: string
   zeroLoss?: string | true
   window?: string
+  reconcile?: string
   lag?: string
   on?: string
   json?: boolean
@@ -31,6 +32,7 @@ export function protectVolumeCommand(protect: Command, parts: Parts): void {
     .option('--listen <host:port>', 'serve it to other machines too, over TLS')
     .option('--zero-loss [policy]', 'a flush waits for the vault: "block", for ever, or "degrade:30s", at most so long')
     .option('--window <duration>', 'how far back every change is kept (30m, 12h, 7d)', '7d')
+    .option('--reconcile <duration>', 'time between full comparisons with the volume, which read all of it', '7d')
     .option('--lag <duration>', 'lag above which it counts as late', '1m')
     .option('--on <agent>', 'the server to protect, when given at the vault; then nothing is checked before')
     .option('--json', 'one JSON object')
@@ -73,6 +75,10 @@ function requestOf(given: string, options: ProtectVolumeOptions): SourceRequest 
       ...(listen === undefined ? {} : { listen }),
       ...(options.zeroLoss === undefined ? {} : { zeroLoss: zeroLoss(options.zeroLoss) }),
     },
-    policy: { windowMs: duration('--window', options.window), lagMsMax: duration('--lag', options.lag) },
+    policy: {
+      windowMs: duration('--window', options.window),
+      reconcileMs: duration('--reconcile', options.reconcile),
+      lagMsMax: duration('--lag', options.lag),
+    },
   }
 }

@@ -65,7 +65,13 @@ export function describe(status: VaultStatus): string {
         `${source.name}: ${message} (${code})${hint === undefined ? '' : `\n  next: ${hint}`}\n`,
     ),
   )
-  return head + table + problems.join('')
+  return head + table + compared(status.sources) + problems.join('')
+}
+
+/** Of a source alone. */
+function compared([source, ...others]: readonly SourceStatus[]): string {
+  if (source?.compared === undefined || others.length > 0) return ''
+  return `compared with its volume: last begun ${source.compared}, again every ${formatDurationMs(source.policy.reconcileMs)}\n`
 }
 
 function describeProgress({ progress }: SourceStatus): string {

@@ -11,6 +11,10 @@ export interface CaptureReport {
   readonly dirty: number
   /** Captured and not acknowledged yet: in memory, under way, or in the spool. Added by the agent, not the capture. */
   readonly backlogBytes?: number
+  /** Kept by the source or beside it, and not captured yet: of a volume, what its log holds. */
+  readonly uncapturedBytes?: number
+  /** When everything was last begun to be copied or compared, by the agent's clock; 0 where it is not known. */
+  readonly compared?: Moment
   /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */
   readonly progress?: {
     readonly files: number

@@ -83,3 +83,11 @@ export interface Policy {
 }
 
 export const defaultPolicy: Policy = { windowMs: 7 * 86_400_000, reconcileMs: 3_600_000, lagMsMax: 60_000 }
+
+/** All of a volume is read for it. */
+const defaultReconcileMs: Readonly<Partial<Record<SourceKind, number>>> = { volume: 7 * 86_400_000 }
+
+export const defaultPolicyOf = (kind: SourceKind): Policy => ({
+  ...defaultPolicy,
+  reconcileMs: defaultReconcileMs[kind] ?? defaultPolicy.reconcileMs,
+})

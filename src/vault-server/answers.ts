@@ -2,6 +2,7 @@ import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
 import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
+import type { CaptureReport } from '../model/report.ts'
 import type { SourceDefinition } from '../model/source.ts'
 import type { LiveSource } from './live.ts'
 
@@ -58,8 +59,7 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     policy: definition.policy,
     state,
     lagMs: lagMs ?? null,
-    // What was on its way when the agent told it may have come since.
-    lagBytes: report !== undefined && report.upTo > facts.durable ? (report.backlogBytes ?? 0) : 0,
+    lagBytes: lagBytes(report, facts.durable),
     dirty: report?.dirty ?? 0,
     sequence: facts.durable,
     moment: facts.moment === undefined ? null : isoMoment(facts.moment),
@@ -71,9 +71,16 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     ...(report?.progress && isScanning(state)
       ? { progress: { ...report.progress, secondsLeft: secondsLeft(report.progress, bytesPerSecond) } }
       : {}),
+    ...(report?.compared === undefined || report.compared === 0 ? {} : { compared: isoMoment(report.compared) }),
     watching: report?.watching ?? '',
     problems: problemsOf(facts, state),
   }
+}
+
+/** What was on its way when the agent told it may have come since. */
+export function lagBytes(report: CaptureReport | undefined, durable: number): number {
+  if (report === undefined) return 0
+  return (report.upTo > durable ? (report.backlogBytes ?? 0) : 0) + (report.uncapturedBytes ?? 0)
 }
 
 const isScanning = (state: SourceState): boolean => state === 'baseline' || state === 'reconciling'

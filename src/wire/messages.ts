@@ -137,6 +137,8 @@ const reportSchema = z.object({
     upTo: sequenceSchema,
     dirty: count,
     backlogBytes: z.int().min(0).optional(),
+    uncapturedBytes: z.int().min(0).optional(),
+    compared: momentSchema.optional(),
     progress: z.object({ files: count, filesTotal: count, bytes: count, bytesTotal: count }).optional(),
     watching: text,
     problems: z.array(problemSchema).max(problemsMax),

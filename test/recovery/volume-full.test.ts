@@ -16,6 +16,7 @@ import { test } from 'node:test'
 import { isCode } from '../../src/base/errors.ts'
 import { NbdClient } from '../../src/nbd/client.ts'
 import { NbdRefused } from '../../src/nbd/refused.ts'
+import type { ProtectionStatus } from '../../src/agent/protect.ts'
 import { needsRoot, waitFor } from '../e2e/harness.ts'
 import { keptGroup } from '../support/volume-server-process.ts'
 import { until } from '../support/until.ts'
@@ -42,6 +43,12 @@ async function writeMuch({ load, server }: VolumeScene, isEnough: () => boolean)
   await client.flush()
 }
 
+/** By the bytes of its log that are not captured. */
+const isBehind =
+  (holds: (bytes: number) => boolean) =>
+  ({ capture }: ProtectionStatus): boolean =>
+    holds(capture?.uncapturedBytes ?? 0)
+
 /** All that was lost is told, and the vault has the volume again, now and from here on. */
 async function assertHealed(scene: VolumeScene): Promise<void> {
   const { world, load } = scene
@@ -63,11 +70,26 @@ test(
     await load.pause()
     const before = { at: await world.quietMoment('disk'), content: Buffer.from(load.model) }
     await world.vault.kill()
+    await world.untilAgent(
+      scene.agent,
+      'disk',
+      'nothing of it is behind',
+      isBehind((bytes) => bytes === 0),
+    )
+    await using client = await NbdClient.connect({ at: { path: server.folder.nbd } }, new AbortController().signal)
+    await client.write(mebi, load.model.subarray(mebi, 2 * mebi))
+    await world.untilAgent(
+      scene.agent,
+      'disk',
+      'it is behind by what was written',
+      isBehind((bytes) => bytes > mebi),
+    )
     await writeMuch(scene, () => givenUp.test(server.said))
     load.resume()
     await load.answers(60)
     await world.vault.start()
     await assertHealed(scene)
+    await world.until('disk', 'nothing of it is behind', ({ lagBytes }) => lagBytes === 0)
     assert.ok((await holesOf(scene)).length > 0)
     assert.ok((await contentAt(scene, before.at)).equals(before.content), 'what was before the hole is there')
   },

@@ -53,6 +53,7 @@ const fromServer = z.discriminatedUnion('kind', [
     kind: z.literal('state'),
     clients: count,
     logBytes: count,
+    unsentBytes: count.optional(),
     problems: z.array(z.object({ code: text, message: text, hint: text.optional() })).max(problemsMax),
   }),
 ])

@@ -51,5 +51,7 @@ export type FromVolumeServer =
       /** NBD connections. */
       readonly clients: number
       readonly logBytes: number
+      /** Of the log, what the vault has not acknowledged. */
+      readonly unsentBytes?: number
       readonly problems: readonly Problem[]
     }

@@ -19,6 +19,8 @@ import { Engine } from './engine.ts'
 const chunkKey = Buffer.alloc(32, 7)
 const stepsMax = 500
 const roundsToRest = 20_000
+/** Longer than any test lasts by its clock. */
+const neverMs = 1e12
 
 /** Ticks with every question; a sleep is a few turns of the loop. */
 class TurningClock implements Clock {
@@ -162,6 +164,7 @@ class Agent {
   readonly #random: Seeded
   readonly #server: VolumeServerInMemory
   readonly #clock: Clock
+  readonly #everyMs: number
   #engine: Engine | undefined
   #ended: Promise<void> = Promise.resolve()
   #outputs: CaptureOutput[] = []
@@ -169,11 +172,12 @@ class Agent {
   readonly marked: { tag: number; sequence: Sequence }[] = []
   failure: unknown
 
-  constructor(judge: Judge, server: VolumeServerInMemory, random: Seeded, clock: Clock) {
+  constructor(judge: Judge, server: VolumeServerInMemory, random: Seeded, clock: Clock, everyMs = neverMs) {
     this.#judge = judge
     this.#server = server
     this.#random = random
     this.#clock = clock
+    this.#everyMs = everyMs
   }
 
   open(): void {
@@ -187,7 +191,7 @@ class Agent {
           paths: [],
           exclude: [],
           volume: { ...defaultVolume, backing: '/simulated' },
-          policy: defaultPolicy,
+          policy: { ...defaultPolicy, reconcileMs: this.#everyMs },
           paused: false,
         },
         resumeAt: this.#judge.last,
@@ -381,4 +385,36 @@ test('what the vault has not acknowledged stays in the log once the agent holds 
     await agent.crash()
   }
   assert.ifError(agent.failure)
+})
+
+test('everything is compared again and again in its time, also over restarts of the agent', async () => {
+  const random = new Seeded(firstSeed)
+  const clock = new TurningClock(random)
+  const server = new VolumeServerInMemory(random, clock, 300_000)
+  const judge = new Judge(server)
+  const everyMs = 12 * 3_600_000
+  const agent = new Agent(judge, server, random, clock, everyMs)
+  const begun: number[] = []
+  try {
+    agent.open()
+    for (let turns = 0; judge.completed.length < 4; turns++) {
+      assert.ok(turns < roundsToRest, `${judge.completed.join()} in ${clock.monotonicMs()} ms`)
+      const { compared = 0 } = judge.place ?? {}
+      if (compared > 0 && begun.at(-1) !== compared) begun.push(compared)
+      if (random.chance(0.005)) {
+        await agent.crash()
+        agent.open()
+      }
+      server.write()
+      server.sync()
+      agent.takeAll()
+      agent.acknowledge()
+      await turn()
+      assert.ifError(agent.failure)
+    }
+  } finally {
+    await agent.crash()
+  }
+  assert.deepEqual(judge.completed, ['baseline', 'request', 'request', 'request'])
+  for (const [index, at] of begun.slice(1).entries()) assert.ok(at - (begun[index] as number) >= everyMs * 1000)
 })

@@ -14,6 +14,7 @@ import { ChunkIds } from '../chunk-ids.ts'
 import { problemOf, Problems } from '../problems.ts'
 import type { ToEngine } from '../thread-messages.ts'
 import { AskedMarks } from './asked-marks.ts'
+import { compareOnSchedule } from './comparisons.ts'
 import { Conversation } from './conversation.ts'
 import { Copier } from './copier.ts'
 import { Coverage } from './coverage.ts'
@@ -70,6 +71,7 @@ const retryMs = { min: 200, max: 5000 }
  */
 export class Engine {
   readonly #settings: VolumeSettings
+  readonly #reconcileMs: number
   readonly #parts: EngineParts
   readonly #journal: Journal
   readonly #flights = new Flights()
@@ -95,6 +97,7 @@ export class Engine {
     const settings = request.source.volume
     if (settings === undefined) throw new TidemarkError('bad-request', { message: 'a source without its settings' })
     this.#settings = settings
+    this.#reconcileMs = request.source.policy.reconcileMs
     this.#parts = parts
     this.#ids = new ChunkIds(request.chunkKey)
     this.#journal = new Journal({
@@ -198,6 +201,7 @@ export class Engine {
     await together(signal, [
       (inside) => this.#live(link, conversation, inside),
       (inside) => this.#copy(link, conversation, inside),
+      (inside) => this.#compareOnSchedule(inside),
       (inside) => this.#look(conversation, inside),
     ])
   }
@@ -304,6 +308,18 @@ export class Engine {
     await copier.run()
   }
 
+  #compareOnSchedule(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    const parts = {
+      journal: this.#journal,
+      clock,
+      everyMs: this.#reconcileMs,
+      wanted: this.#wanted,
+      changed: this.#changed,
+    }
+    return compareOnSchedule(parts, signal)
+  }
+
   async #roomToCopy(signal: AbortSignal): Promise<void> {
     // What has come meanwhile, records above all, comes between two parts.
     await new Promise((resolve) => setImmediate(resolve))
@@ -373,7 +389,9 @@ export class Engine {
       covered: this.#coverage.covered,
       upTo: this.#journal.sequence,
       dirty: this.#recordsLeft,
+      uncapturedBytes: this.#recordsLeft === 0 ? 0 : (state?.unsentBytes ?? 0),
       ...progressAt(this.#place),
+      ...(this.#place === undefined ? {} : { compared: this.#place.compared }),
       watching: 'volume-log',
       problems: [...this.#problems.list(), ...(state?.problems ?? [])].slice(-problemsMax),
     }

@@ -112,7 +112,8 @@ export class Journal {
     assert(this.#place === undefined, 'a journal is begun once')
     this.#coveredUpTo = moment(Math.max(this.#clock.now(), this.#coveredUpTo))
     this.#builder.begin('live', { changes: 2, bytes: markBytes })
-    this.#place = { ...at, bytes, suspect: 'baseline', copy: { at: 0, isOntoZeros: true } }
+    const copy = { at: 0, isOntoZeros: true }
+    this.#place = { ...at, bytes, suspect: 'baseline', copy, compared: moment(this.#clock.now()) }
     const content = { type: 'file', bytes, extents: [] } as const
     this.#write('live', { kind: 'put', path: diskPath, attributes: this.#attributes(), content })
     this.#mark({ type: 'suspect', reason: 'baseline' })
@@ -121,7 +122,7 @@ export class Journal {
 
   /** What happened from `since` on until the log that is left begins is not in the journal, but in the volume. */
   gap(at: LogPlace, lost: { readonly since: Moment; readonly why: string; readonly isAllInDoubt: boolean }): void {
-    const { copy, bytes } = this.place
+    const { copy, bytes, compared } = this.place
     assert(!this.#isWithinRecord, 'a gap lies between two records')
     const from = lost.isAllInDoubt ? 0 : copy?.at
     const reason: SuspectReason = lost.isAllInDoubt ? 'start' : 'spool-full'
@@ -131,6 +132,7 @@ export class Journal {
       bytes,
       suspect: this.place.suspect ?? reason,
       copy: from === undefined ? undefined : { at: from, isOntoZeros: false },
+      compared: lost.isAllInDoubt ? moment(this.#clock.now()) : compared,
     }
     this.#mark({ type: 'hole', since: lost.since, reason: lost.why })
     this.#mark({ type: 'suspect', reason })
@@ -219,7 +221,8 @@ export class Journal {
   /** Everything is to be copied, whatever the journal holds. */
   beginCopy(): void {
     this.#builder.close(false)
-    this.#place = { ...this.place, copy: { at: 0, isOntoZeros: false } }
+    const compared = moment(this.#clock.now())
+    this.#place = { ...this.place, copy: { at: 0, isOntoZeros: false }, compared }
   }
 
   /** `upTo`: the copy of the whole volume has come so far with it. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { moment } from '../../model/moment.ts'
 import type { Place } from './cursor.ts'
 import type { VolumeFacts } from './server-link.ts'
 import { takingUp } from './state.ts'
@@ -10,6 +11,7 @@ const placeAt = (epoch: number, number: number): Place => ({
   bytes: 1024 * 1024,
   suspect: undefined,
   copy: undefined,
+  compared: moment(0),
 })
 
 const factsOf = (epoch: number, first: number, acknowledged: VolumeFacts['acknowledged']): VolumeFacts => ({

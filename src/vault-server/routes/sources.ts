@@ -13,7 +13,7 @@ import {
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
 import {
-  defaultPolicy,
+  defaultPolicyOf,
   defaultPostgres,
   defaultVolume,
   type SourceDefinition,
@@ -81,7 +81,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         ...(volume === undefined
           ? {}
           : { volume: { ...defaultVolume, ...withoutUndefined(volume), backing: volume.backing } }),
-        policy: { ...defaultPolicy, ...withoutUndefined(wanted) },
+        policy: { ...defaultPolicyOf(kind), ...withoutUndefined(wanted) },
         paused: false,
       })
       await derived.add(definition.id)

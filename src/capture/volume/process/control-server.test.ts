@@ -45,7 +45,7 @@ const fromServer: readonly FromVolumeServer[] = [
   { kind: 'marked', tag: 4, number: 18 },
   { kind: 'place', tag: 1, epoch: 3, number: 18 },
   { kind: 'touched', tag: 2, regions: [0, 5], next: 6 },
-  { kind: 'state', clients: 1, logBytes: 0, problems: [{ code: 'x', message: 'y', hint: 'z' }] },
+  { kind: 'state', clients: 1, logBytes: 0, unsentBytes: 17, problems: [{ code: 'x', message: 'y', hint: 'z' }] },
 ]
 
 test('every message comes back from its line', () => {

@@ -20,6 +20,7 @@ export interface ControlledVolume {
   readonly last: number
   readonly durable: number
   readonly logBytes: number
+  readonly unsentBytes: number
   readonly acknowledgedPlace: { readonly epoch: number; readonly number: number }
   readonly problems: readonly Problem[]
   acknowledged(epoch: number, number: number): void
@@ -108,6 +109,7 @@ export class ControlServer implements AsyncDisposable {
       kind: 'state',
       clients: clients(this.#capture),
       logBytes: disk.logBytes,
+      unsentBytes: disk.unsentBytes,
       problems: [...disk.problems, ...problems()].slice(-problemsMax),
     })
   }

@@ -184,6 +184,29 @@ test('a sync that fails is the end: all is answered by errors, and nothing is tr
   await disk[Symbol.asyncDispose]()
 })
 
+test('the bytes of the log that the vault has not acknowledged are known, also to the next server', async () => {
+  const { disks, open } = simulated(12)
+  const disk = await open()
+  await flush(disk)
+  disk.acknowledged(disk.epoch, disk.durable)
+  assert.equal(disk.unsentBytes, 0)
+  const { last } = disk
+  for (let count = 1; count <= 3; count++) {
+    await write(disk, count * 4096, Buffer.alloc(4096, count))
+    await flush(disk)
+  }
+  const [written, flushed] = [56 + 4096, 56]
+  assert.equal(disk.unsentBytes, 3 * (written + flushed))
+  disk.acknowledged(disk.epoch, last + 2)
+  assert.equal(disk.unsentBytes, 2 * (written + flushed))
+  disks.end('kill')
+  const again = await open()
+  assert.ok(again.unsentBytes >= 2 * (written + flushed) && again.unsentBytes <= 4 * (written + flushed) + 56)
+  again.acknowledged(again.epoch, again.durable)
+  assert.equal(again.unsentBytes, 0)
+  await again[Symbol.asyncDispose]()
+})
+
 test('marks stand in the log where they were asked for', async () => {
   const { disks, open } = simulated(2)
   const disk = await open()

@@ -17,6 +17,7 @@ import { openVolume } from './open.ts'
 import type { PendingBlocks } from './pending.ts'
 import { VolumeReads } from './reads.ts'
 import { regionBytes } from './regions.ts'
+import type { UnsentBytes } from './unsent.ts'
 import { Upkeep } from './upkeep.ts'
 import { WaitingAnswers } from './waiting.ts'
 import { wokenWithin } from './woken.ts'
@@ -45,6 +46,7 @@ export interface OpenedVolume {
   readonly log: VolumeLog
   readonly history: History
   readonly pending: PendingBlocks
+  readonly unsent: UnsentBytes
   readonly limits: VolumeLimits
   readonly problems: Map<string, Problem>
   close(): Promise<void>
@@ -155,6 +157,12 @@ export class VolumeDisk implements Export, AsyncDisposable {
 
   get logBytes(): number {
     return this.#volume.log.bytes
+  }
+
+  /** Of the log, as far as it is synced: what the vault has not acknowledged. */
+  get unsentBytes(): number {
+    const { unsent, history } = this.#volume
+    return history.isReleased ? 0 : unsent.after(history.acknowledgedNumber)
   }
 
   get problems(): readonly Problem[] {

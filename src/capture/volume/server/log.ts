@@ -70,6 +70,7 @@ export class VolumeLog {
   #current: CurrentSegment | undefined
   #last = 0
   #synced = 0
+  #appendedBytes = 0
   #areNamesSynced = true
   readonly #syncEnded = new Wake()
   readonly #closing = new AbortController()
@@ -97,6 +98,11 @@ export class VolumeLog {
   /** Up to here it is durable. */
   get synced(): RecordNumber {
     return this.#synced as RecordNumber
+  }
+
+  /** Of the records that were written since the log was opened. */
+  get appendedBytes(): number {
+    return this.#appendedBytes
   }
 
   get segments(): readonly Segment[] {
@@ -181,6 +187,7 @@ export class VolumeLog {
     // not before there is a record in this one, since the next one would have its name.
     if (count < drafts.length) current.isFull = current.end > segmentHeaderBytes
     this.#last += count
+    this.#appendedBytes += current.end - end
     return count
   }
 

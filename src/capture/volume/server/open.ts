@@ -10,6 +10,7 @@ import { noRoom, PlaceFile, type VolumePlace } from './place.ts'
 import { recover } from './recovery.ts'
 import { regionBytes } from './regions.ts'
 import { TouchedRegions } from './touched.ts'
+import { UnsentBytes } from './unsent.ts'
 import { historyDamaged } from './upkeep.ts'
 
 /** Opens the log and the backing, brings the backing to the end of the log, and begins a new segment there. */
@@ -80,11 +81,13 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
     await history.resize(backing.bytes)
   }
   const pending = new PendingBlocks(log.synced)
+  const unsent = new UnsentBytes(recovered.adopted)
   return {
     bytes: backing.bytes,
     log,
     history,
     pending,
+    unsent,
     limits,
     problems,
     close: async () => {

@@ -29,6 +29,8 @@ export interface Recovered {
   readonly bytes: number
   /** Of the segments that are there. */
   readonly epoch: number
+  /** What it adopted of the log: the last record of each segment, and how much of it is in use. */
+  readonly adopted: readonly { readonly last: number; readonly bytes: number }[]
   /** Part of what the vault has not got is damaged: the history before is given up. The backing is whole. */
   readonly lostHistory: string | undefined
 }
@@ -50,11 +52,13 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   await files.log.syncNames()
   const replay = new Replay(parts, checkpoint)
   let last = Math.max(checkpoint, (oldest?.first ?? 1) - 1)
+  const adopted: { last: number; bytes: number }[] = []
   let cutAt = segments.length
   for (const [index, segment] of segments.entries()) {
     const after = segments[index + 1]?.first ?? Number.POSITIVE_INFINITY
     if (after <= checkpoint + 1) {
       log.adopt(segment.first, segment.file, undefined)
+      adopted.push({ last: after - 1, bytes: segment.file.bytes })
       continue
     }
     if (segment.first > last + 1) {
@@ -63,6 +67,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
     }
     await segment.file.sync()
     last = await replay.segment(segment, after - 1)
+    adopted.push({ last, bytes: replay.usedBytes })
     if (last + 1 < after) {
       // One without a record gives its name to the one that goes on.
       const isEmpty = last < segment.first
@@ -91,6 +96,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return {
     bytes: Math.max(place?.bytes ?? 0, replay.bytes),
     epoch: Math.max(0, ...segments.map(({ epoch }) => epoch)),
+    adopted,
     lostHistory: replay.lostHistory ?? (isLost ? `records from ${wantedFrom(place)} on are gone` : undefined),
   }
 
@@ -165,6 +171,8 @@ class Replay {
   /** As some record says. */
   synced = 0
   bytes = 0
+  /** Of the segment that was read last. */
+  usedBytes = 0
   name = ''
   lostHistory: string | undefined
 
@@ -180,6 +188,7 @@ class Replay {
     if (reader === undefined) throw damagedLog(formatSegmentName(first), 0, 'it was there a moment ago')
     await using open = reader
     this.name = open.name
+    this.usedBytes = 0
     const regions = new SegmentRegions()
     const segment = log.adopt(first, file, regions)
     let last = first - 1
@@ -188,6 +197,7 @@ class Replay {
       const records = await open.read(last + 1, upTo, ({ record, bytes }, position) => {
         const payload = record.kind === 'write' ? record.data.length : 0
         payloads.push({ record, position: position + bytes - payload })
+        this.usedBytes = position + bytes
       })
       for (const { record, position } of payloads.splice(0)) {
         regions.add(record)

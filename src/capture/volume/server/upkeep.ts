@@ -8,12 +8,14 @@ import type { History } from './history.ts'
 import { segmentsMin, type VolumeLimits } from './limits.ts'
 import type { VolumeLog } from './log.ts'
 import type { PendingBlocks } from './pending.ts'
+import type { UnsentBytes } from './unsent.ts'
 import { wokenWithin } from './woken.ts'
 
 export interface UpkeepParts {
   readonly log: VolumeLog
   readonly history: History
   readonly pending: PendingBlocks
+  readonly unsent: UnsentBytes
   readonly backing: Backing
   readonly clock: Clock
   readonly limits: VolumeLimits
@@ -112,7 +114,7 @@ export class Upkeep {
   }
 
   async #sync(signal: AbortSignal): Promise<void> {
-    const { log, pending, limits, clock, isHurried } = this.#parts
+    const { log, pending, unsent, limits, clock, isHurried } = this.#parts
     for (;;) {
       signal.throwIfAborted()
       if (log.synced === log.last) {
@@ -126,8 +128,10 @@ export class Upkeep {
       }
       this.#isSyncDelayed = false
       pending.syncBegins()
+      const { appendedBytes } = log
       await this.#watched(() => log.sync())
       pending.syncEnds(log.synced)
+      unsent.synced(log.synced, appendedBytes)
       if (log.synced === log.last) this.#settled.wake()
       this.#parts.synced()
       this.#parts.room()
