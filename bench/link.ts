@@ -75,7 +75,7 @@ async function vaultProcess(credentials: VaultCredentials): Promise<void> {
     host: '127.0.0.1',
     port: 0,
     credentials,
-    admits: () => true,
+    admits: () => 'agent',
     link: async (link, peer) => void (await serveConnection(link, peer, port, systemClock, never)),
     http: (socket) => socket.destroy(),
     clock: systemClock,

@@ -64,7 +64,7 @@ async function startVault(test: TestContext) {
       host: '127.0.0.1',
       port,
       credentials,
-      admits: () => true,
+      admits: () => 'agent',
       link: async (link, peer) =>
         void (await serveConnection(link, peer, journal, systemClock, new AbortController().signal)),
       http: (socket) => void api.emit('connection', socket),

@@ -82,7 +82,12 @@ export async function joinVault(
   { directory, host, port, token, name }: JoinRequest,
   { random, signal }: { readonly random: Random; readonly signal: AbortSignal },
 ): Promise<Identity> {
-  const { authority: fingerprint, secret: secretBytes, replaces } = parseToken(token)
+  const { authority: fingerprint, secret: secretBytes, replaces, isForConsole } = parseToken(token)
+  if (isForConsole === true)
+    throw new TidemarkError('token-refused', {
+      message: 'this token is for a console, not for a server',
+      hint: 'make one with "tidemark vault token" at the vault',
+    })
   const secret = secretBytes.toString('base64url')
   const present = await readIdentity(directory)
   if (present && !publicKeyFingerprint(present.authority).equals(fingerprint)) {

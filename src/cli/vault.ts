@@ -1,11 +1,13 @@
 import type { Command } from 'commander'
+import { z } from 'zod'
+import { consoleRecord } from '../api/consoles.ts'
 import { tokenAnswer } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { collectLessOften } from '../base/heap.ts'
 import { namePattern } from '../model/source.ts'
 import { formatMoment } from '../model/moment.ts'
 import { connect, vaultDirectory } from './connect.ts'
-import { formatCount } from './format.ts'
+import { formatCount, formatTable } from './format.ts'
 import { isoToMoment } from './points.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { duration } from './option-values.ts'
@@ -70,8 +72,9 @@ export function vaultCommands(program: Command, parts: Parts): void {
 
   vault
     .command('token')
-    .description('a one-time token with which one server may join')
+    .description('a one-time token with which one server, or one console, may join')
     .option('--valid <duration>', 'how long it may be used', '1h')
+    .option('--console', 'for a console: it may do what the operator of the vault may')
     .option('--replaces <agent>', 'good only to take the place of this agent, whose machine or key is lost')
     .option('--json', 'one JSON object')
     .addHelpText(
@@ -83,9 +86,11 @@ needs no such token.
 Examples:
   tidemark vault token --valid 30m
   tidemark vault token --replaces registry-server
+  tidemark vault token --console
 ${exitStatusHelp}`,
     )
-    .action(async (options: { valid: string; replaces?: string; json?: boolean }, command: Command) => {
+    .action(async (options: TokenOptions, command: Command) => {
+      if (options.console === true) return consoleToken(options, command)
       const answer = await connect(command, parts).json('POST', '/v1/tokens', tokenAnswer, {
         validMs: duration('--valid', options.valid),
         replaces: options.replaces,
@@ -95,6 +100,49 @@ ${exitStatusHelp}`,
           ? `${JSON.stringify(answer)}\n`
           : `${answer.token}\n\nOn the server to protect, until ${formatMoment(isoToMoment(answer.expires))}:\n  TIDEMARK_TOKEN=${answer.token} tidemark agent join HOST:PORT\n`,
       )
+    })
+
+  const consoleToken = async ({ valid, replaces, json }: TokenOptions, command: Command): Promise<void> => {
+    if (replaces !== undefined)
+      throw new TidemarkError('bad-request', {
+        message: '--replaces is for agents',
+        hint: 'a console that is lost is revoked ("tidemark vault consoles --revoke NAME") and joins anew',
+      })
+    const validMs = duration('--valid', valid)
+    const answer = await connect(command, parts).json('POST', '/v1/consoles/tokens', tokenAnswer, { validMs })
+    parts.out.write(
+      json
+        ? `${JSON.stringify(answer)}\n`
+        : `${answer.token}\n\nAt the console, until ${formatMoment(isoToMoment(answer.expires))}: add this vault on its page, or\n  TIDEMARK_TOKEN=${answer.token} tidemark console add-vault HOST:PORT\n`,
+    )
+  }
+
+  vault
+    .command('consoles')
+    .description('the consoles that may steer this vault')
+    .option('--revoke <console>', 'let this one in no more')
+    .option('--json', 'one JSON object a line')
+    .addHelpText(
+      'after',
+      `\nExamples:\n  tidemark vault consoles\n  tidemark vault consoles --revoke duty-room\n${exitStatusHelp}`,
+    )
+    .action(async ({ revoke, json }: { revoke?: string; json?: boolean }, command: Command) => {
+      const client = connect(command, parts)
+      if (revoke !== undefined)
+        await client.json('POST', `/v1/consoles/${encodeURIComponent(revoke)}/revoke`, z.object({}))
+      const consoles = await client.json('GET', '/v1/consoles', z.array(consoleRecord))
+      if (json) for (const one of consoles) parts.out.write(`${JSON.stringify(one)}\n`)
+      else
+        parts.out.write(
+          formatTable(
+            ['CONSOLE', 'STATE', 'SINCE'],
+            consoles.map(({ name, revoked, connected, enrolled }) => [
+              name,
+              revoked ? 'revoked' : connected ? 'connected' : 'away',
+              formatMoment(isoToMoment(enrolled)),
+            ]),
+          ),
+        )
     })
 
   vault
@@ -112,6 +160,13 @@ ${exitStatusHelp}`,
           : `${formatCount(rebuilt.journals)} journals with ${formatCount(rebuilt.changes)} changes indexed again\n`,
       )
     })
+}
+
+interface TokenOptions {
+  readonly valid: string
+  readonly console?: boolean
+  readonly replaces?: string
+  readonly json?: boolean
 }
 
 /** `host:port`, `[address]:port`. */

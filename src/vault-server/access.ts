@@ -3,13 +3,26 @@ import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Registry } from '../vault/registry.ts'
 import type { Caller } from './http.ts'
 
-/** Who may do what: the operator everything; an agent what concerns its own sources; a stranger only enrol. */
+/**
+ * Who may do what: the operator everything; a console everything but to let consoles in or out; an agent what concerns its own
+ * sources; a stranger only enrol.
+ */
 
-export function demandOperator(caller: Caller): void {
+export function demandAtVault(caller: Caller): void {
   if (caller.kind === 'operator') return
   throw new TidemarkError('not-allowed', {
-    message: 'only the operator of the vault may do that',
+    message: 'only the operator at the vault itself may do that',
     hint: 'give the command on the machine of the vault',
+  })
+}
+
+const isOperating = (caller: Caller): boolean => caller.kind === 'operator' || caller.kind === 'console'
+
+export function demandOperator(caller: Caller): void {
+  if (isOperating(caller)) return
+  throw new TidemarkError('not-allowed', {
+    message: 'only the operator of the vault may do that',
+    hint: 'give the command on the machine of the vault, or at a console',
   })
 }
 
@@ -22,9 +35,7 @@ export function demandKnown(caller: Caller): void {
 }
 
 export const visibleSources = (registry: Registry, caller: Caller): SourceDefinition[] =>
-  registry.sources.filter(
-    (source) => caller.kind === 'operator' || (caller.kind === 'agent' && caller.agent === source.agent),
-  )
+  registry.sources.filter((source) => isOperating(caller) || (caller.kind === 'agent' && caller.agent === source.agent))
 
 /** The source of that name or id; what a caller may not see is not there for him. */
 export function sourceFor(registry: Registry, caller: Caller, nameOrId: string): SourceDefinition {

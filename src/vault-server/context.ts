@@ -5,6 +5,7 @@ import type { Vault } from '../vault/vault.ts'
 import type { Derived } from './derived.ts'
 import type { Live } from './live.ts'
 import type { Space } from './space.ts'
+import type { Statuses } from './statuses.ts'
 
 /** What the routes of the HTTP API work with. */
 export interface Context {
@@ -12,6 +13,7 @@ export interface Context {
   readonly derived: Derived
   readonly live: Live
   readonly space: Space
+  readonly statuses: Statuses
   readonly credentials: VaultCredentials
   /** host:port that a token carries, if one is known. */
   readonly address: string

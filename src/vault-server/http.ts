@@ -13,9 +13,10 @@ import { type ErrorCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Id } from '../model/source.ts'
 import { softwareVersion } from '../wire/software.ts'
 
-/** Who asks: somebody at the vault's own socket, an enrolled agent, or (enrolment only) a stranger over TLS. */
+/** Who asks: somebody at the vault's own socket, an enrolled console or agent, or (enrolment only) a stranger over TLS. */
 export type Caller =
   | { readonly kind: 'operator' }
+  | { readonly kind: 'console'; readonly console: Id }
   | { readonly kind: 'agent'; readonly agent: Id }
   | { readonly kind: 'stranger' }
 

@@ -8,19 +8,23 @@ import { lockDirectory } from '../store/lock.ts'
 import { Vault } from '../vault/vault.ts'
 import { openCredentials, type VaultCredentials } from '../wire/authority.ts'
 import { serveConnection } from '../wire/serve.ts'
-import { listenTls } from '../wire/tls.ts'
+import { listenTls, type Role } from '../wire/tls.ts'
 import { certificateNames } from './init.ts'
+import type { Id } from '../model/source.ts'
 import type { Context } from './context.ts'
-import { makeHttp } from './http.ts'
+import { type Caller, makeHttp } from './http.ts'
 import { Live } from './live.ts'
 import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaultKey, socketName } from './place.ts'
 import { vaultPort } from './port.ts'
 import { keepRetention } from './retention.ts'
+import { consoleRoutes } from './routes/consoles.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
+import { eventRoutes } from './routes/events.ts'
 import { followRoutes } from './routes/follow.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { viewRoutes } from './routes/views.ts'
 import { Space } from './space.ts'
+import { Statuses } from './statuses.ts'
 import { openDerived } from './derived.ts'
 
 export interface RunRequest {
@@ -61,7 +65,7 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   )
   const live = new Live(clock)
   const [dialled] = settings.addresses
-  const context: Context = {
+  const known = {
     vault,
     derived,
     live,
@@ -71,6 +75,7 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
     clock,
     random,
   }
+  const context: Context = { ...known, statuses: new Statuses(known) }
   await using http = await serveHttp(context, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, stop)
   tell(
@@ -80,13 +85,20 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   failed.signal.throwIfAborted()
 }
 
-/** The HTTP API, for the operator on a socket only he can open, and for agents over TLS. */
+const callerOf = (peer: { readonly role: Role; readonly id: Id } | undefined): Caller => {
+  if (peer === undefined) return { kind: 'stranger' }
+  return peer.role === 'agent' ? { kind: 'agent', agent: peer.id } : { kind: 'console', console: peer.id }
+}
+
+/** The HTTP API, for the operator on a socket only he can open, and for agents and consoles over TLS. */
 async function serveHttp(context: Context, socketPath: string) {
   const { http, admit } = await makeHttp()
   enrolmentRoutes(http, context)
+  consoleRoutes(http, context)
   sourceRoutes(http, context)
   viewRoutes(http, context)
   followRoutes(http, context)
+  eventRoutes(http, context)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
   await http.listen({ path: socketPath })
@@ -114,10 +126,12 @@ function serveTls(
     port,
     credentials,
     clock,
-    admits: (agent, serial) =>
-      vault.registry.agents.some(
-        ({ id, revoked, certificates }) => id === agent && !revoked && certificates.includes(serial),
-      ),
+    admits: (id, serial) => {
+      const isThat = (one: { readonly id: Id; readonly revoked: boolean; readonly certificates: readonly string[] }) =>
+        one.id === id && !one.revoked && one.certificates.includes(serial)
+      if (vault.registry.agents.some(isThat)) return 'agent'
+      return vault.registry.consoles.some(isThat) ? 'console' : undefined
+    },
     link: async (link, peer) => {
       try {
         const end = await serveConnection(link, peer, port_, clock, signal)
@@ -128,7 +142,7 @@ function serveTls(
         throw error
       }
     },
-    http: (socket, peer) => admit(socket, peer ? { kind: 'agent', agent: peer.agent } : { kind: 'stranger' }),
+    http: (socket, peer) => admit(socket, callerOf(peer)),
     // Who hangs up in the middle of the handshake has no address any more, and nothing to be told of.
     refused: (from, reason) => from !== 'undefined' && tell(`refused ${from}: ${reason}`),
   })

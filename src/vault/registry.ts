@@ -34,6 +34,16 @@ const agentRecord = z.object({
 })
 export type Agent = Readonly<z.infer<typeof agentRecord>>
 
+const consoleRecord = z.object({
+  id,
+  name,
+  /** Serial numbers of its certificates, newest last. */
+  certificates: z.array(z.string()),
+  revoked: z.boolean(),
+  enrolled: moment,
+})
+export type Console = Readonly<z.infer<typeof consoleRecord>>
+
 const sourceRecord = z.object({
   definition: z.object({
     id,
@@ -74,7 +84,7 @@ const tokenRecord = z.object({
   hash: z.string(),
   created: moment,
   expires: moment,
-  /** The agent that used it. */
+  /** The agent or console that used it. */
   used: id.optional(),
 })
 export type Token = Readonly<z.infer<typeof tokenRecord>>
@@ -98,15 +108,21 @@ interface DamagedRecord {
   readonly error: TidemarkError
 }
 
-const recordFolders = ['agents', 'sources', 'tokens'] as const
+const recordFolders = ['agents', 'consoles', 'sources', 'tokens'] as const
 type RecordFolder = (typeof recordFolders)[number]
 
 export class Registry {
   readonly #parts: RegistryParts
   readonly #agents = new Map<Id, Agent>()
+  readonly #consoles = new Map<Id, Console>()
   readonly #sources = new Map<Id, KeptSource>()
   readonly #tokens = new Map<Id, Token>()
-  readonly #damaged: Readonly<Record<RecordFolder, DamagedRecord[]>> = { agents: [], sources: [], tokens: [] }
+  readonly #damaged: Readonly<Record<RecordFolder, DamagedRecord[]>> = {
+    agents: [],
+    consoles: [],
+    sources: [],
+    tokens: [],
+  }
   readonly #listeners = new Set<() => void>()
   #vault: z.infer<typeof vaultRecord>
   #last: Promise<unknown> = Promise.resolve()
@@ -126,6 +142,7 @@ export class Registry {
   static async open(parts: RegistryParts): Promise<Registry> {
     const registry = new Registry(parts, await readOne(parts, 'vault', vaultRecord))
     for (const agent of await registry.#readAll('agents', agentRecord)) registry.#agents.set(agent.id, agent)
+    for (const one of await registry.#readAll('consoles', consoleRecord)) registry.#consoles.set(one.id, one)
     for (const { definition, journalKey } of await registry.#readAll('sources', sourceRecord)) {
       registry.#sources.set(definition.id, { definition, journalKey: Buffer.from(journalKey, 'hex') })
     }
@@ -227,6 +244,24 @@ export class Registry {
     })
   }
 
+  get consoles(): Console[] {
+    return [...this.#consoles.values()]
+  }
+
+  addConsole(told: Omit<Console, 'revoked'>): Promise<Console> {
+    return this.#next(async () => {
+      if (this.consoles.some((one) => one.name === told.name && !one.revoked)) throw taken('console', told.name)
+      return this.#putConsole({ ...told, revoked: false })
+    })
+  }
+
+  changeConsole(which: Id, change: Partial<Pick<Console, 'certificates' | 'revoked'>>): Promise<Console> {
+    return this.#next(async () => {
+      const before = this.#consoles.get(which) ?? this.#without('consoles', which)
+      return this.#putConsole({ ...before, ...change })
+    })
+  }
+
   /** Makes the key of its journal with it. */
   addSource(told: Omit<SourceDefinition, 'id'> & { readonly id?: Id }): Promise<SourceDefinition> {
     return this.#next(async () => {
@@ -268,8 +303,8 @@ export class Registry {
     })
   }
 
-  /** Spends the token on an agent; `token-refused` where it is unknown, used or expired. */
-  useToken(secret: string, agent: Id, now: Moment): Promise<Token> {
+  /** Spends the token on an agent or a console; `token-refused` where it is unknown, used or expired. */
+  useToken(secret: string, by: Id, now: Moment): Promise<Token> {
     return this.#next(async () => {
       const hash = hashOfSecret(secret)
       const token = this.tokens.find((one) => one.hash === hash)
@@ -279,7 +314,7 @@ export class Registry {
           hint: 'Make a new one on the vault.',
         })
       }
-      return this.#putToken({ ...token, used: agent })
+      return this.#putToken({ ...token, used: by })
     })
   }
 
@@ -302,7 +337,7 @@ export class Registry {
     return this.#sources.get(source) ?? this.#without('sources', source)
   }
 
-  #without(folder: 'agents' | 'sources', which: Id): never {
+  #without(folder: 'agents' | 'consoles' | 'sources', which: Id): never {
     const damage = this.#damaged[folder].find(({ id: one }) => one === which)
     if (damage) throw damage.error
     throw new TidemarkError('not-found', {
@@ -315,6 +350,13 @@ export class Registry {
     await write(this.#parts, `agents/${agent.id}`, agent)
     this.#agents.set(agent.id, agent)
     this.#changed()
+  }
+
+  async #putConsole(console: Console): Promise<Console> {
+    const parsed = consoleRecord.parse(console)
+    await write(this.#parts, `consoles/${parsed.id}`, parsed)
+    this.#consoles.set(parsed.id, parsed)
+    return parsed
   }
 
   async #putSource(definition: SourceDefinition, journalKey: Buffer): Promise<SourceDefinition> {
@@ -366,11 +408,12 @@ async function readOne<T>({ store, key }: RegistryParts, record: string, form: z
 
 const hashOfSecret = (secret: string): string => createHash('sha256').update(secret, 'utf8').digest('hex')
 
-const nouns = { agents: 'agent', sources: 'source', tokens: 'enrolment token' } as const
+const nouns = { agents: 'agent', consoles: 'console', sources: 'source', tokens: 'enrolment token' } as const
 
 /** What the damage of a record keeps from being done. */
 const refusals = {
   agents: 'it cannot append, and its sources can only be read',
+  consoles: 'it is not let in',
   sources: 'its history cannot be read, nothing is appended to it, and no chunks are collected',
   tokens: 'nobody can enrol with it',
 } as const
@@ -381,7 +424,9 @@ const damagedRecord = (folder: RecordFolder, which: string, cause: TidemarkError
     hint:
       folder === 'tokens'
         ? 'make a new token; this file may be deleted'
-        : 'stop the vault, bring this file back from a copy of the directory it is in, and start the vault again',
+        : folder === 'consoles'
+          ? 'delete this file and add the vault to that console again'
+          : 'stop the vault, bring this file back from a copy of the directory it is in, and start the vault again',
     cause,
   })
 

@@ -76,17 +76,17 @@ export async function createCsr(): Promise<{ csr: string; key: string }> {
   return { csr: pem(request), key: await exportKey(keys) }
 }
 
-/** A certificate for an agent, over the key of its request. */
+/** A certificate for an agent or a console, over the key of its request. */
 export async function issueFromCsr(
   authority: Credential,
   csr: string,
-  agent: Id,
+  client: Id,
   now: Moment,
   random: Random,
 ): Promise<string> {
   const publicKey = await requestedKey(csr)
   return issue(authority, {
-    subject: agent,
+    subject: client,
     publicKey,
     validMs: agentCertificateMs,
     usage: clientAuth,
@@ -162,8 +162,8 @@ export const expiresAt = (certificate: string | X509Certificate): Moment =>
     (typeof certificate === 'string' ? new X509Certificate(certificate) : certificate).validToDate.getTime(),
   )
 
-/** The agent that a certificate names; undefined where it names none. Says nothing of who signed it. */
-export function agentOf(certificate: X509Certificate): Id | undefined {
+/** The agent or console that a certificate names; undefined where it names none. Says nothing of who signed it. */
+export function clientOf(certificate: X509Certificate): Id | undefined {
   const name = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
   return isId(name) && certificate.keyUsage?.includes(clientAuth) ? name : undefined
 }
@@ -181,7 +181,7 @@ export function signerOf(
 ): string | undefined {
   try {
     const read = new X509Certificate(certificate)
-    const isOurs = read.verify(new X509Certificate(authority).publicKey) && agentOf(read) === agent
+    const isOurs = read.verify(new X509Certificate(authority).publicKey) && clientOf(read) === agent
     const bytes = Buffer.from(signature, 'base64url')
     return isOurs && verify('sha256', Buffer.from(text, 'utf8'), read.publicKey, bytes) ? read.serialNumber : undefined
   } catch (error) {

@@ -75,10 +75,10 @@ async function startVault(test: TestContext, clock: Clock = systemClock, handsha
     host: '127.0.0.1',
     port: 0,
     credentials,
-    admits: (agent) => !revoked.has(agent),
+    admits: (id) => (revoked.has(id) ? undefined : 'agent'),
     link: async (link, peer) => void ends.push(await serveConnection(link, peer, journal, systemClock, stop.signal)),
     http: (socket, peer) => {
-      strangers.push(peer?.agent ?? 'stranger')
+      strangers.push(peer?.id ?? 'stranger')
       server.emit('connection', socket)
     },
     refused: (_from, reason) => void refused.push(reason),

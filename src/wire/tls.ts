@@ -8,7 +8,7 @@ import type { Id } from '../model/source.ts'
 import type { VaultCredentials } from './authority.ts'
 import { Conversation } from './conversation.ts'
 import { type Link, lingerMs } from './link.ts'
-import { agentOf, type Credential, expiresAt } from './pki.ts'
+import { clientOf, type Credential, expiresAt } from './pki.ts'
 
 export const linkProtocol = 'tidemark/1'
 export const httpProtocol = 'http/1.1'
@@ -27,16 +27,19 @@ export interface TlsPeer {
   readonly agent: Id
 }
 
+/** Who a certificate of this vault is for. */
+export type Role = 'agent' | 'console'
+
 export interface Listening {
   readonly host: string
   readonly port: number
   readonly credentials: VaultCredentials
-  /** Whether the agent is enrolled and not revoked, and this certificate one of its own; asked for every connection. */
-  readonly admits: (agent: Id, serial: string) => boolean
+  /** What is enrolled and not revoked under that id, and has this certificate; asked for every connection. */
+  readonly admits: (id: Id, serial: string) => Role | undefined
   /** An agent's connection for the link. What is returned is waited for when listening ends. */
   readonly link: (link: Link, peer: TlsPeer) => Promise<void>
-  /** A connection for HTTP, of an agent or of a stranger. */
-  readonly http: (socket: tls.TLSSocket, peer: TlsPeer | undefined) => void
+  /** A connection for HTTP, of an agent, a console or a stranger. */
+  readonly http: (socket: tls.TLSSocket, peer: { readonly role: Role; readonly id: Id } | undefined) => void
   /** Told of connections that came to nothing, for the log. */
   readonly refused?: (from: string, reason: string) => void
   readonly clock: Clock
@@ -80,9 +83,12 @@ export async function listenTls(listening: Listening): Promise<Listener> {
       return listening.http(socket, known instanceof TidemarkError ? undefined : known)
     }
     const link = tlsLink(socket)
-    if (known instanceof TidemarkError) listening.refused?.(from, known.message)
+    const agent = known instanceof TidemarkError || known.role === 'agent' ? known : noAgent()
+    if (agent instanceof TidemarkError) listening.refused?.(from, agent.message)
     const serving =
-      known instanceof TidemarkError ? new Conversation(link, clock).refuse(known) : listening.link(link, known)
+      agent instanceof TidemarkError
+        ? new Conversation(link, clock).refuse(agent)
+        : listening.link(link, { agent: agent.id })
     links.add(serving)
     void serving.finally(() => links.delete(serving))
   })
@@ -102,13 +108,16 @@ export async function listenTls(listening: Listening): Promise<Listener> {
   }
 }
 
-/** The agent that this connection has proved to be, or why it has not. */
-function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer | TidemarkError {
+/** Who this connection has proved to be, or why it has not. */
+function identify(
+  socket: tls.TLSSocket,
+  { admits, clock }: Listening,
+): { readonly role: Role; readonly id: Id } | TidemarkError {
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return stranger('no certificate was shown', 'enrol with "tidemark agent join"')
   // With rejectUnauthorized off, Node.js tells here why the certificate would have been rejected.
   const doubt = socket.authorizationError as unknown
-  const agent = agentOf(certificate)
+  const id = clientOf(certificate)
   const isOver = expiresAt(certificate) <= clock.now()
   if (isOver || doubt === 'CERT_HAS_EXPIRED') {
     return stranger(
@@ -116,18 +125,25 @@ function identify(socket: tls.TLSSocket, { admits, clock }: Listening): TlsPeer 
       'it was away for longer than a certificate lives: stop it and run "tidemark agent join" again in its directory, with a new token',
     )
   }
-  if (!socket.authorized || agent === undefined) {
+  if (!socket.authorized || id === undefined) {
     return stranger(
-      `the certificate of the agent is not one of this vault (${messageOf(doubt ?? 'not for an agent')})`,
+      `the certificate of the agent is not one of this vault (${messageOf(doubt ?? 'not for a client')})`,
       'enrol the agent with this vault: "tidemark agent join"',
     )
   }
-  if (admits(agent, certificate.serialNumber)) return { agent }
+  const role = admits(id, certificate.serialNumber)
+  if (role !== undefined) return { role, id }
   return new TidemarkError('not-allowed', {
     message: 'this agent has been revoked, or replaced by another machine',
     hint: 'if that was a mistake, enrol the server anew, in another directory, with "tidemark agent join"',
   })
 }
+
+const noAgent = (): TidemarkError =>
+  new TidemarkError('not-allowed', {
+    message: 'a console captures nothing',
+    hint: 'enrol the server as an agent with "tidemark agent join"',
+  })
 
 const stranger = (message: string, hint: string): TidemarkError => new TidemarkError('tls-refused', { message, hint })
 

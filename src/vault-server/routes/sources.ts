@@ -11,17 +11,9 @@ import {
   vaultStatus,
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
-import { isoMoment, type Moment } from '../../model/moment.ts'
-import {
-  defaultPolicyOf,
-  defaultPostgres,
-  defaultVolume,
-  type SourceDefinition,
-  type SourceKind,
-} from '../../model/source.ts'
-import { softwareVersion } from '../../wire/software.ts'
+import type { Moment } from '../../model/moment.ts'
+import { defaultPolicyOf, defaultPostgres, defaultVolume, type SourceKind } from '../../model/source.ts'
 import { agentFor, demandKnown, sourceFor, visibleSources } from '../access.ts'
-import { tellSource } from '../answers.ts'
 import type { Context } from '../context.ts'
 import { gone, type Http } from '../http.ts'
 
@@ -29,7 +21,7 @@ const named = z.object({ source: z.string() })
 
 /** Sources: what is protected, how it does, and what a user asks of it. */
 export function sourceRoutes(http: Http, context: Context): void {
-  const { vault, live, space, derived } = context
+  const { vault, live, derived, statuses } = context
   const { registry } = vault
 
   http.get(
@@ -37,29 +29,18 @@ export function sourceRoutes(http: Http, context: Context): void {
     { schema: { summary: 'Every source and the vault', response: { 200: vaultStatus } } },
     async (request) => {
       demandKnown(request.caller)
-      const [freeBytes, storedBytes, sources] = await Promise.all([
-        space.freeBytes(),
-        space.storedBytes(),
-        Promise.all(visibleSources(registry, request.caller).map((source) => statusOf(context, source))),
+      const [head, sources] = await Promise.all([
+        statuses.vault(),
+        statuses.sources(visibleSources(registry, request.caller)),
       ])
-      return {
-        id: vault.id,
-        name: registry.name,
-        version: softwareVersion,
-        now: isoMoment(context.clock.now() as Moment),
-        stalled: vault.stalled,
-        freeBytes,
-        storedBytes,
-        damage: [...registry.damage, ...vault.packDamage].map(({ message }) => message),
-        sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
-      }
+      return { ...head, sources }
     },
   )
 
   http.get(
     '/v1/sources/:source',
     { schema: { summary: 'One source', params: named, response: { 200: sourceStatus } } },
-    async (request) => statusOf(context, sourceFor(registry, request.caller, request.params.source)),
+    async (request) => statuses.source(sourceFor(registry, request.caller, request.params.source)),
   )
 
   http.post(
@@ -85,7 +66,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         paused: false,
       })
       await derived.add(definition.id)
-      return statusOf(context, definition)
+      return statuses.source(definition)
     },
   )
 
@@ -109,7 +90,7 @@ export function sourceRoutes(http: Http, context: Context): void {
         ...(volume && source.volume ? { volume: { ...source.volume, ...withoutUndefined(volume) } } : {}),
         ...(wanted === undefined ? {} : { policy: { ...source.policy, ...withoutUndefined(wanted) } }),
       })
-      return statusOf(context, changed)
+      return statuses.source(changed)
     },
   )
 
@@ -120,6 +101,7 @@ export function sourceRoutes(http: Http, context: Context): void {
       const source = sourceFor(registry, request.caller, request.params.source)
       await registry.changeSource(source.id, { retired: context.clock.now() as Moment })
       live.forget(source.id)
+      statuses.forget(source.id)
       return {}
     },
   )
@@ -155,30 +137,6 @@ export function sourceRoutes(http: Http, context: Context): void {
       return { sequence: await live.source(source.id).mark(request.body.label, gone(request, reply)) }
     },
   )
-}
-
-async function statusOf({ vault, live, derived, clock }: Context, definition: SourceDefinition) {
-  const { registry } = vault
-  const journal = vault.journal(definition.id)
-  const { indexes, views } = derived
-  const indexed = indexes.indexed(definition.id)
-  const earliest = indexed > 0 ? (await views.statistics(definition.id)).earliest : undefined
-  const agent = registry.agents.find(({ id }) => id === definition.agent)
-  const failure = registry.agentDamage(definition.agent) ?? journal.damage ?? indexes.failure(definition.id)
-  return tellSource({
-    definition,
-    agentName: agent?.name ?? definition.agent,
-    agentConnected: live.isConnected(definition.agent),
-    live: live.source(definition.id),
-    durable: journal.durable,
-    moment: journal.durable > 0 ? journal.end.moment : undefined,
-    failure,
-    indexed,
-    earliest,
-    stalled: vault.stalled || failure?.code === 'vault-full',
-    now: clock.now() as Moment,
-    nowMs: clock.monotonicMs(),
-  })
 }
 
 /** Each kind is told by what belongs to it, and by nothing else. */

@@ -1,0 +1,90 @@
+import type { z } from 'zod'
+import type { SourceStatus, vaultStatus } from '../api/schemas.ts'
+import type { Clock } from '../base/clock.ts'
+import { isoMoment, type Moment } from '../model/moment.ts'
+import type { Id, SourceDefinition } from '../model/source.ts'
+import { softwareVersion } from '../wire/software.ts'
+import { tellSource } from './answers.ts'
+import type { Context } from './context.ts'
+
+/** Only retention moves it. */
+const earliestMsMax = 10_000
+
+type Head = Omit<z.infer<typeof vaultStatus>, 'sources'>
+
+/** How every source does, as it is told to whoever asks or watches. */
+export class Statuses {
+  readonly #context: Omit<Context, 'statuses'>
+  readonly #clock: Clock
+  readonly #earliest = new Map<Id, { readonly atMs: number; readonly found: Promise<Moment | undefined> }>()
+
+  constructor(context: Omit<Context, 'statuses'>) {
+    this.#context = context
+    this.#clock = context.clock
+  }
+
+  async source(definition: SourceDefinition): Promise<SourceStatus> {
+    const { vault, live, derived } = this.#context
+    const { registry } = vault
+    const { id } = definition
+    const journal = vault.journal(id)
+    const indexed = derived.indexes.indexed(id)
+    const earliest = indexed > 0 ? await this.#earliestOf(id) : undefined
+    const agent = registry.agents.find(({ id: one }) => one === definition.agent)
+    const failure = registry.agentDamage(definition.agent) ?? journal.damage ?? derived.indexes.failure(id)
+    return tellSource({
+      definition,
+      agentName: agent?.name ?? definition.agent,
+      agentConnected: live.isConnected(definition.agent),
+      live: live.source(id),
+      durable: journal.durable,
+      moment: journal.durable > 0 ? journal.end.moment : undefined,
+      failure,
+      indexed,
+      earliest,
+      stalled: vault.stalled || failure?.code === 'vault-full',
+      now: this.#clock.now() as Moment,
+      nowMs: this.#clock.monotonicMs(),
+    })
+  }
+
+  /** In the order of their names. */
+  async sources(definitions: readonly SourceDefinition[]): Promise<SourceStatus[]> {
+    const told = await Promise.all(definitions.map((definition) => this.source(definition)))
+    return told.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  async vault(): Promise<Head> {
+    const { vault, space } = this.#context
+    const { registry } = vault
+    const [freeBytes, storedBytes] = await Promise.all([space.freeBytes(), space.storedBytes()])
+    return {
+      id: vault.id,
+      name: registry.name,
+      version: softwareVersion,
+      now: isoMoment(this.#clock.now() as Moment),
+      stalled: vault.stalled,
+      freeBytes,
+      storedBytes,
+      damage: [...registry.damage, ...vault.packDamage].map(({ message }) => message),
+    }
+  }
+
+  forget(source: Id): void {
+    this.#earliest.delete(source)
+  }
+
+  #earliestOf(source: Id): Promise<Moment | undefined> {
+    const nowMs = this.#clock.monotonicMs()
+    const known = this.#earliest.get(source)
+    if (known !== undefined && nowMs - known.atMs < earliestMsMax) return known.found
+    const found = this.#context.derived.views.statistics(source).then(({ earliest }) => earliest)
+    this.#earliest.set(source, { atMs: nowMs, found })
+    // What failed, or found nothing yet, is asked again by the next.
+    void found.then(
+      (earliest) => earliest === undefined && this.#earliest.delete(source),
+      () => this.#earliest.delete(source),
+    )
+    return found
+  }
+}
