@@ -62,13 +62,18 @@ export class ContentWriter {
     return content
   }
 
-  /** The same content as rows of extents, to be changed in part from `since` on. `bytes` is the size of the file. */
-  changeable(name: ContentName, bytes: number, since: Sequence): number {
+  /** The content of a file, to be changed in part from `since` on: its extents, packed where the file is large or is to be. */
+  changeable(
+    { content: name, bytes }: { readonly content: ContentName; readonly bytes: number },
+    isToBePacked: boolean,
+    since: Sequence,
+  ): number {
     const content = typeof name === 'number' && name > 0 ? name : ++this.last
     if (content !== name && name !== null) {
       this.#add(content, since, { at: 0, bytes, skip: 0, cut: 0, location: typeof name === 'number' ? -name : name })
     }
-    if (this.mayPack && bytes >= this.#packedBytesMin && !this.runs.isPacked(content)) this.runs.pack(content)
+    if (this.mayPack && (isToBePacked || bytes >= this.#packedBytesMin) && !this.runs.isPacked(content))
+      this.runs.pack(content)
     return content
   }
 

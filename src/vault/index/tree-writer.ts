@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { diskPath } from '../../format/volume-tree.ts'
 import type { Attributes, Change, Content, Range } from '../../model/change.ts'
 import { type BinaryString, joinPath, nameOf, parentOf, rootPath, type TreePath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
@@ -232,7 +233,7 @@ export class TreeWriter {
       change.kind === 'patch' ? packAttributes(change.attributes, { type: 'file' }, this.#sealing) : undefined
     const bytes =
       change.kind === 'patch' || change.kind === 'truncate' ? change.bytes : Math.max(before.bytes, reach(change))
-    const content = this.contents.changeable(before.content, before.bytes, at)
+    const content = this.contents.changeable(before, change.path === diskPath, at)
     if (change.kind === 'patch') {
       for (const extent of change.extents) this.contents.put(content, extent, at)
       for (const range of change.zeros) this.#clear(content, range, at)

@@ -20,7 +20,7 @@ import { filled, View } from '../views/view.ts'
 import { chunksInUse } from './chunk-filter.ts'
 import { retain, type RetainParts } from './retain.ts'
 
-const disk = 'disk' as TreePath
+const disk = 'image' as TreePath
 const packed: Partial<PackingLimits> = { fileBytesMin: 0 }
 const chunkKey = createSecretKey(Buffer.alloc(32, 3))
 

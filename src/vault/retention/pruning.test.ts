@@ -11,7 +11,7 @@ import { Indexer } from '../index/indexer.ts'
 import { memoryLocation } from '../index/schema.ts'
 import { pruneBefore } from './pruning.ts'
 
-const disk = 'disk' as TreePath
+const disk = 'image' as TreePath
 const blockBytes = 512
 const blocks = 50
 

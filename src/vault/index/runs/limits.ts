@@ -1,7 +1,7 @@
 export interface PackingLimits {
   /**
    * Files of so many bytes are packed once a part of them is written: for less, a few rows and looking them up cost less
-   * than looking into runs.
+   * than looking into runs. The file of a volume is packed whatever its size.
    */
   readonly fileBytesMin: number
   readonly rowsPerPage: number
