@@ -34,7 +34,7 @@ test(
     assert.equal(told.state, 'retired')
     const [problem] = told.problems
     assert.match(problem?.message ?? '', new RegExp(`1 of 2 members is let go, not postgres@127.0.0.1:${dead}`))
-    assert.ok(problem?.hint?.includes(releaseSql(source)), problem?.hint)
+    assert.ok(problem?.hint?.includes(releaseSql(source)), JSON.stringify(problem))
     assert.deepEqual(await cluster.sql('SELECT slot_name FROM pg_replication_slots'), [])
 
     const atVault = await command(['--vault', world.vaultFolder, 'unprotect', 'shop', '--force'])

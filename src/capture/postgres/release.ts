@@ -53,7 +53,7 @@ async function releaseMember(
 }
 
 /** What `releasePostgres` does at one server, for psql: it takes back what is there, and changes nothing else. */
-export function releaseSql(source: Pick<SourceDefinition, 'id'>): string {
+export function releaseSql(source: { readonly id: string }): string {
   const slot = quotedText(slotOf(source))
   return [
     'SHOW synchronous_standby_names;',

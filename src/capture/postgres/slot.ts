@@ -1,10 +1,9 @@
 import { type Lsn, parseLsn } from '../../model/lsn.ts'
-import type { SourceDefinition } from '../../model/source.ts'
 import { createPhysicalSlot, dropSlot, readSlot } from './protocol/replication.ts'
 import type { Server } from './server.ts'
 
 /** Of a source: the slot that keeps its log at the server, and what pg_stat_replication shows. */
-export const slotOf = ({ id }: Pick<SourceDefinition, 'id'>): string => `tidemark_${id.slice(0, 16)}`
+export const slotOf = ({ id }: { readonly id: string }): string => `tidemark_${id.slice(0, 16)}`
 
 /**
  * Makes the slot where there is none, and another one where the server has given up its log, or lacks it at `goneAt`: a slot
