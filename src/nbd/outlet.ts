@@ -1,4 +1,9 @@
+import { writeSync } from 'node:fs'
+import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import { isSystemError } from '../base/errors.ts'
+import { descriptorOf } from './live-sockets.ts'
 import { SpareBuffers } from './spare-buffers.ts'
 
 const slabBytes = 256 * 1024
@@ -10,7 +15,7 @@ export class Outlet {
   readonly #socket: Writable
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #used = 0
-  readonly #ready: { readonly buffer: Buffer; readonly from: number; to: number }[] = []
+  readonly #ready: { readonly buffer: Buffer; from: number; to: number }[] = []
   readonly #spare = new SpareBuffers()
   /** Where the last `reserve` found place. */
   place: Buffer = this.#slab
@@ -57,7 +62,12 @@ export class Outlet {
     const ready = this.#ready
     if (ready.length === 0) return
     const socket = this.#socket
-    if (socket.writable) {
+    const [first] = ready
+    if (ready.length === 1 && first !== undefined && !isOwn(first.buffer)) {
+      first.from += this.#sendAtOnce(first.buffer, first.from, first.to)
+      if (first.from === first.to) ready.length = 0
+    }
+    if (socket.writable && ready.length > 0) {
       if (ready.length > 1) socket.cork()
       for (const { buffer, from, to } of ready) {
         const part = buffer.subarray(from, to)
@@ -67,6 +77,20 @@ export class Outlet {
       if (ready.length > 1) socket.uncork()
     }
     ready.length = 0
+  }
+
+  /** How many bytes the system took. By its own call, since a stream takes longer than the system for what is short. */
+  #sendAtOnce(buffer: Buffer, from: number, to: number): number {
+    const socket = this.#socket
+    const descriptor = socket instanceof Socket && !(socket instanceof TLSSocket) ? descriptorOf(socket) : undefined
+    if (descriptor === undefined || !socket.writable || socket.writableLength > 0) return 0
+    try {
+      return writeSync(descriptor, buffer, from, to - from)
+    } catch (error) {
+      // What is wrong with it the stream will find and tell.
+      if (isSystemError(error, 'EAGAIN', 'EPIPE', 'ECONNRESET')) return 0
+      throw error
+    }
   }
 }
 

@@ -20,6 +20,7 @@ export class WaitingAnswers {
   }
 
   release(upTo: number): void {
+    if (!this.isAnyUpTo(upTo)) return
     const index = this.#waiting.findIndex(({ number }) => number > upTo)
     const released = index < 0 ? this.#waiting.splice(0) : this.#waiting.splice(0, index)
     for (const { answer } of released) answer.done()
