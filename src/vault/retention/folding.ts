@@ -6,10 +6,12 @@ import type { Piece } from '../index/extent-reader.ts'
 import { pieceOf, type Seen } from '../index/runs/paint.ts'
 import { endsChunk } from '../index/schema.ts'
 
+/** Made in one transaction, so that indexing goes on in between. */
+const rowsAtOnce = 2_000
+
 /**
  * Makes rows of extents, which begin at `at`, of what the runs of packed contents left there. Points before see what they saw,
- * and so do later ones. Each transaction takes as much as is looked at in one go, so that indexing goes on in between. May be
- * stopped anywhere and begun again, with a later change, too.
+ * and so do later ones. May be stopped anywhere and begun again, with a later change, too.
  */
 export async function foldRuns(indexer: Indexer, at: Sequence): Promise<void> {
   for (const content of indexer.rows.extents.packed.runs.packed()) {
@@ -17,14 +19,15 @@ export async function foldRuns(indexer: Indexer, at: Sequence): Promise<void> {
     if (after === at) continue
     const end = indexer.rows.extents.packed.runs.end(content)
     for (let start = 0, width: number | undefined; start < end;) {
-      const looked = await indexer.exclusively((index) => {
+      const folded = await indexer.exclusively((index) => {
         const { packed } = indexer.rows.extents
-        const found = packed.left(content, { start, end }, { after, upTo: at }, width)
-        index.transaction(() => fold(index, content, found.seen, at))
-        return found
+        const looked = packed.left(content, { start, end }, { after, upTo: at }, width)
+        const rest = looked.seen[rowsAtOnce]
+        index.transaction(() => fold(index, content, looked.seen.slice(0, rowsAtOnce), at))
+        return rest === undefined ? looked : { end: rest.from, width: rest.from - start }
       })
-      start = looked.end
-      width = looked.width
+      start = folded.end
+      width = folded.width
     }
     await indexer.exclusively((index) =>
       index.transaction(() => index.database.prepare('INSERT INTO folded VALUES (?, ?)').run(content, at)),

@@ -184,7 +184,7 @@ function prepareAll(database: DatabaseSync) {
     ),
     dropFolded: database.prepare('DELETE FROM folded WHERE content = ? AND at <= ?'),
     unpack: database.prepare('DELETE FROM packed WHERE content = ?'),
-    gone: database.prepare(`SELECT id FROM run WHERE state = ${isGone} LIMIT 1`),
+    gone: database.prepare(`SELECT id FROM run INDEXED BY run_gone WHERE state = ${isGone} LIMIT 1`),
     fencesOf: database.prepare('SELECT at, since, page FROM fence WHERE run = ? LIMIT ?'),
     // Those that were being made when the writer before this one ended.
     dropUnfinished: database.prepare(`UPDATE run SET state = ${isGone} WHERE state <> ${stands}`),
