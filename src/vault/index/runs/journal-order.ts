@@ -7,8 +7,8 @@ export interface JournalKey {
   readonly at: number
 }
 
-/** Pieces that are kept in order at once; while they are gathered there may be twice as many, of 36 bytes each. */
-const piecesMax = 1_000_000
+/** Pieces that are kept in order at once; while they are gathered there may be twice as many, of 25 bytes each. */
+const piecesMax = 2_000_000
 
 /**
  * The first pieces of a content that stand in the journal, in its order. A content is looked through by place: so for each
@@ -85,14 +85,14 @@ const isBefore = (a: JournalKey, b: JournalKey): boolean =>
 class Columns {
   readonly location: Float64Array
   readonly at: Float64Array
-  readonly origin: Float64Array
+  readonly skip: Uint32Array
   readonly bytes: Uint32Array
   readonly cut: Uint8Array
 
   constructor(capacity: number) {
     this.location = new Float64Array(capacity)
     this.at = new Float64Array(capacity)
-    this.origin = new Float64Array(capacity)
+    this.skip = new Uint32Array(capacity)
     this.bytes = new Uint32Array(capacity)
     this.cut = new Uint8Array(capacity)
   }
@@ -100,7 +100,7 @@ class Columns {
   set(row: number, { at, bytes, skip, cut, source }: Piece): void {
     this.location[row] = 'sequence' in source ? source.sequence : 0
     this.at[row] = at
-    this.origin[row] = at - skip
+    this.skip[row] = skip
     this.bytes[row] = bytes
     this.cut[row] = cut ? 1 : 0
   }
@@ -111,10 +111,10 @@ class Columns {
 
   piece(row: number): Piece {
     const at = this.at[row] as number
-    const origin = this.origin[row] as number
+    const skip = this.skip[row] as number
     const cut = this.cut[row] === 1
-    const source = { sequence: sequence(this.location[row] as number), origin }
-    return { at, bytes: this.bytes[row] as number, skip: at - origin, cut, isEnd: false, source }
+    const source = { sequence: sequence(this.location[row] as number), origin: at - skip }
+    return { at, bytes: this.bytes[row] as number, skip, cut, isEnd: false, source }
   }
 
   grown(): Columns {
@@ -131,4 +131,4 @@ class Columns {
   }
 }
 
-const columns = ['location', 'at', 'origin', 'bytes', 'cut'] as const
+const columns = ['location', 'at', 'skip', 'bytes', 'cut'] as const
