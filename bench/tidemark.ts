@@ -55,6 +55,13 @@ export class Tidemark implements AsyncDisposable {
     return tidemark
   }
 
+  /** The same of one that is there. */
+  static async serveVault(home: string): Promise<Tidemark> {
+    const tidemark = new Tidemark(home, await freePort(), {})
+    await tidemark.startVault()
+    return tidemark
+  }
+
   get vaultAddress(): { host: string; port: number } {
     return { host: '127.0.0.1', port: this.#port }
   }
@@ -89,6 +96,11 @@ export class Tidemark implements AsyncDisposable {
 
   watchVault(): Watched {
     return new Watched([(this.#vault as Service).pid])
+  }
+
+  /** All that the vault's process took since its start. */
+  get vaultUsage(): Usage {
+    return usageSinceStart((this.#vault as Service).pid)
   }
 
   /** All that the agent's process took since its start. */
