@@ -10,7 +10,7 @@ import { Pace } from '../../src/wire/pace.ts'
 import { Life, MachineClock, type Wall } from './clock.ts'
 import { SimulatedDisk } from './disk.ts'
 import { type Machinery, passed } from './machinery.ts'
-import type { SimulatedSource } from './source.ts'
+import type { ProtectedSource } from './source.ts'
 import type { VaultMachine } from './vault-machine.ts'
 
 export interface AgentLimits {
@@ -19,12 +19,13 @@ export interface AgentLimits {
 }
 
 const spoolKey = createSecretKey(Buffer.alloc(32, 3))
+const pausedMsMax = 10_000
 
 /** A protected server: its sources go on changing whether the agent runs or not. */
 export class AgentMachine implements Disposable {
   readonly name: string
   readonly wall: Wall
-  readonly sources: readonly SimulatedSource[]
+  readonly sources: readonly ProtectedSource[]
   readonly disks: readonly SimulatedDisk[]
   readonly limits: AgentLimits
   readonly #machinery: Machinery
@@ -36,13 +37,20 @@ export class AgentMachine implements Disposable {
   /** Of all lives so far. */
   readonly #stops: AbortController[] = []
   life: Life
-  protections: readonly Protection[] = []
+  readonly protections: Protection[] = []
+  readonly #pauses: AbortController[] = []
   #running: Promise<unknown> = Promise.resolve()
 
   constructor(
     name: string,
     machinery: Machinery,
-    told: { readonly vault: VaultMachine; readonly sources: readonly SimulatedSource[]; readonly limits: AgentLimits },
+    told: {
+      readonly vault: VaultMachine
+      readonly sources: readonly ProtectedSource[]
+      readonly limits: AgentLimits
+      /** Where others have the machine's clock too. */
+      readonly wall?: Wall
+    },
   ) {
     this.name = name
     this.#machinery = machinery
@@ -53,7 +61,7 @@ export class AgentMachine implements Disposable {
     this.disks = told.sources.map(
       ({ definition }) => new SimulatedDisk(name, time, random.fork(`disk ${definition.name}`), trace),
     )
-    this.wall = { us: 1_700_000_000_000_000 + random.integer(-5_000_000, 5_000_000) }
+    this.wall = told.wall ?? { us: 1_700_000_000_000_000 + random.integer(-5_000_000, 5_000_000) }
     this.#scratch = mkdtempSync(join(tmpdir(), 'tidemark-sim-'))
     this.life = new Life(name, trace)
     this.life.alive = false
@@ -67,12 +75,29 @@ export class AgentMachine implements Disposable {
     this.#stop = new AbortController()
     this.#stops.push(this.#stop)
     trace.add(this.name, 'starts')
-    this.protections = this.sources.map((source, index) => this.#protection(source, this.disks[index]!, life))
-    this.#running = Promise.all(this.protections.map((protection) => protection.run(this.#stop.signal)))
+    const { signal } = this.#stop
+    this.#running = Promise.all(this.sources.map((_, index) => this.#protect(index, life, signal)))
     this.#running.catch((error: unknown) => life.alive && time.fail(error))
   }
 
-  #protection(source: SimulatedSource, disk: SimulatedDisk, life: Life): Protection {
+  async #protect(index: number, life: Life, signal: AbortSignal): Promise<void> {
+    const clock = new MachineClock(this.#machinery.time, life, this.wall)
+    while (!signal.aborted) {
+      const pause = new AbortController()
+      const protection = this.#protection(this.sources[index]!, this.disks[index]!, life)
+      this.#pauses[index] = pause
+      this.protections[index] = protection
+      await protection.run(AbortSignal.any([signal, pause.signal]))
+      if (!signal.aborted) await clock.sleep(this.#machinery.random.skewed(1, pausedMsMax))
+    }
+  }
+
+  /** A source is not protected for a while. */
+  pause(source: ProtectedSource): void {
+    this.#pauses[this.sources.indexOf(source)]?.abort(new TidemarkError('interrupted', { message: 'it is paused' }))
+  }
+
+  #protection(source: ProtectedSource, disk: SimulatedDisk, life: Life): Protection {
     const { time, random, network, plant } = this.#machinery
     const clock = new MachineClock(time, life, this.wall)
     return new Protection({
@@ -121,7 +146,9 @@ export class AgentMachine implements Disposable {
     if (!this.life.alive) return
     this.life.kill(powerGoes ? 'power cut' : 'killed')
     this.#machinery.network.died(this.name, powerGoes)
-    if (powerGoes) for (const disk of this.disks) disk.cutPower()
+    if (!powerGoes) return
+    for (const disk of this.disks) disk.cutPower()
+    for (const source of this.sources) source.powerCut()
   }
 
   /** Ends the program in order. */

@@ -1,5 +1,7 @@
 import type { Store } from '../../src/store/store.ts'
 import type { Capture } from '../../src/capture/capture.ts'
+import type { VolumeFiles } from '../../src/capture/volume/server/files.ts'
+import type { ServerLink } from '../../src/capture/volume/server-link.ts'
 import type { RetainParts } from '../../src/vault/retention/retain.ts'
 import type { ChunkReader, JournalReader } from '../../src/vault/reader.ts'
 import type { VaultPort } from '../../src/wire/ports.ts'
@@ -28,6 +30,9 @@ export interface Plant {
   readonly retain?: (parts: RetainParts) => RetainParts
   readonly inUse?: (isInUse: boolean) => boolean
   readonly spoolBytesMax?: (limit: number) => number
+  /** Of the worlds with volumes alone. */
+  readonly volumeFiles?: (files: VolumeFiles) => VolumeFiles
+  readonly volumeLink?: (link: ServerLink) => ServerLink
 }
 
 export const passed = <T>(through: ((value: T) => T) | undefined, value: T): T => (through ? through(value) : value)

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../../src/base/errors.ts'
-import type { Link } from '../../src/wire/link.ts'
+import { type Link, lingerMs } from '../../src/wire/link.ts'
 import { type Life, never, type SimulatedTime } from './clock.ts'
 import type { Seeded } from './random.ts'
 import type { Trace } from './trace.ts'
@@ -122,12 +122,14 @@ class Connection {
   readonly name: string
   readonly #machines: readonly [string, string]
   readonly #pipes: readonly [Pipe, Pipe]
+  readonly #time: SimulatedTime
   #closedSides = 0
   onClosed: () => void = () => {}
 
   constructor(parts: ConnectionParts) {
     this.name = parts.name
     this.#machines = [parts.from, parts.to]
+    this.#time = parts.time
     const open = (from: string, to: string): Pipe => new Pipe({ ...parts, isCut: () => parts.network.isCut(from, to) })
     this.#pipes = [open(parts.from, parts.to), open(parts.to, parts.from)]
   }
@@ -172,6 +174,7 @@ class Connection {
           outward.close()
           inward.closeReader('closed')
           closed()
+          this.#time.after(lingerMs, () => outward.closeLate())
         }),
     }
   }
@@ -237,6 +240,11 @@ class Pipe {
     if (this.#senderClosed !== undefined || this.#failed !== undefined) return
     this.#senderClosed = 'closed here'
     this.#fly({ end: undefined }, 0)
+  }
+
+  /** The peer has taken too long to take what was sent before the end. */
+  closeLate(): void {
+    if (this.#waitingSenders.length > 0) this.abandon('closed here')
   }
 
   /** At once: what has not arrived yet never will. */

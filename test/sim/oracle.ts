@@ -1,4 +1,4 @@
-import type { Batch, Stamped } from '../../src/model/batch.ts'
+import { type Batch, lastOf, type Stamped } from '../../src/model/batch.ts'
 import type { Change, ChunkId } from '../../src/model/change.ts'
 import type { Moment } from '../../src/model/moment.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
@@ -15,30 +15,45 @@ export class Broken extends Error {
   }
 }
 
-/** One change as a capture said it, and the tree it led to. */
-interface Told {
-  readonly stamped: Stamped
-  readonly tree: Tree
-}
-
 /** A batch as a capture said it, after another one: a capture that lost some of what it said goes on from an earlier. */
 interface Said {
   readonly before: Said | undefined
   readonly batch: Batch
   readonly last: Sequence
-  readonly changes: readonly Told[]
+  /** What it led to, once somebody has asked for that. */
+  tree?: Tree
+}
+
+type Chunks = (id: ChunkId) => Uint8Array
+
+function treeAfter(said: Said | undefined, chunks: Chunks): Tree {
+  const batches: Batch[] = []
+  let one = said
+  for (; one !== undefined && one.tree === undefined; one = one.before) batches.push(one.batch)
+  const changes = batches.reverse().flatMap((batch) => batch.changes.map(({ change }) => change))
+  const tree = (one?.tree ?? Tree.empty).afterAll(changes, chunks)
+  if (said !== undefined) said.tree = tree
+  return tree
 }
 
 /** One line of batches, from the first change on. */
 export class Line {
   readonly #name: string
-  readonly #changes: readonly Told[]
+  readonly #said: readonly Said[]
+  readonly #changes: readonly Stamped[]
+  readonly #chunks: Chunks
 
-  constructor(name: string, said: Said | undefined) {
+  constructor(name: string, said: Said | undefined, chunks: Chunks) {
     this.#name = name
-    const batches: Said[] = []
-    for (let one = said; one !== undefined; one = one.before) batches.push(one)
-    this.#changes = batches.reverse().flatMap(({ changes }) => changes)
+    this.#chunks = chunks
+    const all: Said[] = []
+    for (let one = said; one !== undefined; one = one.before) all.push(one)
+    this.#said = all.reverse()
+    this.#changes = this.#said.flatMap(({ batch }) => batch.changes)
+  }
+
+  get batches(): readonly Batch[] {
+    return this.#said.map(({ batch }) => batch)
   }
 
   get last(): Sequence {
@@ -46,20 +61,26 @@ export class Line {
   }
 
   treeAt(sequence: Sequence): Tree {
-    return sequence === beforeFirst ? Tree.empty : this.#at(sequence).tree
+    if (sequence === beforeFirst) return Tree.empty
+    this.#at(sequence)
+    const said = this.#said.find(({ last }) => last >= sequence)!
+    const changes = said.batch.changes.slice(0, sequence - said.batch.first + 1).map(({ change }) => change)
+    return sequence === said.last
+      ? treeAfter(said, this.#chunks)
+      : treeAfter(said.before, this.#chunks).afterAll(changes, this.#chunks)
   }
 
   momentAt(sequence: Sequence): Moment {
-    return this.#at(sequence).stamped.moment
+    return this.#at(sequence).moment
   }
 
   changeAt(sequence: Sequence): Change {
-    return this.#at(sequence).stamped.change
+    return this.#at(sequence).change
   }
 
   /** The last sequence whose moment is not after `moment`; 0 where there is none. */
   lastAtMoment(moment: Moment): Sequence {
-    return (this.#changes.findLastIndex(({ stamped }) => stamped.moment <= moment) + 1) as Sequence
+    return (this.#changes.findLastIndex((stamped) => stamped.moment <= moment) + 1) as Sequence
   }
 
   /** `found` is what a vault gives out as the tree after `at`. */
@@ -70,10 +91,10 @@ export class Line {
     throw new Broken(3, `${this.#name}: ${told}, the tree at ${at} is not what it was:\n  ${shown}`)
   }
 
-  #at(sequence: Sequence): Told {
-    const told = this.#changes[sequence - 1]
-    if (told === undefined) throw new Broken(1, `${this.#name}: ${sequence} is beyond what was said (${this.last})`)
-    return told
+  #at(sequence: Sequence): Stamped {
+    const stamped = this.#changes[sequence - 1]
+    if (stamped === undefined) throw new Broken(1, `${this.#name}: ${sequence} is beyond what was said (${this.last})`)
+    return stamped
   }
 }
 
@@ -109,7 +130,7 @@ export class History {
   }
 
   get tree(): Tree {
-    return this.#present?.changes.at(-1)?.tree ?? Tree.empty
+    return treeAfter(this.#present, this.chunk)
   }
 
   get cursor(): Uint8Array {
@@ -118,6 +139,10 @@ export class History {
 
   get acknowledged(): Sequence {
     return this.#acknowledged?.last ?? beforeFirst
+  }
+
+  get acknowledgedCursor(): Uint8Array {
+    return this.#acknowledged?.batch.cursor ?? new Uint8Array()
   }
 
   /** `named` is what the chunk is called elsewhere. */
@@ -136,13 +161,8 @@ export class History {
   say(batch: Batch): void {
     if (batch.first !== this.last + 1)
       throw new Error(`the simulated capture skipped from ${this.last} to ${batch.first}`)
-    let tree = this.tree
-    const changes = batch.changes.map((stamped) => {
-      tree = tree.after(stamped.change, this.chunk)
-      if (stamped.change.kind === 'mark' && stamped.change.mark.type === 'hole') this.holes++
-      return { stamped, tree }
-    })
-    this.#present = { before: this.#present, batch, last: (this.last + changes.length) as Sequence, changes }
+    for (const { change } of batch.changes) if (change.kind === 'mark' && change.mark.type === 'hole') this.holes++
+    this.#present = { before: this.#present, batch, last: lastOf(batch) }
     this.#byCursor.set(hex(batch.cursor), this.#present)
   }
 
@@ -181,7 +201,7 @@ export class History {
     if (!isAfter(said, this.#acknowledged)) {
       throw new Broken(1, `${this.name}: the journal ends at ${at}, and ${this.acknowledged} was acknowledged`)
     }
-    return new Line(this.name, said)
+    return new Line(this.name, said, this.chunk)
   }
 
   /**
@@ -201,8 +221,8 @@ export class History {
           `${this.name}: batch ${batch.first} to ${said.last} does not follow ${before?.last ?? after}`,
         )
       }
-      const [wanted, found] = [plain(said.batch), plain(batch)]
-      if (wanted !== found) {
+      if (!isEqual(said.batch, batch)) {
+        const [wanted, found] = [plain(said.batch), plain(batch)]
         throw new Broken(1, `${this.name}: a batch in the journal is\n  ${found}\nand was said as\n  ${wanted}`)
       }
       before = said
@@ -231,6 +251,18 @@ function isAfter(said: Said | undefined, ancestor: Said | undefined): boolean {
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+function isEqual(one: unknown, other: unknown): boolean {
+  if (one === other) return true
+  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) return false
+  if (one instanceof Uint8Array && other instanceof Uint8Array) return Buffer.compare(one, other) === 0
+  const names = Object.keys(one).filter((name) => Reflect.get(one, name) !== undefined)
+  const otherNames = Object.keys(other).filter((name) => Reflect.get(other, name) !== undefined)
+  return (
+    names.length === otherNames.length &&
+    names.every((name) => isEqual(Reflect.get(one, name), Reflect.get(other, name)))
+  )
+}
 
 /** The same text for equal values, and no other. */
 export const plain = (value: unknown): string =>

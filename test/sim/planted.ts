@@ -9,6 +9,7 @@ import type { ChunkReader, JournalReader, StoredBatch } from '../../src/vault/re
 import type { Appender, VaultPort } from '../../src/wire/ports.ts'
 import type { Plant } from './machinery.ts'
 import { Trace } from './trace.ts'
+import type { WorldKind } from './servers.ts'
 import { runWorld } from './world.ts'
 
 /** Faults as a programmer might make them, each put between two parts at their door: what the simulation must notice. */
@@ -92,11 +93,11 @@ export const planted: readonly { readonly fault: string; readonly plant: () => P
 /** How many seeds it takes until a world fails with this fault in it; undefined where none of `seedsMax` does. */
 export async function seedsUntilCaught(
   plant: () => Plant,
-  { from, seedsMax }: { readonly from: number; readonly seedsMax: number },
+  { from, seedsMax, kind = 'files' }: { readonly from: number; readonly seedsMax: number; readonly kind?: WorldKind },
 ): Promise<{ readonly seeds: number; readonly how: string } | undefined> {
   for (let seeds = 1; seeds <= seedsMax; seeds++) {
     try {
-      await runWorld(from + seeds - 1, new Trace(), plant())
+      await runWorld(from + seeds - 1, new Trace(), plant(), kind)
     } catch (error) {
       return { seeds, how: String(error).split('\n')[0]! }
     }

@@ -19,8 +19,23 @@ import { type IntendedExtent, Workload } from './workload.ts'
 
 const pendingMax = 30
 
-/** A protected server's files, busy whether anybody looks or not. */
-export class SimulatedSource {
+/** What an agent protects. It goes on changing whether the agent runs or not. */
+export interface ProtectedSource {
+  readonly definition: SourceDefinition
+  readonly history: History
+  /** Its users do something. */
+  step(): void
+  /** The schedule asks for a comparison. */
+  reconcile(): void
+  open(request: CaptureRequest, clock: Clock, life: Life): Capture
+  /** Whatever the vault's journal lacks of the present state. */
+  behind(): string[]
+  /** Of its machine. */
+  powerCut(): void
+}
+
+/** A protected server's files. */
+export class SimulatedSource implements ProtectedSource {
   readonly definition: SourceDefinition
   readonly history: History
   readonly #random: Seeded
@@ -46,7 +61,6 @@ export class SimulatedSource {
     this.#trace = trace
   }
 
-  /** Something happens to the files. */
   step(): void {
     for (const change of this.#workload.step(this.real)) {
       this.real = this.real.after(change, this.history.chunk)
@@ -54,10 +68,12 @@ export class SimulatedSource {
     }
   }
 
-  /** The schedule asks for a comparison. */
   reconcile(): void {
     this.#capture?.reconcile()
   }
+
+  /** Files are synced whenever they change. */
+  powerCut(): void {}
 
   open(request: CaptureRequest, clock: Clock, life: Life): SimulatedCapture {
     this.#trace.add(this.definition.name, `capture opened after ${request.resumeAt}`)
@@ -79,7 +95,6 @@ export class SimulatedSource {
     return this.#capture
   }
 
-  /** Whatever the vault's journal lacks of the present state. */
   behind(): string[] {
     return differences(this.real, this.history.tree)
   }

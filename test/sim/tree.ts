@@ -55,6 +55,17 @@ export class Tree {
 
   /** `chunks` gives the bytes of what the change only names. */
   after(change: Change, chunks: (id: ChunkId) => Uint8Array): Tree {
+    return this.afterAll([change], chunks)
+  }
+
+  /** One after the other; a large file is copied once, however many of them change it. */
+  afterAll(changes: Iterable<Change>, chunks: (id: ChunkId) => Uint8Array): Tree {
+    const own = new Set<Buffer>()
+    return Iterator.from(changes).reduce((tree: Tree, change) => tree.#after(change, chunks, own), this)
+  }
+
+  /** `own` are buffers that no tree has that anybody sees. */
+  #after(change: Change, chunks: (id: ChunkId) => Uint8Array, own: Set<Buffer>): Tree {
     const names = new Map(this.names)
     const nodes = new Map(this.nodes)
     let nextNumber = this.#nextNumber
@@ -69,6 +80,13 @@ export class Tree {
       const node = this.at(path)
       if (node?.type !== 'file') throw new Error(`the simulated source made an impossible ${change.kind} of ${path}`)
       return node.data
+    }
+    const ownOf = (old: Buffer, bytes: number): Buffer => {
+      if (own.has(old) && old.length === bytes) return old
+      const data = Buffer.alloc(bytes)
+      old.copy(data)
+      own.add(data)
+      return data
     }
     const setData = (path: TreePath, data: Buffer, attributes?: Attributes): void => {
       const number = names.get(path)
@@ -90,11 +108,10 @@ export class Tree {
       case 'patch': {
         const old = fileData(change.path)
         const ends = [...change.extents, ...change.zeros].map(({ at, bytes }) => at + bytes)
-        const data = Buffer.alloc(Math.max(old.length, change.bytes, ...ends))
-        old.copy(data)
+        const data = ownOf(old, Math.max(old.length, change.bytes, ...ends))
         for (const { at, bytes } of change.zeros) data.fill(0, at, at + bytes)
         fill(data, change.extents, chunks)
-        setData(change.path, data.subarray(0, change.bytes), change.attributes)
+        setData(change.path, data.length === change.bytes ? data : data.subarray(0, change.bytes), change.attributes)
         break
       }
       case 'link': {
@@ -123,14 +140,14 @@ export class Tree {
       }
       case 'write': {
         const old = names.has(change.path) ? fileData(change.path) : Buffer.alloc(0)
-        const data = Buffer.alloc(Math.max(old.length, change.at + change.data.length))
-        old.copy(data)
+        const data = ownOf(old, Math.max(old.length, change.at + change.data.length))
         data.set(change.data, change.at)
         setData(change.path, data)
         break
       }
       case 'zero': {
-        const data = Buffer.from(fileData(change.path))
+        const old = fileData(change.path)
+        const data = ownOf(old, old.length)
         data.fill(0, change.at, Math.min(change.at + change.bytes, data.length))
         setData(change.path, data)
         break

@@ -1,20 +1,23 @@
-import { type ErrorCode, isCode } from '../../src/base/errors.ts'
-import type { ChunkId } from '../../src/model/change.ts'
+import { isCode } from '../../src/base/errors.ts'
 import { moment } from '../../src/model/moment.ts'
 import { beforeFirst, type Sequence } from '../../src/model/sequence.ts'
-import { defaultPolicy, type Id } from '../../src/model/source.ts'
+import type { Id } from '../../src/model/source.ts'
 import { resolvePoint } from '../../src/vault/views/points.ts'
-import { AgentMachine, type AgentLimits } from './agent-machine.ts'
+import type { AgentMachine } from './agent-machine.ts'
 import { JournalSession } from '../../src/wire/ship.ts'
 import { Life, MachineClock, SimulatedTime } from './clock.ts'
-import { quick, slow } from './disk.ts'
+import { quick } from './disk.ts'
+import { faultKinds, type FaultKind, Faults, plenty } from './faults.ts'
 import type { Machinery, Plant } from './machinery.ts'
 import { SimulatedNetwork } from './network.ts'
-import { Broken, History } from './oracle.ts'
+import { Broken } from './oracle.ts'
 import { Seeded } from './random.ts'
-import { SimulatedSource } from './source.ts'
+import { newVault, serversWithFiles, serverWithVolumes, type WorldKind } from './servers.ts'
+import type { ProtectedSource } from './source.ts'
 import { Trace } from './trace.ts'
-import { VaultMachine } from './vault-machine.ts'
+import type { Tree } from './tree.ts'
+import type { VaultMachine } from './vault-machine.ts'
+import type { SimulatedVolume } from './volume/volume.ts'
 
 /** What a finished world has been through. */
 export interface Passed {
@@ -27,40 +30,22 @@ export interface Passed {
 }
 
 /** How long the servers are busy and things go wrong, and how long after that all must be well again. */
-const busyMs: readonly [number, number] = [1_500, 8_000]
+const busyMs: Readonly<Record<WorldKind, readonly [number, number]>> = { files: [1500, 8000], volumes: [1000, 4000] }
 const settleMsMax = 240_000
 
-const faultKinds = [
-  'vault killed',
-  'vault loses power',
-  'vault closed and opened',
-  'agent killed',
-  'agent loses power',
-  'agent stopped and started',
-  'line cut',
-  'line cut one way',
-  'connections reset',
-  'line slow',
-  'answers lost',
-  'disk of the vault slow',
-  'disk of the vault full',
-  'clock of the agent set',
-  'clock of the vault set',
-  'index thrown away',
-  'old history forgotten',
-  'old history forgotten',
-  'reconciliation',
-] as const
-type FaultKind = (typeof faultKinds)[number]
-
 /** One world, decided by its seed alone. Rejects with what was broken. */
-export async function runWorld(seed: number, trace: Trace, plant: Plant = {}): Promise<Passed> {
+export async function runWorld(
+  seed: number,
+  trace: Trace,
+  plant: Plant = {},
+  kind: WorldKind = 'files',
+): Promise<Passed> {
   const time = new SimulatedTime()
   trace.timedBy(() => time.nowMs)
   const random = new Seeded(seed)
   const network = new SimulatedNetwork(time, random.fork('network'), trace)
-  using world = new World({ time, random: random.fork('machines'), network, trace, plant }, random)
-  return await time.run(world.run(), busyMs[1] + settleMsMax + 60_000)
+  using world = new World({ time, random: random.fork('machines'), network, trace, plant }, random, kind)
+  return await time.run(world.run(), busyMs[kind][1] + settleMsMax + 60_000)
 }
 
 class World implements Disposable {
@@ -70,34 +55,29 @@ class World implements Disposable {
   readonly #trace: Trace
   readonly #network: SimulatedNetwork
   readonly #vault: VaultMachine
+  readonly #kind: WorldKind
   readonly #kinds: readonly FaultKind[]
   #agents: readonly AgentMachine[] = []
+  #volumes: readonly SimulatedVolume[] = []
+  #misfortunes: Faults | undefined
   #isBusy = true
   #faults = 0
   #treesCompared = 0
 
-  constructor(machinery: Machinery, random: Seeded) {
+  constructor(machinery: Machinery, random: Seeded, kind: WorldKind) {
     this.#machinery = machinery
+    this.#kind = kind
     this.#time = machinery.time
     this.#trace = machinery.trace
     this.#network = machinery.network
     this.#random = random.fork('world')
-    this.#kinds = faultKinds.filter(() => this.#random.chance(0.6))
-    this.#vault = new VaultMachine('vault', machinery, {
-      segmentBytes: this.#random.skewed(600, 30_000),
-      segmentAgeMs: this.#random.skewed(1000, 100_000),
-      packBytes: this.#random.skewed(800, 30_000),
-      waitingBytesMax: this.#random.skewed(4000, 200_000),
-      blockCacheBytes: this.#random.skewed(1, 100_000),
-      reserveBytes: 0,
-      // What a session was told is kept for as long as it lasts, and no longer: collections have something to free.
-      touchedKeptMs: 0,
-    })
+    this.#kinds = faultKinds[kind].filter(() => this.#random.chance(0.6))
+    this.#vault = newVault(machinery, this.#random, kind)
   }
 
   async run(): Promise<Passed> {
     await this.#build()
-    const busyForMs = this.#random.integer(...busyMs)
+    const busyForMs = this.#random.integer(...busyMs[this.#kind])
     const parts = Promise.all([
       ...this.#sources.map((source) => this.#keepBusy(source)),
       this.#goWrong(),
@@ -109,10 +89,12 @@ class World implements Disposable {
     await parts
     await this.#settle()
     await this.#expectAll('after everything has settled')
+    for (const volume of this.#volumes) await volume.expectBacking()
     await this.#expectRefusals()
     if (this.#random.chance(0.5)) await this.#forgetAndLook()
     await this.#reopen()
     await this.#expectAll('after closing and opening the vault')
+    for (const volume of this.#volumes) await this.#expectFlushes(volume)
     if (this.#random.chance(0.3)) await this.#expectDamageTold()
     const histories = this.#sources.map(({ history }) => history)
     return {
@@ -125,43 +107,30 @@ class World implements Disposable {
     }
   }
 
-  get #sources(): SimulatedSource[] {
+  get #sources(): ProtectedSource[] {
     return this.#agents.flatMap(({ sources }) => sources)
   }
 
   async #build(): Promise<void> {
+    const { time, trace, network } = this.#machinery
     const random = this.#random
-    await this.#vault.create()
-    const agents: AgentMachine[] = []
-    for (let count = random.integer(1, 2); count > 0; count--) {
-      const name = `agent-${count}`
-      const agent = await this.#vault.addAgent(name)
-      const sources: SimulatedSource[] = []
-      const chunksSent = new Set<ChunkId>()
-      for (let each = random.integer(1, 3 - count); each > 0; each--) {
-        const label = `files-${count}-${each}`
-        const history = new History(label, chunksSent)
-        const definition = await this.#vault.addSource(
-          { name: label, kind: 'files', agent, paths: ['/'], exclude: [], policy: defaultPolicy, paused: false },
-          history,
-        )
-        sources.push(new SimulatedSource(definition, history, random, this.#trace, (error) => this.#time.fail(error)))
-      }
-      agents.push(new AgentMachine(name, this.#machinery, { vault: this.#vault, sources, limits: this.#agentLimits() }))
+    const vault = this.#vault
+    const building = { machinery: this.#machinery, random, vault }
+    await vault.create()
+    if (this.#kind === 'files') this.#agents = await serversWithFiles(building)
+    else {
+      const { machine, volumes } = await serverWithVolumes(building)
+      this.#agents = [machine]
+      this.#volumes = volumes
     }
-    this.#agents = agents
+    const [agents, volumes] = [this.#agents, this.#volumes]
+    const randomPoint = (id: Id): Sequence => this.#randomPoint(id)
+    this.#misfortunes = new Faults({ time, random, trace, network, vault, agents, volumes, randomPoint })
     for (const agent of agents) agent.start()
   }
 
-  #agentLimits(): AgentLimits {
-    return {
-      spoolBytesMax: this.#random.skewed(2000, 500_000),
-      memoryBytesMax: this.#random.skewed(1000, 200_000),
-    }
-  }
-
-  async #keepBusy(source: SimulatedSource): Promise<void> {
-    const restMs = this.#random.skewed(50, 1000)
+  async #keepBusy(source: ProtectedSource): Promise<void> {
+    const restMs = this.#kind === 'volumes' ? this.#random.skewed(5, 100) : this.#random.skewed(50, 1000)
     while (this.#isBusy) {
       for (let steps = this.#random.chance(0.1) ? this.#random.integer(2, 20) : 1; steps > 0; steps--) source.step()
       await this.#time.sleep(this.#random.integer(1, restMs * 2))
@@ -170,87 +139,13 @@ class World implements Disposable {
 
   async #goWrong(): Promise<void> {
     if (this.#kinds.length === 0) return
-    const restMs = this.#random.skewed(200, 8000)
+    const restMs = this.#kind === 'volumes' ? this.#random.skewed(100, 2000) : this.#random.skewed(200, 8000)
     while (this.#isBusy) {
       await this.#time.sleep(this.#random.integer(1, restMs * 2))
       if (!this.#isBusy) return
       this.#faults++
-      await this.#letHappen(this.#random.pick(this.#kinds))
+      await this.#misfortunes?.letHappen(this.#random.pick(this.#kinds))
     }
-  }
-
-  async #letHappen(kind: FaultKind): Promise<void> {
-    const random = this.#random
-    const vault = this.#vault
-    const agent = random.pick(this.#agents)
-    const soon = (ms: number, action: () => void): void => void this.#time.after(random.integer(1, ms), action)
-    this.#trace.add('world', kind)
-    switch (kind) {
-      case 'vault killed':
-      case 'vault loses power':
-        if (random.chance(0.7)) await this.#somethingAcknowledged()
-        vault.crash({ powerGoes: kind === 'vault loses power' })
-        return soon(5000, () => vault.start())
-      case 'vault closed and opened':
-        await vault.close()
-        return soon(3000, () => vault.start())
-      case 'agent killed':
-      case 'agent loses power':
-        agent.crash({ powerGoes: kind === 'agent loses power' })
-        return soon(random.pick([100, 15_000]), () => agent.start())
-      case 'agent stopped and started':
-        await agent.close()
-        return soon(3000, () => agent.start())
-      case 'line cut':
-      case 'line cut one way': {
-        const ways = [
-          [agent.name, vault.name],
-          [vault.name, agent.name],
-        ] as const
-        const cut = kind === 'line cut' ? ways : [random.pick(ways)]
-        for (const [from, to] of cut) this.#network.cut(from, to)
-        return soon(random.pick([1000, 30_000]), () => cut.forEach(([from, to]) => this.#network.heal(from, to)))
-      }
-      case 'connections reset':
-        return this.#network.reset(random.pick([agent.name, vault.name]), 'connection reset')
-      case 'line slow': {
-        const usual = this.#network.quality
-        this.#network.quality = { ...usual, latencyMs: 400, jitterMs: 300, bytesPerMs: 5 }
-        return soon(
-          8000,
-          () => (this.#network.quality = { ...usual, lostAnswerChance: this.#network.quality.lostAnswerChance }),
-        )
-      }
-      case 'answers lost':
-        this.#network.quality = { ...this.#network.quality, lostAnswerChance: 0.5 }
-        return soon(10_000, () => (this.#network.quality = { ...this.#network.quality, lostAnswerChance: 0 }))
-      case 'disk of the vault slow':
-        vault.disk.speed = slow
-        return soon(6000, () => (vault.disk.speed = quick))
-      case 'disk of the vault full':
-        vault.disk.capacityBytes = vault.disk.usedBytes + random.integer(0, 2000)
-        return soon(10_000, () => (vault.disk.capacityBytes = plenty))
-      case 'clock of the agent set':
-        agent.wall.us += random.integer(-60, 60) * 1_000_000
-        return
-      case 'clock of the vault set':
-        vault.wall.us += random.integer(-60, 60) * 1_000_000
-        return
-      case 'index thrown away':
-        return vault.reindex(random.pick(this.#sources).definition.id)
-      case 'old history forgotten':
-        return this.#forgetSome(random.pick(this.#sources).definition.id)
-      case 'reconciliation':
-        return random.pick(this.#sources).reconcile()
-      default:
-        return kind satisfies never
-    }
-  }
-
-  /** Within a few milliseconds of an acknowledgement, which is when a promise is easiest broken. */
-  async #somethingAcknowledged(): Promise<void> {
-    await Promise.race([this.#vault.acknowledging, this.#time.sleep(3000)])
-    await this.#time.sleep(this.#random.fraction() * this.#random.pick([0.01, 1, 5]))
   }
 
   /** Compares what the vault gives out, at random points, while everything goes on. */
@@ -297,24 +192,12 @@ class World implements Disposable {
     return vault !== undefined && this.#vault.indexed(id) === vault.journal(id).durable
   }
 
-  /** Goes on beside everything else. */
-  #forgetSome(id: Id): void {
-    if (!this.#vault.isUp || this.#vault.indexed(id) === beforeFirst) return
-    const { last } = this.#vault.line(id)
-    const before = moment(this.#vault.line(id).momentAt(Math.min(this.#randomPoint(id), last) as Sequence))
-    this.#vault.forget(id, before).catch((error: unknown) => {
-      const isExpected = ['vault-full', 'interrupted', 'already-running'].some((code) =>
-        isCode(error, code as ErrorCode),
-      )
-      if (!isExpected) this.#time.fail(error)
-    })
-  }
-
   async #expectTreeAt(id: Id, at: Sequence, told: string): Promise<void> {
     const line = this.#vault.line(id)
     const tree = await this.#vault.treeAt(id, at)
     if (tree === undefined) return
     line.expectTree(tree, at, told)
+    this.#volumes.find(({ definition }) => definition.id === id)?.expectTree(tree, line, at, told)
     this.#treesCompared++
   }
 
@@ -377,6 +260,12 @@ class World implements Disposable {
       await this.#expectTreeAt(id, line.last, told)
       this.#expectMoments(id, told)
     }
+  }
+
+  async #expectFlushes(volume: SimulatedVolume): Promise<void> {
+    const { id } = volume.definition
+    const treeAt = (at: Sequence): Promise<Tree | undefined> => this.#vault.treeAt(id, at)
+    this.#treesCompared += await volume.expectFlushes(this.#vault.line(id), this.#vault.keptFrom(id), treeAt)
   }
 
   /** A moment means the last change that was not after it. */
@@ -462,10 +351,10 @@ class World implements Disposable {
 
   [Symbol.dispose](): void {
     for (const agent of this.#agents) agent[Symbol.dispose]()
+    for (const volume of this.#volumes) volume[Symbol.dispose]()
     this.#vault[Symbol.dispose]()
   }
 }
 
-const plenty = 1e9
 /** A file header, a seal and the note of what was acknowledged do not count as spooled. */
 const spoolSlackBytes = 2000

@@ -73,11 +73,14 @@ export interface SimulatedDiskParts {
   readonly random: Seeded
   readonly backingBytes: number
   readonly logCapacity: number
+  /** What an operation takes: a few turns of the loop where nothing is said. */
+  readonly rest?: () => Promise<void>
 }
 
 /** The disks under a volume server: they outlive it. A power cut or a kill comes in the middle of any operation. */
 export class SimulatedVolumeDisk {
   readonly #random: Seeded
+  readonly #rest: () => Promise<void>
   readonly backing: SimulatedFile
   #names = new Map<string, SimulatedFile>()
   /** What the folder holds after a power cut, and the changes that may be in it too, in their order. */
@@ -94,8 +97,9 @@ export class SimulatedVolumeDisk {
   /** Called at each step of a sync of the log and of each apply, for what tests want to know. */
   applied: (step: ApplyStep, data: Buffer) => void = () => {}
 
-  constructor({ random, backingBytes, logCapacity }: SimulatedDiskParts) {
+  constructor({ random, backingBytes, logCapacity, rest }: SimulatedDiskParts) {
     this.#random = random
+    this.#rest = rest ?? (() => this.#turns())
     this.backing = new SimulatedFile(Buffer.alloc(backingBytes))
     this.logCapacity = logCapacity
   }
@@ -157,8 +161,7 @@ export class SimulatedVolumeDisk {
     }
     /** Of programs that are gone nothing is heard. */
     const later = async <T>(work: () => T): Promise<T> => {
-      for (let turns = this.#random.integer(0, 3); turns > 0; turns--)
-        await new Promise((resolve) => setImmediate(resolve))
+      await this.#rest()
       try {
         return now(work)
       } catch (error) {
@@ -263,6 +266,11 @@ export class SimulatedVolumeDisk {
       sync: () => sync(file),
       dataRanges: (at, bytes) => [{ at, bytes }],
     }
+  }
+
+  async #turns(): Promise<void> {
+    for (let turns = this.#random.integer(0, 3); turns > 0; turns--)
+      await new Promise((resolve) => setImmediate(resolve))
   }
 
   #short(length: number): number {
