@@ -79,6 +79,7 @@ export class SealedReader {
   async frame(at: number, bytes: number): Promise<Frame> {
     const read = await this.#store.read(this.name, at, bytes)
     const { type, ordinal, payload } = readStored(this.name, at, () => decodeFrame(read, this.#key))
+    letGo(read)
     return { type, ordinal, at, bytes, payload }
   }
 
@@ -103,6 +104,11 @@ export class SealedReader {
   scan(start: ScanStart = firstFrame, floor = 0): FrameScan {
     return new FrameScan(this.#store, this, start, floor)
   }
+}
+
+/** Frees memory that nobody else has a view of, at once: a reader makes more of it than its collector keeps up with. */
+function letGo({ buffer, length }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && length === buffer.byteLength) buffer.transfer(0)
 }
 
 const asSeal = (bytes: Buffer, key: KeyObject, at: number): Seal | undefined => {

@@ -12,6 +12,8 @@ export interface Limits {
   readonly waitingBytesMax: number
   /** Of decoded blocks kept for reading. */
   readonly blockCacheBytes: number
+  /** The same in each thread that answers for views or keeps indexes. */
+  readonly threadBlockCacheBytes: number
   /** Left free for indexes and the registry: no append while less is free. */
   readonly reserveBytes: number
   /** Rests between tries while there is no room. */
@@ -29,6 +31,7 @@ export const defaultLimits: Limits = {
   packBytes: 64 * MiB,
   waitingBytesMax: 64 * MiB,
   blockCacheBytes: 64 * MiB,
+  threadBlockCacheBytes: 24 * MiB,
   reserveBytes: 64 * MiB,
   retryMsMin: 200,
   retryMsMax: 10_000,

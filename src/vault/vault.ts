@@ -397,7 +397,7 @@ export const openJournalReader = (
 export function openChunkReader(
   store: Store,
   keys: ReaderKeys,
-  cacheBytes = defaultLimits.blockCacheBytes,
+  cacheBytes = defaultLimits.threadBlockCacheBytes,
 ): ChunkReader & Disposable {
   const catalogue = new CatalogueReader(keys.cataloguePath)
   const chunks = new PackedChunks({

@@ -2,22 +2,20 @@ import { TidemarkError } from '../../base/errors.ts'
 import type { Change, ChunkId, Extent } from '../../model/change.ts'
 import { formatSequence, type Sequence } from '../../model/sequence.ts'
 import type { Piece } from '../index/extent-reader.ts'
-import { Recent } from '../index/recent.ts'
 import type { BatchPlace, ChunkReader, JournalReader, RestingBlock, StoredBatch } from '../reader.ts'
-
-/** Batches kept for the inline data that stands in them; each may be 4 MiB. */
-const batchesMax = 8
+import { RecentBatches } from './recent-batches.ts'
 
 /** Brings the bytes of pieces: chunks from the packs, inline data from the journal. All of them are authenticated. */
 export class ContentReader {
   readonly #journal: JournalReader
   readonly #chunks: ChunkReader
-  readonly #batches = new Recent<Sequence, StoredBatch>(batchesMax)
-  #latest: StoredBatch | undefined
+  readonly #batches: RecentBatches
 
-  constructor(journal: JournalReader, chunks: ChunkReader) {
+  /** `batches` are those of the whole thread. */
+  constructor(journal: JournalReader, chunks: ChunkReader, batches = new RecentBatches()) {
     this.#journal = journal
     this.#chunks = chunks
+    this.#batches = batches
   }
 
   /** All bytes of a piece; `placeOf` may know where the batch of a change rests. */
@@ -59,20 +57,15 @@ export class ContentReader {
   }
 
   async #batchOf(sequence: Sequence, placeOf: PlaceOf | undefined): Promise<StoredBatch> {
-    const latest = this.#latest
-    if (latest !== undefined && holds(latest, sequence)) return latest
-    const known = this.#batches.find((stored) => holds(stored, sequence))
-    const stored = known ?? (await this.#journal.batchOf(sequence, placeOf?.(sequence)))
-    this.#batches.set(stored.batch.first, stored)
-    this.#latest = stored
+    const known = this.#batches.find(this.#journal, sequence)
+    if (known !== undefined) return known
+    const stored = await this.#journal.batchOf(sequence, placeOf?.(sequence))
+    this.#batches.keep(this.#journal, stored)
     return stored
   }
 }
 
 type PlaceOf = (sequence: Sequence) => BatchPlace | undefined
-
-const holds = ({ batch }: StoredBatch, sequence: Sequence): boolean =>
-  sequence >= batch.first && sequence < batch.first + batch.changes.length
 
 function dataAt(change: Change, origin: number): Uint8Array | undefined {
   switch (change.kind) {

@@ -18,6 +18,7 @@ import { openChunkReader, openJournalReader, type ReaderKeys } from '../vault.ts
 import { ContentReader } from './content-reader.ts'
 import { LocalViews, type ViewSource } from './local-views.ts'
 import type { PointsRequest } from './points.ts'
+import { RecentBatches } from './recent-batches.ts'
 import type { ReadRequest, StretchesRequest } from './service.ts'
 
 /** A thread that answers questions about any moment; `ThreadedViews` is its other end. */
@@ -45,6 +46,7 @@ interface Opened extends ViewSource, Disposable {
 const setup = workerData as ViewsSetup
 const store = await directoryStore(setup.directory)
 const chunks = openChunkReader(store, setup.keys)
+const batches = new RecentBatches()
 const opened = new Map<Id, Opened>()
 const views = new LocalViews(
   (source) => {
@@ -128,6 +130,7 @@ function openSource({ source, journalKey, durable }: Asked): Opened {
     content: new ContentReader(
       openJournalReader(store, source, journalKey, () => made.durable),
       chunks,
+      batches,
     ),
     [Symbol.dispose]: () => database.close(),
   }
