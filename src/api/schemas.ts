@@ -247,6 +247,15 @@ export const diffRow = z.object({
   pathBytes: z.base64().optional(),
 })
 
+export const heldPointRequest = z.object({
+  at: z.string().describe('the point that is read'),
+  holder: identifier.describe('who reads it: at random, the same each time it is asked for again'),
+})
+
+export const heldPointAnswer = z.object({
+  heldMs: z.int().describe('for so long, and longer if it is asked for again'),
+})
+
 export const markRequest = z.object({ label: z.string().min(1).max(200) })
 export const markAnswer = z.object({ sequence: sequenceNumber })
 

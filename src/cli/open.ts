@@ -14,6 +14,7 @@ import type { VolumeOrigin } from '../recover/volume/origin.ts'
 import { overlayBase } from '../recover/volume/overlay.ts'
 import { apiVolume, describeSuspect } from './api-volume.ts'
 import { connect } from './connect.ts'
+import { holdPoint } from './held-point.ts'
 import { formatBytes } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
 import { statusOf } from './postgres.ts'
@@ -68,6 +69,7 @@ ${exitStatusHelp}`,
         })
       const origin = await apiVolume(client, status.id, pointOf(options))
       const { note, serving } = servingOf(options, parts)
+      await using _held = await holdPoint({ client, source: status.id, at: origin.point.at, note }, parts)
       const request = { name: status.name, source: status.id, ...overlayOf(options) }
       // What is on its way when the command is stopped is still answered.
       const ended = new AbortController()

@@ -9,6 +9,7 @@ import type { VolumeProgress } from '../recover/volume/progress.ts'
 import { chosenState, restoreVolume } from '../recover/volume/restore-volume.ts'
 import { apiVolume, describeSuspect } from './api-volume.ts'
 import { loopOver } from './backing.ts'
+import { holdPoint } from './held-point.ts'
 import { formatBytes, formatCount, formatDurationMs } from './format.ts'
 import { exitStatus, type Parts } from './parts.ts'
 
@@ -49,6 +50,8 @@ export async function restoreVolumeSource(
     if (json) parts.out.write(`${JSON.stringify({ progress })}\n`)
     else if (parts.err.isTerminal) parts.err.write(`\r${describeProgress(progress)}\x1b[K`)
   }
+  const note = (message: string): void => void parts.err.write(`${message}\n`)
+  await using _held = await holdPoint({ client, source, at: origin.point.at, note }, parts)
   try {
     const receipt = await restoreVolume(request, { origin, clock: parts.clock, tell }, parts.signal)
     if (parts.err.isTerminal && !json) parts.err.write('\n')

@@ -3,6 +3,7 @@ import type { Random } from '../base/random.ts'
 import type { VaultCredentials } from '../wire/authority.ts'
 import type { Vault } from '../vault/vault.ts'
 import type { Derived } from './derived.ts'
+import type { HeldPoints } from './held-points.ts'
 import type { Live } from './live.ts'
 import type { Space } from './space.ts'
 import type { Statuses } from './statuses.ts'
@@ -14,6 +15,7 @@ export interface Context {
   readonly live: Live
   readonly space: Space
   readonly statuses: Statuses
+  readonly held: HeldPoints
   readonly credentials: VaultCredentials
   /** host:port that a token carries, if one is known. */
   readonly address: string

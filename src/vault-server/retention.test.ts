@@ -15,6 +15,7 @@ import { defaultPolicy } from '../model/source.ts'
 import { directoryStore } from '../store/directory.ts'
 import type { Vault } from '../vault/vault.ts'
 import { openDerived } from './derived.ts'
+import { HeldPoints } from './held-points.ts'
 import { derivedFolder } from './place.ts'
 import { keepRetention } from './retention.ts'
 
@@ -77,7 +78,8 @@ test('chunks of a source that was removed, and chunks never referred to, go a da
     await vault.registry.changeSource(ended.source, { retired: moment(clock.now()), policy })
 
     const told: string[] = []
-    const runParts = { clock, random: systemRandom, tell: (line: string) => void told.push(line) }
+    const tell = (line: string): void => void told.push(line)
+    const runParts = { clock, random: systemRandom, tell, held: new HeldPoints(clock) }
     await using derived = await openDerived(vault, directory, runParts)
     const stop = new AbortController()
     const keeping = keepRetention(derived, vault, runParts, stop.signal)

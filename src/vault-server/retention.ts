@@ -3,6 +3,7 @@ import { messageOf } from '../base/errors.ts'
 import { moment } from '../model/moment.ts'
 import { forgetOldHistory, ForgetTurns, freeChunks } from '../vault/retention/forget.ts'
 import type { Vault } from '../vault/vault.ts'
+import type { HeldPoints } from './held-points.ts'
 import type { Derived } from './derived.ts'
 import type { RunParts } from './run.ts'
 
@@ -13,6 +14,10 @@ const collectMs = 3_600_000
 /** So many times as long as a collection took, none follows: in a large vault it reads much. */
 const collectRests = 20
 
+export interface RetentionParts extends RunParts {
+  readonly held: HeldPoints
+}
+
 /**
  * Forgets what has left its window, until `signal` aborts: segments and rows of old history, whole sources whose
  * protection ended longer ago than their window, and the chunks that nothing refers to any more. A failure is told and
@@ -21,7 +26,7 @@ const collectRests = 20
 export async function keepRetention(
   derived: Derived,
   vault: Vault,
-  parts: RunParts,
+  parts: RetentionParts,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, tell } = parts
@@ -82,20 +87,25 @@ async function forget(
   derived: Derived,
   vault: Vault,
   turns: ForgetTurns,
-  { clock, tell }: RunParts,
+  { clock, tell, held }: RetentionParts,
   signal: AbortSignal,
 ): Promise<boolean> {
   const now = moment(clock.now())
   const nameOf = (source: string): string => vault.registry.sources.find(({ id }) => id === source)?.name ?? source
   const over = vault.registry.sources.filter(
-    ({ retired, policy }) => retired !== undefined && retired + policy.windowMs * 1000 < now,
+    ({ id, retired, policy }) =>
+      retired !== undefined && retired + policy.windowMs * 1000 < now && held.earliest(id) === undefined,
   )
   for (const { id, name } of over) {
     await vault.removeSource(id)
     await derived.remove(id)
     tell(`${name} is forgotten: its protection ended longer ago than its window`)
   }
-  const { sources, failures } = await forgetOldHistory({ vault, indexes: derived.indexes, turns }, now, signal)
+  const { sources, failures } = await forgetOldHistory(
+    { vault, indexes: derived.indexes, turns, held: (source) => held.earliest(source) },
+    now,
+    signal,
+  )
   for (const { source, keptFrom } of sources) tell(`${nameOf(source)}: points are kept from seq:${keptFrom} on`)
   for (const { source, reason } of failures)
     tell(`${nameOf(source)}: its old history could not be forgotten: ${messageOf(reason)}`)

@@ -13,6 +13,7 @@ import { certificateNames } from './init.ts'
 import type { Id } from '../model/source.ts'
 import type { Context } from './context.ts'
 import { type Caller, makeHttp } from './http.ts'
+import { HeldPoints } from './held-points.ts'
 import { Live } from './live.ts'
 import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaultKey, socketName } from './place.ts'
 import { vaultPort } from './port.ts'
@@ -21,6 +22,7 @@ import { consoleRoutes } from './routes/consoles.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
 import { eventRoutes } from './routes/events.ts'
 import { followRoutes } from './routes/follow.ts'
+import { heldPointRoutes } from './routes/held-points.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { viewRoutes } from './routes/views.ts'
 import { Space } from './space.ts'
@@ -64,24 +66,26 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
     parts,
   )
   const live = new Live(clock)
+  const held = new HeldPoints(clock)
   const [dialled] = settings.addresses
   const known = {
     vault,
     derived,
     live,
     space: new Space(store, clock),
+    held,
     credentials,
     address: dialled === undefined ? '' : `${dialled}:${request.port}`,
     clock,
     random,
   }
   const context: Context = { ...known, statuses: new Statuses(known) }
-  await using http = await serveHttp(context, join(directory, socketName))
+  await using http = await serveHttp({ ...context, tell }, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, stop)
   tell(
     `vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`,
   )
-  await keepRetention(derived, vault, parts, stop)
+  await keepRetention(derived, vault, { ...parts, held }, stop)
   failed.signal.throwIfAborted()
 }
 
@@ -91,12 +95,13 @@ const callerOf = (peer: { readonly role: Role; readonly id: Id } | undefined): C
 }
 
 /** The HTTP API, for the operator on a socket only he can open, and for agents and consoles over TLS. */
-async function serveHttp(context: Context, socketPath: string) {
+async function serveHttp(context: Context & Pick<RunParts, 'tell'>, socketPath: string) {
   const { http, admit } = await makeHttp()
   enrolmentRoutes(http, context)
   consoleRoutes(http, context)
   sourceRoutes(http, context)
   viewRoutes(http, context)
+  heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())

@@ -4,13 +4,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ApiClient } from '../../src/api/client.ts'
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { isCode } from '../../src/base/errors.ts'
+import { systemRandom } from '../../src/base/random.ts'
 import { apiVolume } from '../../src/cli/api-volume.ts'
+import { holdPoint } from '../../src/cli/held-point.ts'
+import { sequence } from '../../src/model/sequence.ts'
 import { NbdClient } from '../../src/nbd/client.ts'
 import { listenUnix } from '../../src/nbd/listen.ts'
 import { openMoment, type OpenRequest } from '../../src/recover/volume/open-moment.ts'
+import type { VolumeOrigin } from '../../src/recover/volume/origin.ts'
+import { heldMs } from '../../src/vault-server/held-points.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
 import { Seeded } from '../sim/random.ts'
+import { until } from '../support/until.ts'
 import { apiSocketOf, runningVault, VolumeReplay, type VolumeVault, volumeVault } from '../support/volume-vault.ts'
 
 const never = new AbortController().signal
@@ -145,3 +152,75 @@ test('writes that share a block with others, on their way at once, all stand the
       assert.equal((await nbd.read(4096, 4096)).length, 4096)
     })
   }))
+
+/** By it retention looks all the time, once it is day, and points are held on all the time; and it can be set on. */
+class RestlessClock implements Clock {
+  aheadMs = 0
+  isNight = true
+
+  now(): number {
+    return systemClock.now() + this.aheadMs * 1000
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs() + this.aheadMs
+  }
+
+  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const isLook = ms === 60_000
+    await systemClock.sleep(isLook || ms === 30_000 ? 20 : ms, signal)
+    if (isLook) while (this.isNight) await systemClock.sleep(20, signal)
+  }
+}
+
+test('what is open is kept although it has left the window, until some time after nobody reads it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-volume-open-'))
+  try {
+    const past = { seed: 4, bytes: volumeBytes, changes, windowMs: 60_000, segmentBytes: 40_000 }
+    const story = await volumeVault(join(folder, 'vault'), past)
+    const client = socketApiClient(apiSocketOf(story.directory))
+    const at = changes / 2
+    const origin = async (): Promise<VolumeOrigin> => apiVolume(client, story.source, `seq:${at}`)
+    const readAll = async (from: VolumeOrigin): Promise<Buffer> => {
+      const disk = Buffer.alloc(volumeBytes)
+      for await (const stretch of from.read([{ at: 0, bytes: volumeBytes }], never)) {
+        if (stretch.data !== undefined) disk.set(stretch.data, stretch.at)
+      }
+      return disk
+    }
+    const expected = Buffer.from(new VolumeReplay(story).to(at))
+    const told: string[] = []
+    const keptFrom = (): number =>
+      Number(told.map((line) => /kept from seq:(\d+)/.exec(line)?.[1]).findLast(Number) ?? 0)
+    const clock = new RestlessClock()
+    const note = (message: string): void => void told.push(message)
+    await using _vault = await runningVault(story.directory, { clock, told: note })
+    let asked = 0
+    const counted: ApiClient = {
+      ...client,
+      json: async (...args) => {
+        const answer = await client.json(...args)
+        asked++
+        return answer
+      },
+    }
+    const parts = { clock, random: systemRandom }
+    const holding = await holdPoint({ client: counted, source: story.source, at: sequence(at), note }, parts)
+    clock.isNight = false
+    await until('what is before it is forgotten', () => keptFrom() > 1)
+    for (let times = 3; times > 0; times--) {
+      clock.aheadMs += heldMs * 0.9
+      // One may have been on its way before.
+      const enough = asked + 2
+      await until('it is held on', () => asked >= enough)
+    }
+    assert.ok(keptFrom() <= at)
+    assert.ok((await readAll(await origin())).equals(expected))
+    await holding[Symbol.asyncDispose]()
+    clock.aheadMs += 2 * heldMs
+    await until('it is forgotten', () => keptFrom() > at)
+    await assert.rejects(origin(), (error) => isCode(error, 'point-unreachable'))
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

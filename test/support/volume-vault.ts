@@ -1,7 +1,7 @@
 import { createSecretKey } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { encodeBatch } from '../../src/format/batch.ts'
 import { encodeBlock } from '../../src/format/block.ts'
@@ -47,6 +47,9 @@ export interface VolumeStory {
   readonly changes: number
   /** Sequences of the marks that begin and end a span that is suspect. */
   readonly suspect?: { readonly from: number; readonly to: number }
+  /** How far back changes are kept; absent: for ever. */
+  readonly windowMs?: number
+  readonly segmentBytes?: number
 }
 
 const copyBytes = 64 * 1024
@@ -56,13 +59,14 @@ const startMoment = 1_700_000_000_000_000
 
 /** A vault in a new directory, closed, that holds the journal of one volume `disk-1` with a random past. */
 export async function volumeVault(directory: string, story: VolumeStory): Promise<VolumeVault> {
-  const { seed, bytes } = story
+  const { seed, bytes, windowMs = 1e15, segmentBytes } = story
   const parts = { clock: systemClock, random: systemRandom }
   await initVault({ directory, name: 'north', addresses: [] }, parts)
   const store = await directoryStore(directory)
   await mkdir(derivedFolder(directory), { recursive: true })
   const { key } = await readVaultKey(directory, store)
-  await using vault = await Vault.open({ store, key, ...parts, cataloguePath: cataloguePath(directory) })
+  const limits = segmentBytes === undefined ? {} : { limits: { segmentBytes } }
+  await using vault = await Vault.open({ store, key, ...parts, ...limits, cataloguePath: cataloguePath(directory) })
   const { id: agent } = await vault.registry.addAgent({
     name: 'server',
     certificates: [],
@@ -75,7 +79,7 @@ export async function volumeVault(directory: string, story: VolumeStory): Promis
     paths: [],
     exclude: [],
     volume: { backing: '/nowhere/disk', logBytesMax: 1024 ** 3 },
-    policy: { ...defaultPolicy, windowMs: 1e15 },
+    policy: { ...defaultPolicy, windowMs },
     paused: false,
   })
   const appender = await vault.appender(agent, source, new AbortController().signal)
@@ -190,12 +194,22 @@ export class VolumeReplay {
 }
 
 /** The vault of that directory in this process, until it is disposed; resolves once it answers. */
-export async function runningVault(directory: string): Promise<AsyncDisposable> {
+export async function runningVault(
+  directory: string,
+  { clock = systemClock, told = () => {} }: { readonly clock?: Clock; readonly told?: (line: string) => void } = {},
+): Promise<AsyncDisposable> {
   const stop = new AbortController()
   const answers = Promise.withResolvers<void>()
   const ended = runVault(
     { directory, host: '127.0.0.1', port: 0 },
-    { clock: systemClock, random: systemRandom, tell: (line) => line.includes('listens on') && answers.resolve() },
+    {
+      clock,
+      random: systemRandom,
+      tell: (line) => {
+        told(line)
+        if (line.includes('listens on')) answers.resolve()
+      },
+    },
     stop.signal,
   ).catch((error: unknown) => {
     answers.reject(error)

@@ -18,7 +18,7 @@ import {
 import { systemClock } from '../../base/clock.ts'
 import { isCode } from '../../base/errors.ts'
 import { systemRandom } from '../../base/random.ts'
-import { type Moment, moment } from '../../model/moment.ts'
+import { isoMoment, type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import { defaultPolicy, type Id } from '../../model/source.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
@@ -89,7 +89,20 @@ test('what has left the window is gone from the disk, and every point that is ke
         await indexes.reached(source, vault.journal(source).durable)
         const before = await storedBytes(parts.store)
         const now = moment(start + 80 + defaultPolicy.windowMs * 1000)
-        const forgotten = await forgetOldHistory({ vault, indexes, turns: new ForgetTurns(systemClock) }, now, forever)
+        const turns = new ForgetTurns(systemClock)
+        const reader = moment(start + 40)
+        const beneath = await forgetOldHistory({ vault, indexes, turns, held: () => reader }, now, forever)
+        const heldAt = (await views.resolve(source, isoMoment(reader), now)).sequence
+        assert.ok(beneath.sources.every((one) => one.keptFrom <= heldAt))
+        const last = Math.floor((heldAt - 3) / 2)
+        const read = await bytesOf(views.content(source, heldAt, 'one' as TreePath, 0, contentBytes))
+        assert.deepEqual(read, contents[last], 'what somebody reads is kept')
+        const held = (): undefined => undefined
+        const forgotten = await forgetOldHistory(
+          { vault, indexes, turns: new ForgetTurns(systemClock), held },
+          now,
+          forever,
+        )
         assert.deepEqual(forgotten.failures, [])
         await freeChunks({ vault, indexes }, forever)
         keptFrom = forgotten.sources[0]!.keptFrom
@@ -98,7 +111,7 @@ test('what has left the window is gone from the disk, and every point that is ke
         const packsMax = 2 * 200_000
         assert.ok(freed > (keptFrom / 2) * contentBytes - packsMax, `${freed} bytes freed from ${before}`)
         assert.deepEqual(
-          (await forgetOldHistory({ vault, indexes, turns: new ForgetTurns(systemClock) }, now, forever)).sources,
+          (await forgetOldHistory({ vault, indexes, turns: new ForgetTurns(systemClock), held }, now, forever)).sources,
           [],
         )
         await judge(views)

@@ -41,9 +41,17 @@ export class ForgetTurns {
   }
 }
 
+export interface ForgetParts {
+  readonly vault: Vault
+  readonly indexes: IndexThread
+  readonly turns: ForgetTurns
+  /** The earliest point of a source that is being read: it is kept, and all later ones. */
+  readonly held: (source: Id) => Moment | undefined
+}
+
 /** Forgets, of every source whose turn it is, what has left its window at `now`; `freeChunks` then frees what only that referred to. */
 export async function forgetOldHistory(
-  { vault, indexes, turns }: { readonly vault: Vault; readonly indexes: IndexThread; readonly turns: ForgetTurns },
+  { vault, indexes, turns, held }: ForgetParts,
   now: Moment,
   signal: AbortSignal,
 ): Promise<Forgotten> {
@@ -51,7 +59,8 @@ export async function forgetOldHistory(
   const failures: { source: Id; reason: unknown }[] = []
   for (const { id: source, policy } of vault.registry.sources) {
     signal.throwIfAborted()
-    const before = moment(Math.max(0, now - policy.windowMs * 1000))
+    const windowBegins = moment(Math.max(0, now - policy.windowMs * 1000))
+    const before = moment(Math.min(windowBegins, held(source) ?? windowBegins))
     try {
       if (!turns.isDue(source)) continue
       const keptFrom = await turns.take(source, () => indexes.retain(source, before, signal))
