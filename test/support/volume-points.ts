@@ -1,11 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { ended, VolumeDevice } from './volume-device.ts'
 import { type Found, judge, type TransactionRecord } from './volume-record.ts'
-import { dataFolder, foundInPostgres } from './volume-postgres.ts'
-import type { PostgresMajor } from './postgres-program.ts'
-import type { SqliteJudge } from './volume-sqlite.ts'
 
 /** A file system that can be made on a volume. */
 export interface FileSystem {
@@ -36,13 +32,11 @@ export interface CutDisk {
 }
 
 export interface Judging {
-  readonly t: TestContext
   readonly folder: string
   readonly fileSystem: FileSystem
   readonly record: TransactionRecord
-  readonly sqlite: SqliteJudge
-  /** Starts PostgreSQL too. */
-  readonly postgres?: PostgresMajor
+  /** Looks into its databases. */
+  readonly found: (mounted: string) => Promise<readonly Found[]>
 }
 
 /**
@@ -60,12 +54,11 @@ export async function wrongWith({ socket, name, moment }: CutDisk, judging: Judg
 }
 
 async function wrongInside(device: VolumeDevice, moment: number, judging: Judging): Promise<string[]> {
-  const { t, fileSystem, sqlite, postgres, record } = judging
+  const { fileSystem, record } = judging
   const found: Found[] = []
   try {
     await using mounted = await device.mount(...fileSystem.mountOptions)
-    found.push(...(await sqlite.found(mounted.folder)))
-    if (postgres !== undefined) found.push(...(await foundInPostgres(t, postgres, dataFolder(mounted.folder))))
+    found.push(...(await judging.found(mounted.folder)))
   } catch (error) {
     return [String(error)]
   }
