@@ -45,6 +45,8 @@ const programOf = {
   'e2fsprogs': 'mkfs.ext4',
   'fuse3': 'fusermount3',
   'libnbd-bin': 'nbdinfo',
+  'mariadb-client-core': 'mariadb',
+  'mariadb-server-core': 'mariadbd',
   'postgresql': 'pg_ctlcluster',
   'qemu-system-x86': 'qemu-system-x86_64',
   'qemu-utils': 'qemu-img',
