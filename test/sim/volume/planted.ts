@@ -1,4 +1,3 @@
-import type { FromVolumeServer } from '../../../src/capture/volume/control.ts'
 import type { LogFile, VolumeFiles } from '../../../src/capture/volume/server/files.ts'
 import type { ServerLink } from '../../../src/capture/volume/server-link.ts'
 import { parseSegmentName } from '../../../src/format/volume-log.ts'
@@ -21,20 +20,12 @@ export const plantedVolumes: readonly { readonly fault: string; readonly plant: 
     }),
   },
   {
-    fault: 'touched regions are told as healed before the vault has acknowledged them',
-    plant: () => ({ volumeLink: healingEarly }),
-  },
-  {
     fault: 'a part that is copied was read before it was asked for',
     plant: () => ({ volumeLink: readingAhead }),
   },
   {
     fault: 'a record is shipped twice in place of the next',
     plant: () => ({ volumeLink: repeatingSome }),
-  },
-  {
-    fault: 'what is not synced yet is told as durable',
-    plant: () => ({ volumeLink: tellingEarly }),
   },
 ]
 
@@ -79,23 +70,6 @@ const whole = (link: ServerLink): ServerLink => ({
   [Symbol.asyncDispose]: () => link[Symbol.asyncDispose](),
 })
 
-async function* passing(
-  messages: AsyncIterable<FromVolumeServer>,
-  heard: (message: FromVolumeServer) => FromVolumeServer,
-): AsyncGenerator<FromVolumeServer> {
-  for await (const message of messages) yield heard(message)
-}
-
-function healingEarly(link: ServerLink): ServerLink {
-  let last = 0
-  const heard = (message: FromVolumeServer): FromVolumeServer => {
-    if (message.kind === 'durable' || message.kind === 'place') last = Math.max(last, message.number)
-    if (message.kind === 'touched') link.tell({ kind: 'healed', regions: message.regions, number: last })
-    return message
-  }
-  return { ...whole(link), messages: passing(link.messages, heard) }
-}
-
 function readingAhead(link: ServerLink): ServerLink {
   const ahead = new Map<number, Promise<Uint8Array>>()
   const read: ServerLink['read'] = (at, bytes) => {
@@ -121,13 +95,4 @@ function repeatingSome(link: ServerLink): ServerLink {
     }
   }
   return { ...whole(link), records }
-}
-
-function tellingEarly(link: ServerLink): ServerLink {
-  const heard = (message: FromVolumeServer): FromVolumeServer => {
-    if (message.kind === 'durable') link.tell({ kind: 'ask-place', tag: -1 })
-    const isLast = message.kind === 'place' && message.tag === -1
-    return isLast ? { kind: 'durable', epoch: message.epoch, number: message.number } : message
-  }
-  return { ...whole(link), messages: passing(link.messages, heard) }
 }
