@@ -127,6 +127,7 @@ function receiptOf(source: string, target: string, plan: RecoveryPlan, brought: 
       : {
           server: {
             state: running.reached,
+            notes: running.notes,
             replayed: formatLsn(running.replayed),
             recoveryMs: Math.round(recoveryMs),
             socketFolder,
@@ -157,6 +158,7 @@ function describe(target: string, plan: RecoveryPlan, brought: BroughtBack): str
     )
     return `${lines.join('\n')}\n`
   }
+  for (const note of running.notes) lines.push(`  note: ${note}`)
   const upTo = plan.kept === undefined ? '' : `, last commit ${formatMoment(plan.kept.time)}`
   lines.push(`  recovered to ${formatLsn(running.replayed)}${upTo} in ${formatDurationMs(recoveryMs)}`)
   if (running.reached === 'paused')

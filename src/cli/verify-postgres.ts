@@ -57,6 +57,7 @@ export async function verifyPostgres(
   const startedMs = parts.clock.monotonicMs()
   const scratch = mkdtempSync(join(options.scratch ?? tmpdir(), 'tidemark-verify-'))
   let checked: Checked
+  let notes: readonly string[] = []
   let stop = async (): Promise<void> => {}
   try {
     chmodSync(scratch, 0o700)
@@ -87,6 +88,7 @@ export async function verifyPostgres(
     const { running } = brought
     if (running === undefined) throw new Error('a server that was started runs')
     stop = () => running.server.stop()
+    notes = running.notes
     const { database, query: queries } = options
     checked = await checkServer({ server: running.server, place, programs, queries, database, tell })
   } catch (error) {
@@ -103,8 +105,8 @@ export async function verifyPostgres(
   if (parts.err.isTerminal && !options.json) parts.err.write('\n')
   parts.out.write(
     options.json
-      ? `${JSON.stringify({ plan: tellPlan(plan), ...checked, seconds, mark })}\n`
-      : describe(checked, seconds, mark),
+      ? `${JSON.stringify({ plan: tellPlan(plan), ...checked, notes, seconds, mark })}\n`
+      : describe(checked, notes, seconds, mark),
   )
   parts.exitWith(isRight ? exitStatus.done : exitStatus.notVerified)
 }
@@ -121,8 +123,14 @@ async function markOf(client: ApiClient, source: string, label: string): Promise
   }
 }
 
-function describe({ passed, failures, skipped }: Checked, seconds: number, mark: string): string {
+function describe(
+  { passed, failures, skipped }: Checked,
+  notes: readonly string[],
+  seconds: number,
+  mark: string,
+): string {
   const lines = [
+    ...notes.map((one) => `  note: ${one}`),
     ...passed.map((one) => `  passed: ${one}`),
     ...skipped.map((one) => `  left out: ${one}`),
     ...failures.map((one) => `  WRONG: ${one}`),

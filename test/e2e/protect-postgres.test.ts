@@ -35,6 +35,10 @@ test(
     const forced = await protect(cluster.url, '--name', 'forced', '--force', '--json')
     assert.equal(forced.status, 0, forced.err)
     assert.equal((JSON.parse(forced.out) as { name: string }).name, 'forced')
+    const { problems } = await world.until('forced', 'what cannot be protected is named', (source) =>
+      source.problems.some(({ code }) => code === 'unlogged-tables'),
+    )
+    assert.match(problems.map(({ message }) => message).join('\n'), /postgres\.public\.cache/)
   },
 )
 

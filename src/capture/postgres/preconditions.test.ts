@@ -189,3 +189,23 @@ test('zero loss needs rights, and commits that wait', onMiddle, async (t) => {
 test('a server that is not there is an error', async () => {
   await assert.rejects(check('postgres://x@127.0.0.1:1/x'), (error) => isCode(error, 'unreachable'))
 })
+
+for (const major of [13, 17] as const) {
+  test(
+    `version ${major}: a collation that was made with another version of its library is named, with its database`,
+    { skip: lackingPostgres(major) },
+    async (t) => {
+      const cluster = await Cluster.create(t, { major })
+      const [versioned] = await cluster.sql(
+        'SELECT collname FROM pg_collation WHERE collversion IS NOT NULL ORDER BY collname LIMIT 1',
+      )
+      if (versioned === undefined) return t.skip('this build knows no collation with a version')
+      assert.ok(!codes((await check(cluster.url)).findings).includes('collation-versions'))
+      await cluster.sql(`UPDATE pg_collation SET collversion = '0.1' WHERE collname = '${versioned[0]}'`)
+      const { message, hint, severity } = find((await check(cluster.url)).findings, 'collation-versions')
+      assert.equal(severity, 'warning')
+      assert.match(message, /: postgres \(\S+ was made with version 0\.1, and is \S+ now\)$/)
+      assert.match(hint, /REINDEX DATABASE/)
+    },
+  )
+}

@@ -36,6 +36,7 @@ export type FindingCode =
   | 'standby'
   | 'block-size'
   | 'unlogged-tables'
+  | 'collation-versions'
   | 'tablespaces'
   | 'synchronous-commit'
   | 'zero-loss-right'
@@ -337,11 +338,15 @@ async function checkContents(sql: Connection, checking: Checking, signal: AbortS
     )
   }
   const unlogged: string[] = []
+  const outdated: string[] = []
   for (const [database = null] of databases?.rows ?? []) {
     if (database === null) continue
-    const found = await unloggedTables(checking, database, signal)
+    const found = await contentsOf(checking, database, signal)
     if ('finding' in found) findings.push(found.finding)
-    else unlogged.push(...found.tables)
+    else {
+      unlogged.push(...found.unlogged)
+      outdated.push(...found.outdated)
+    }
   }
   if (unlogged.length > 0) {
     findings.push(
@@ -352,34 +357,67 @@ async function checkContents(sql: Connection, checking: Checking, signal: AbortS
       ),
     )
   }
+  if (outdated.length > 0) {
+    findings.push(
+      warning(
+        'collation-versions',
+        `indexes on text may be wrong already, and come back so: ${named(outdated)}`,
+        'in each of these databases: REINDEX DATABASE …; then ALTER COLLATION … REFRESH VERSION; or ALTER DATABASE … REFRESH COLLATION VERSION;',
+      ),
+    )
+  }
   return findings
 }
 
-/** By `database.schema.table`. */
-async function unloggedTables(
+interface DatabaseContents {
+  /** By `database.schema.table`. */
+  readonly unlogged: readonly string[]
+  /** Collations whose library has another version than when they were made. */
+  readonly outdated: readonly string[]
+}
+
+async function contentsOf(
   checking: Checking,
   database: string,
   signal: AbortSignal,
-): Promise<{ readonly tables: string[] } | { readonly finding: Finding }> {
+): Promise<DatabaseContents | { readonly finding: Finding }> {
   try {
     await using sql = await openConnection(checking, { ...checking.target, database }, 'database', signal)
-    const [set] = await sql.query(
+    const [unlogged, outdated] = await sql.query(
       `SELECT pg_catalog.quote_ident(nspname) || '.' || pg_catalog.quote_ident(relname)
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE relpersistence = 'u' AND relkind = 'r' ORDER BY 1 LIMIT ${namedMax + 1}`,
+        WHERE relpersistence = 'u' AND relkind = 'r' ORDER BY 1 LIMIT ${namedMax + 1};
+       ${outdatedQuery(sql.serverMajor)}`,
       signal,
     )
-    return { tables: (set?.rows ?? []).map(([name]) => `${database}.${name}`) }
+    return {
+      unlogged: (unlogged?.rows ?? []).map(([name]) => `${database}.${name}`),
+      outdated: (outdated?.rows ?? []).map(
+        ([what, made, now]) => `${database} (${what} was made with version ${made}, and is ${now} now)`,
+      ),
+    }
   } catch (error) {
     signal.throwIfAborted()
     return {
       finding: warning(
         'database-unseen',
-        `unlogged tables in the database ${database} are not known: ${messageOf(error)}`,
+        `what is unlogged in the database ${database} is not known: ${messageOf(error)}`,
         `it is protected all the same; to look into it: GRANT CONNECT ON DATABASE ${quotedIdentifier(database)} TO ${quotedIdentifier(checking.target.user)}; and a line of pg_hba.conf for it`,
       ),
     }
   }
+}
+
+/** The collation that a database has by itself has a version from 15 on. */
+function outdatedQuery(major: number): string {
+  const ofDatabase = `
+    UNION ALL SELECT 'its own collation', datcollversion, pg_catalog.pg_database_collation_actual_version(oid)
+      FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
+       AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)`
+  return `
+    SELECT min(pg_catalog.quote_ident(collname)), collversion, pg_catalog.pg_collation_actual_version(oid)
+      FROM pg_catalog.pg_collation WHERE collversion <> pg_catalog.pg_collation_actual_version(oid)
+     GROUP BY 2, 3 ${major >= 15 ? ofDatabase : ''} LIMIT ${namedMax + 1}`
 }
 
 const named = (names: readonly string[]): string =>

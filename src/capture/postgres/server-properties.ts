@@ -1,3 +1,4 @@
+import { collationsQuery, tellCollations } from '../../format/postgres-collations.ts'
 import type { Connection } from './protocol/connection.ts'
 import { ServerSettings } from './server-settings.ts'
 
@@ -40,16 +41,10 @@ export async function serverProperties(sql: Connection, signal?: AbortSignal): P
   return Object.fromEntries([
     ...known,
     ['version', version?.rows[0]?.[0] ?? ''],
-    ['collations', (collations?.rows ?? []).map((row) => row.join(' ')).join(', ')],
+    ['collations', tellCollations(collations?.rows ?? [])],
     ...(databases?.rows ?? []).map(([name, ...parts]) => [`database.${name}`, parts.filter(Boolean).join(' ')]),
   ])
 }
-
-const collationsQuery = `
-  SELECT DISTINCT CASE collprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' END, pg_catalog.pg_collation_actual_version(oid)
-    FROM pg_catalog.pg_collation
-   WHERE collprovider IN ('c', 'i') AND pg_catalog.pg_collation_actual_version(oid) IS NOT NULL
-   ORDER BY 1, 2`
 
 function databasesQuery(major: number): string {
   const locale = major >= 17 ? 'datlocale' : major >= 15 ? 'daticulocale' : 'NULL'

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
+import { collationDifferences, collationsQuery, tellCollations } from '../../format/postgres-collations.ts'
 import { formatLsn, type Lsn, noLsn } from '../../model/lsn.ts'
 import type { RestoreOrigin, RestorePoint } from '../origin.ts'
 import type { RestoreProgress } from '../progress.ts'
@@ -54,7 +55,13 @@ export interface BroughtBack {
   readonly port: number
   readonly log: string
   /** Where the server was started. */
-  readonly running?: { readonly reached: Reached; readonly replayed: Lsn; readonly server: RestoredServer }
+  readonly running?: {
+    readonly reached: Reached
+    readonly replayed: Lsn
+    readonly server: RestoredServer
+    /** What is otherwise here than where it ran before. */
+    readonly notes: readonly string[]
+  }
   readonly baseMs: number
   readonly recoveryMs: number
 }
@@ -95,7 +102,20 @@ export async function bringBack(
   )
   const reached = await recover(server, cache, request, parts, signal)
   const replayed = await checkReplayed(server, plan)
-  return { ...told, running: { reached, replayed, server }, recoveryMs: clock.monotonicMs() - preparedMs }
+  const notes = await collationNotes(server, plan)
+  return { ...told, running: { reached, replayed, server, notes }, recoveryMs: clock.monotonicMs() - preparedMs }
+}
+
+/** Indexes on text may find nothing where another version of a library sorts it. */
+export async function collationNotes(
+  server: Pick<RestoredServer, 'ask'>,
+  { baseline: { properties } }: { readonly baseline: Pick<RecoveryPlan['baseline'], 'properties'> },
+): Promise<string[]> {
+  const here = tellCollations(await server.ask(collationsQuery))
+  return collationDifferences(properties['collations'] ?? '', here).map(
+    ({ provider, was, is }) =>
+      `text is sorted by ${provider} ${is} here, and was by ${was}: REINDEX every database that has indexes on text, then ALTER DATABASE … REFRESH COLLATION VERSION`,
+  )
 }
 
 /** The engine looks for room for what it restores; the log comes on top. */
