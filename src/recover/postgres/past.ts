@@ -29,6 +29,8 @@ export interface Period {
 
 /** Commit lists are read so many at a time. */
 const readAheadMax = 8
+/** From the end on, where the first one may be enough. */
+const readBackMax = 2
 
 /** What a source's journal tells of its past along one history, at one point. */
 export class Past {
@@ -94,16 +96,28 @@ export class Past {
   }
 
   /** The commit lists of a period from its beginning on, in the order of its history. */
-  async *lists({ view, stretches }: Period): AsyncGenerator<Buffer> {
+  async *lists(period: Period): AsyncGenerator<Buffer> {
+    yield* this.#read(period, await this.#listNames(period), readAheadMax)
+  }
+
+  /** The same from its end on: most of what is asked for is found soon. */
+  async *listsFromEnd(period: Period): AsyncGenerator<Buffer> {
+    yield* this.#read(period, (await this.#listNames(period)).reverse(), readBackMax)
+  }
+
+  async #listNames({ view, stretches }: Period): Promise<string[]> {
     const files = await this.#tree.list(commitsFolder, view.at)
-    const names = listsAlong(
+    return listsAlong(
       files.map(({ name }) => name),
       stretches,
       this.segmentBytes,
     )
+  }
+
+  async *#read({ view }: Period, names: readonly string[], readAhead: number): AsyncGenerator<Buffer> {
     const ahead: Promise<Buffer>[] = []
     for (let next = 0; next < names.length || ahead.length > 0;) {
-      while (next < names.length && ahead.length < readAheadMax) {
+      while (next < names.length && ahead.length < readAhead) {
         const reading = readWhole(this.#tree, joinPath(commitsFolder, names[next++] as string), view.at)
         // Told where it is awaited.
         reading.catch(() => {})

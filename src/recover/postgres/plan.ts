@@ -7,7 +7,7 @@ import { formatMoment, type Moment } from '../../model/moment.ts'
 import type { PostgresPoint } from '../../model/postgres-point.ts'
 import type { RestorePoint } from '../origin.ts'
 import { Past, type Period } from './past.ts'
-import { entriesAlong, findStop, isCommit, type Stop, type Target } from './targets.ts'
+import { entriesAlong, findStop, findStopFromEnd, isCommit, isFoundFromEnd, type Stop, type Target } from './targets.ts'
 import type { TreeReader } from './tree-reader.ts'
 import { clip, reachAlong, type WalFile } from './wal-known.ts'
 
@@ -44,7 +44,7 @@ export async function planRecovery(tree: TreeReader, point: PostgresPoint): Prom
   let oldest: Period | undefined
   for await (const period of past.periods()) {
     oldest = period
-    const stop = await findStop(past.lists(period), period.stretches, target)
+    const stop = await stopIn(past, period, target)
     if (stop !== undefined && isOf(period, target, stop)) return await planned(past, period, newer, target, stop)
     newer.push(period)
   }
@@ -59,9 +59,15 @@ async function planWhole(past: Past): Promise<RecoveryPlan> {
   const period = await past.newest()
   if (period.view.at !== past.at.at) throw newestElsewhere(past)
   const target: Target = { kind: 'latest' }
-  const stop = (await findStop(past.lists(period), period.stretches, target)) ?? bareStop(past.timeline)
+  const stop = (await stopIn(past, period, target)) ?? bareStop(past.timeline)
   return await planned(past, period, [], target, stop)
 }
+
+/** Reads as few lists as the target allows. */
+const stopIn = (past: Past, period: Period, target: Target): Promise<Stop | undefined> =>
+  isFoundFromEnd(target)
+    ? findStopFromEnd(past.listsFromEnd(period), period.stretches, target)
+    : findStop(past.lists(period), period.stretches, target)
 
 function targetOf(point: Exclude<PostgresPoint, { kind: 'journal' }>): Target {
   switch (point.kind) {
@@ -94,7 +100,7 @@ function isOf({ baseline }: Period, target: Target, stop: Stop): boolean {
 /** A stop behind the oldest baseline and before any entry, if that is what the target means. */
 async function atItsBeginning(past: Past, period: Period, target: Target): Promise<Stop | undefined> {
   const { baseline } = period
-  const stop = (await findStop(past.lists(period), period.stretches, target)) ?? bareStop(past.timeline)
+  const stop = (await stopIn(past, period, target)) ?? bareStop(past.timeline)
   if (target.kind === 'lsn') return target.lsn >= baseline.end ? stop : undefined
   if (target.kind !== 'time' || stop.kept !== undefined) return undefined
   // What the baseline holds must not be later than the time asked for.
@@ -193,7 +199,7 @@ async function notThere(past: Past, point: Exclude<PostgresPoint, { kind: 'journ
   let earliest: string | undefined
   let latest: string | undefined
   for await (const period of past.periods()) {
-    const last = await findStop(past.lists(period), period.stretches, { kind: 'latest' })
+    const last = await stopIn(past, period, { kind: 'latest' })
     latest ??= last?.kept && `${formatMoment(last.kept.time)} (lsn:${formatLsn(last.kept.start)})`
     const { moment } = await past.base(period)
     earliest = `${formatMoment(moment)} (lsn:${formatLsn(lsn(period.baseline.end))})`

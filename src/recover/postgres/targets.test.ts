@@ -4,7 +4,15 @@ import fc from 'fast-check'
 import { type CommitListEntry, CommitListWriter } from '../../format/commits.ts'
 import { lsn, timeline, walSegmentStart } from '../../model/lsn.ts'
 import { moment } from '../../model/moment.ts'
-import { findStop, isCommit, type Stop, type Stretch, type Target } from './targets.ts'
+import {
+  findStop,
+  findStopFromEnd,
+  isCommit,
+  type Stop,
+  type Stretch,
+  type Target,
+  type TargetFromEnd,
+} from './targets.ts'
 
 const segmentBytes = 1 << 20
 const history: Stretch[] = [{ timeline: timeline(1), start: lsn(0) }]
@@ -142,4 +150,80 @@ test('nothing later than the time asked for is ever kept, and the counts are rig
       assert.equal(stop?.droppedNotLater, entries.slice(kept).filter(({ time }) => time <= asked).length)
     }),
   )
+})
+
+/** Lists the newest first, counted as they are read. */
+function fromEnd(of: readonly Uint8Array[]): { lists: AsyncGenerator<Uint8Array>; read: () => number } {
+  let read = 0
+  async function* backwards(): AsyncGenerator<Uint8Array> {
+    for (const list of [...of].reverse()) {
+      read++
+      yield list
+    }
+  }
+  return { lists: backwards(), read: () => read }
+}
+
+test('from the end the same is found, whatever the lists hold', async () => {
+  const entry = fc.record({ kind: fc.nat(3), xid: fc.nat(6), name: fc.nat(2), time: fc.nat(100) })
+  const made = fc.array(entry, { maxLength: 30 })
+  const target = fc.record({
+    kind: fc.nat(5),
+    place: fc.nat(32),
+    xid: fc.nat(7),
+    name: fc.nat(3),
+    inclusive: fc.boolean(),
+  })
+  await fc.assert(
+    fc.asyncProperty(made, fc.nat(30), target, async (values, forkAt, wanted) => {
+      const entries = values.map(({ kind, xid, name, time }, index): CommitListEntry => {
+        const place = 0x10_0000 + index * 0x2_0000
+        const parts = { ...at(place), time: moment(time) }
+        if (kind === 0) return { kind: 'restore-point', ...parts, name: `n${name}` }
+        const transaction = { ...parts, xid, subtransactions: 0 }
+        if (kind === 1) return { kind: 'prepare', ...transaction, gid: 'g' }
+        return { kind: kind === 2 ? 'commit-prepared' : 'commit', ...transaction }
+      })
+      const fork = lsn(0x10_0000 + forkAt * 0x2_0000 - 0x100)
+      const path: Stretch[] = [
+        { timeline: timeline(1), start: lsn(0), end: fork },
+        { timeline: timeline(2), start: fork },
+      ]
+      const both: Uint8Array[] = []
+      for await (const list of lists(entries)) both.push(list)
+      for await (const list of lists(entries, 2)) both.push(list)
+      const place = lsn(0x10_0000 + wanted.place * 0x2_0000)
+      const { xid, inclusive } = wanted
+      const targets: TargetFromEnd[] = [
+        { kind: 'latest' },
+        { kind: 'lsn', lsn: place, inclusive },
+        { kind: 'lsn', lsn: lsn(place + 1), inclusive },
+        { kind: 'previous', of: place },
+        { kind: 'xid', xid, inclusive },
+        { kind: 'restore-point', name: `n${wanted.name}` },
+      ]
+      const asked = targets[wanted.kind] as TargetFromEnd
+      const forward = (async function* () {
+        yield* both
+      })()
+      assert.deepEqual(await findStopFromEnd(fromEnd(both).lists, path, asked), await findStop(forward, path, asked))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('from the end no more lists are read than are left out, and the one before', async () => {
+  const count = 200
+  const entries = Array.from({ length: count }, (_, index) => commit(0x10_0000 * (index + 1), index + 1, index))
+  const every: Uint8Array[] = []
+  for await (const list of lists(entries)) every.push(list)
+  const readFor = async (target: TargetFromEnd): Promise<number> => {
+    const { lists: backwards, read } = fromEnd(every)
+    assert.ok(await findStopFromEnd(backwards, history, target))
+    return read()
+  }
+  assert.equal(await readFor({ kind: 'latest' }), 1)
+  assert.equal(await readFor({ kind: 'xid', xid: count, inclusive: false }), 2)
+  assert.equal(await readFor({ kind: 'xid', xid: count - 9, inclusive: true }), 10)
+  assert.equal(await readFor({ kind: 'lsn', lsn: lsn(0x10_0000 * (count - 9)), inclusive: true }), 10)
 })

@@ -79,20 +79,82 @@ export async function findStop(
   return stop?.told(target)
 }
 
+/** Targets of which the last place counts that fits, or behind which nothing fits: they are found from the end. */
+export type TargetFromEnd = Extract<Target, { kind: 'latest' | 'lsn' | 'xid' | 'restore-point' | 'previous' }>
+
+export const isFoundFromEnd = (target: Target): target is TargetFromEnd =>
+  target.kind !== 'time' && target.kind !== 'next'
+
+/**
+ * The same as `findStop`, of lists that come the newest first: no more are read than what is left out stands in, and the one
+ * before. A time is not found so: clocks go back, and the first commit that is later may stand anywhere.
+ */
+export async function findStopFromEnd(
+  listsFromEnd: AsyncIterable<Uint8Array>,
+  history: readonly Stretch[],
+  target: TargetFromEnd,
+): Promise<Stop | undefined> {
+  let firstDropped: Placed | undefined
+  let droppedCommits = 0
+  let stopsBefore = false
+  const told = (kept: Placed | undefined): Stop => {
+    const stop = new StopFound(kept)
+    if (firstDropped !== undefined) stop.drop(firstDropped, target)
+    return { ...(stop.told(target) as Stop), droppedCommits }
+  }
+  for await (const placed of entriesFromEnd(listsFromEnd, history)) {
+    if (stopsBefore) return told(placed)
+    const stops = whereItStopsFromEnd(target, placed.entry)
+    if (stops === 'after') return told(placed)
+    firstDropped = placed
+    if (isCommit(placed.entry)) droppedCommits++
+    stopsBefore = stops === 'before'
+  }
+  const isPlace = target.kind === 'lsn' || target.kind === 'previous'
+  return stopsBefore || (isPlace && firstDropped !== undefined) ? told(undefined) : undefined
+}
+
+/** `after` is the last entry that is kept, `before` the first that is not. */
+function whereItStopsFromEnd(target: TargetFromEnd, entry: CommitListEntry): 'before' | 'after' | undefined {
+  switch (target.kind) {
+    case 'latest':
+      return 'after'
+    case 'lsn':
+      return entry.start < target.lsn || (entry.start === target.lsn && target.inclusive) ? 'after' : undefined
+    case 'previous':
+      return entry.start < target.of ? 'after' : undefined
+    case 'xid':
+    case 'restore-point':
+      return whereItStops(target, entry, false)
+    default:
+      return unreachable(target)
+  }
+}
+
+/** The entries along a history, the last one first. */
+export async function* entriesFromEnd(
+  listsFromEnd: AsyncIterable<Uint8Array>,
+  history: readonly Stretch[],
+): AsyncGenerator<Placed> {
+  for await (const bytes of listsFromEnd) yield* [...entriesOf(bytes, history)].reverse()
+}
+
 /** The entries along a history: of each timeline those between where it branched off and where the next one did. */
 export async function* entriesAlong(
   lists: AsyncIterable<Uint8Array>,
   history: readonly Stretch[],
 ): AsyncGenerator<Placed> {
-  for await (const bytes of lists) {
-    const list = new CommitListReader(bytes)
-    const { timeline } = list.header
-    const stretch = history.find((one) => one.timeline === timeline)
-    if (stretch === undefined) continue
-    for (const entry of list) {
-      if (entry.start >= stretch.start && (stretch.end === undefined || entry.end <= stretch.end))
-        yield { entry, timeline }
-    }
+  for await (const bytes of lists) yield* entriesOf(bytes, history)
+}
+
+function* entriesOf(bytes: Uint8Array, history: readonly Stretch[]): Generator<Placed> {
+  const list = new CommitListReader(bytes)
+  const { timeline } = list.header
+  const stretch = history.find((one) => one.timeline === timeline)
+  if (stretch === undefined) return
+  for (const entry of list) {
+    if (entry.start >= stretch.start && (stretch.end === undefined || entry.end <= stretch.end))
+      yield { entry, timeline }
   }
 }
 

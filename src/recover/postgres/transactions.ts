@@ -2,7 +2,7 @@ import type { CommitListEntry } from '../../format/commits.ts'
 import type { Lsn, Timeline } from '../../model/lsn.ts'
 import type { Moment } from '../../model/moment.ts'
 import { Past } from './past.ts'
-import { entriesAlong } from './targets.ts'
+import { entriesFromEnd } from './targets.ts'
 import type { TreeReader } from './tree-reader.ts'
 
 /** What a cluster can be recovered to by name. */
@@ -26,24 +26,21 @@ export type Bound = { readonly moment: Moment } | { readonly lsn: Lsn }
 export async function listTransactions(tree: TreeReader, request: TransactionsRequest): Promise<Recoverable[]> {
   const { from, to, limit } = request
   const past = await Past.read(tree, 'latest', request.timeline)
-  let found: Recoverable[] = []
+  const newestFirst: Recoverable[] = []
   for await (const period of past.periods()) {
-    const inPeriod: Recoverable[] = []
     let isBefore = false
-    for await (const placed of entriesAlong(past.lists(period), period.stretches)) {
+    for await (const placed of entriesFromEnd(past.listsFromEnd(period), period.stretches)) {
+      if (newestFirst.length >= limit) return newestFirst.reverse()
       const { entry } = placed
       if (from !== undefined && isEarlier(entry, from)) {
         isBefore = true
-        continue
-      }
-      if (to !== undefined && isLater(entry, to)) continue
-      inPeriod.push(placed)
-      if (inPeriod.length >= limit * 2 + 1000) inPeriod.splice(0, inPeriod.length - limit)
+        // Places only go on; times go back now and then.
+        if ('lsn' in from) break
+      } else if (to === undefined || !isLater(entry, to)) newestFirst.push(placed)
     }
-    found = [...inPeriod, ...found].slice(-limit)
-    if (found.length >= limit || isBefore) break
+    if (isBefore) break
   }
-  return found
+  return newestFirst.slice(0, limit).reverse()
 }
 
 const isEarlier = (entry: CommitListEntry, bound: Bound): boolean =>
