@@ -45,7 +45,7 @@ async function measure(assignment: Assignment): Promise<void> {
       tell(`${millions} million writes: ${what}: ${value.toFixed(1)} ${unit}`)
     }
     add('indexed from the journal in a second of CPU', 'changes/s', (writes - before) / indexed.cpuSeconds)
-    add('index for each write', 'bytes', indexed.told.indexBytes / writes)
+    add("index for each write, with SQLite's log", 'bytes', indexed.told.indexBytes / writes)
     add('memory of the process that indexes', 'MB', indexed.memoryBytes / 1e6)
     await look(home, writes, chance, assignment.runs, add)
     before = writes
