@@ -1,8 +1,9 @@
 import { close, constants, fdatasync, fstatSync, fsync, ftruncate, open, renameSync, writevSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { isSystemError, TidemarkError } from '../../../base/errors.ts'
+import { syncFolder } from '../../../base/sync-folder.ts'
 import { readNow } from '../../../base/syscalls/read-now.ts'
 import { dataRanges, endOf, reserveSpace } from '../../../base/syscalls/sparse.ts'
 import { parseSegmentName } from '../../../format/volume-log.ts'
@@ -42,7 +43,7 @@ export interface NodeVolumeFiles extends VolumeFiles, AsyncDisposable {
 
 /** The disks of this machine. */
 export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<NodeVolumeFiles> {
-  await mkdir(parts.logFolder, { recursive: true, mode: folderMode })
+  await makeFolder(resolve(parts.logFolder))
   const log = new NodeLogFolder(parts.logFolder)
   const backing = await openBacking(parts, await bytesHad(log))
   return {
@@ -204,6 +205,13 @@ class NodeBacking implements Backing, AsyncDisposable {
   }
 }
 
+/** Durably, with those above it that are not there. */
+async function makeFolder(path: string): Promise<void> {
+  const made = await mkdir(path, { recursive: true, mode: folderMode })
+  if (made === undefined) return
+  for (let folder = path; folder.length >= made.length; folder = dirname(folder)) syncFolder(dirname(folder))
+}
+
 /** The size of the volume; 0 of a new one, undefined where it is not known any more. */
 async function bytesHad(log: LogFolder): Promise<number | undefined> {
   const place = await readPlace(log)
@@ -222,6 +230,8 @@ async function openBacking({ backing, bytes }: NodeVolumeFilesParts, had: number
     if (mayGrow && bytes !== undefined && size < bytes && facts.isFile()) {
       await cut(fd, bytes)
       await synced(fd)
+      // It may have been made just now.
+      syncFolder(dirname(backing))
     }
     const grown = sizeOf(fd)
     if (grown === 0) throw unusable(backing, 'it is empty; say how large the volume is to be')
