@@ -29,11 +29,12 @@ interface Latency {
   readonly percentile?: Readonly<Record<string, number>>
 }
 
-/** Asks a server over its socket for so long, with data that hardly compresses. */
+/** Asks a server over its socket for so long, with data of which half is random, made anew for each request. */
 export async function ask(uri: string, work: Work, bytes: number, seconds: number): Promise<Done> {
   const { output } = await run([
     ...['fio', '--output-format=json', '--name=work', '--ioengine=nbd', `--uri=${uri}`, `--rw=${work.pattern}`],
     ...[`--bs=${work.bytesPerRequest}`, `--iodepth=${work.depth}`, `--size=${bytes}`, `--numjobs=${work.clients}`],
+    ...['--refill_buffers', '--buffer_compress_percentage=50'],
     ...['--group_reporting', '--time_based', `--runtime=${seconds}`, ...(work.flushAfterEach ? ['--fsync=1'] : [])],
   ])
   // Lines of warnings may stand before it.
