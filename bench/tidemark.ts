@@ -1,12 +1,13 @@
 import http from 'node:http'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PointRow, SourceStatus, VaultStatus } from '../src/api/schemas.ts'
 import { slotOf } from '../src/capture/postgres/slot.ts'
 import { type VolumeFolder, volumeFolderOf } from '../src/capture/volume/volume-folder.ts'
 import type { Id } from '../src/model/source.ts'
-import { type Finished, pause, run, runScript, Service, until } from './command.ts'
+import { isListening } from '../test/support/listening.ts'
+import { type Finished, run, runScript, Service, until } from './command.ts'
 import { freePort, storedBytes } from './place.ts'
 import { type Usage, usageSinceStart, Watched } from './usage.ts'
 
@@ -288,10 +289,8 @@ export class Tidemark implements AsyncDisposable {
   async #answers(what: 'vault' | 'agent', service: Service): Promise<void> {
     await until(`the ${what}`, () => {
       service.assertRunning()
-      return existsSync(join(this.home, what, 'api.sock'))
+      return isListening(join(this.home, what, 'api.sock'))
     })
-    // The socket file comes an instant before the first answer.
-    await pause(20)
   }
 }
 

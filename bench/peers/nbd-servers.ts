@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { isListening } from '../../test/support/listening.ts'
 import { Service, until } from '../command.ts'
 import { usageSinceStart } from '../usage.ts'
 import { type Contestant, type Served, socketUri } from '../volume/served.ts'
@@ -33,7 +33,7 @@ async function serve(place: string, command: (socket: string) => readonly string
   const service = new Service(command(socket))
   await until('the server to listen', () => {
     service.assertRunning()
-    return existsSync(socket)
+    return isListening(socket)
   })
   const cpuSeconds = (): number => usageSinceStart(service.pid).cpuSeconds
   return {

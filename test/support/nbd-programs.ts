@@ -1,10 +1,11 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
+import { isListening } from './listening.ts'
 
 /** A folder with a name short enough for sockets; gone after the test. */
 export function scratchFolder(t: TestContext): string {
@@ -49,7 +50,7 @@ export async function startServer(
     child.kill()
     await ended
   })
-  while (!existsSync(path)) {
+  while (!(await isListening(path))) {
     if (child.exitCode !== null) throw new Error(`${program} has ended: ${child.exitCode}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }

@@ -10,6 +10,7 @@ import type { VolumeOrigin } from '../../src/recover/volume/origin.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
 import { Process, World } from '../e2e/harness.ts'
 import type { Seeded } from '../sim/random.ts'
+import { isListening } from './listening.ts'
 import { until } from './until.ts'
 import { VolumeDevice } from './volume-device.ts'
 import { type CutDisk, type FileSystem, wrongWith } from './volume-points.ts'
@@ -69,7 +70,7 @@ export async function load(t: TestContext, { fileSystem, bytes, users, transacti
   const { id } = (await world.source(name)) ?? assert.fail('it is protected')
   const served = volumeFolderOf(agent.folder, { id: id as Id })
   world.atEnd(() => endServer(served.said))
-  await until('the volume is served', () => existsSync(served.nbd))
+  await until('the volume is served', () => isListening(served.nbd))
   const client = socketApiClient(join(world.vaultFolder, 'api.sock'))
   const point = (at: string): Promise<VolumeOrigin> => apiVolume(client, name, at)
   const record = new TransactionRecord()
