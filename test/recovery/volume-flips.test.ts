@@ -31,7 +31,7 @@ async function used(random: Seeded): Promise<VolumeWorld> {
     await world.open()
     const ships = random.pick([0, 0.05, 0.3])
     for (let asks = random.integer(5, 60); asks > 0; asks--) {
-      world.ask()
+      world.users.ask()
       if (random.chance(0.3)) await turn()
       if (random.chance(ships)) await world.ship(random.chance(0.7))
     }
@@ -52,7 +52,7 @@ async function used(random: Seeded): Promise<VolumeWorld> {
 
 /** A record that was not synced says how far the log was; what it says of nobody was promised. It may have to wait for room. */
 async function oneMore(world: VolumeWorld, { last }: VolumeDisk): Promise<void> {
-  world.write()
+  world.users.write()
   for (let turns = 0; world.server?.last === last; turns++) {
     assert.ok(turns < 100_000, 'the last write never comes into the log')
     await turn()
@@ -77,6 +77,8 @@ function flipOne(world: VolumeWorld, random: Seeded): { readonly name: string; r
   const at = random.chance(0.5) ? random.skewed(0, length - 1) : random.integer(0, length - 1)
   const bit = random.integer(0, 7)
   world.disk.flip(name, at, bit)
+  // What was answered and not promised may pass for a torn tail.
+  world.users.end('power')
   return { name, undo: () => world.disk.flip(name, at, bit) }
 }
 
@@ -124,7 +126,7 @@ async function live(random: Seeded, seen: Seen): Promise<void> {
   }
   const gaps = world.gaps
   const isTold = await shipAll(world)
-  world.ask()
+  world.users.ask()
   await world.quiet()
   await shipAll(world)
   await world.close()

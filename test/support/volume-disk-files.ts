@@ -91,7 +91,7 @@ export class SimulatedVolumeDisk {
   #session = 0
   #end: { readonly at: number; readonly how: 'power' | 'kill' } | undefined
   /** Told when the program ends. */
-  ended: () => void = () => {}
+  ended: (how: 'power' | 'kill') => void = () => {}
   /** The next syncs fail, for ever. */
   syncFails = false
   /** Called at each step of a sync of the log and of each apply, for what tests want to know. */
@@ -137,7 +137,7 @@ export class SimulatedVolumeDisk {
       this.#names = new Map(this.#durableNames)
       this.#nameChanges = []
     }
-    this.ended()
+    this.ended(how)
   }
 
   /** Whether the program may go on; the one operation that is interrupted may happen or not. */

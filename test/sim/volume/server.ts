@@ -39,7 +39,6 @@ export class SimulatedVolumeServer {
   volume: VolumeDisk | undefined
   #starting: Promise<unknown> = Promise.resolve()
   #link: SimulatedVolumeLink | undefined
-  #dying: 'power' | 'kill' = 'kill'
 
   constructor(parts: VolumeServerParts) {
     this.#parts = parts
@@ -52,7 +51,7 @@ export class SimulatedVolumeServer {
       logCapacity: parts.logCapacity,
       rest: () => parts.time.sleep(random.fraction() * random.pick(restMs)),
     })
-    this.disk.ended = () => this.#ended()
+    this.disk.ended = (how) => this.#ended(how)
   }
 
   get isAlive(): boolean {
@@ -145,13 +144,11 @@ export class SimulatedVolumeServer {
 
   /** In the middle of an operation of its disks, some of them from now; or now. */
   end(how: 'power' | 'kill', operations = 0): void {
-    this.#dying = how
     if (operations === 0) this.disk.end(how)
     else this.disk.endAfter(operations, how)
   }
 
-  #ended(): void {
-    const how = this.#dying
+  #ended(how: 'power' | 'kill'): void {
     this.#life.kill(how === 'power' ? 'power cut' : 'killed')
     this.volume = undefined
     this.#parts.users.end(how)

@@ -114,6 +114,13 @@ export class VolumeUsers {
     this.#server?.take(requests)
   }
 
+  /** One write that nobody waits for. */
+  write(): void {
+    const data = Buffer.alloc(sectorBytes, this.#random.bytes(64))
+    const answer = this.#changed({ kind: 'write', at: 0, data, isForced: false })
+    this.#server?.take([{ kind: 'write', at: 0, bytes: sectorBytes, data, isForced: false, answer }])
+  }
+
   flush(): void {
     this.#server?.take([{ kind: 'flush', answer: this.#flushed() }])
   }
