@@ -24,6 +24,7 @@ const mayImport: Record<string, readonly string[]> = {
   'recover': ['base', 'model', 'format', 'nbd'],
   'agent': ['base', 'model', 'format', 'api', 'store', 'wire', 'capture'],
   'vault-server': ['base', 'model', 'format', 'api', 'store', 'vault', 'wire'],
+  'console': ['base', 'model', 'api', 'wire'],
   'cli': [
     'base',
     'model',
@@ -37,6 +38,7 @@ const mayImport: Record<string, readonly string[]> = {
     'recover',
     'agent',
     'vault-server',
+    'console',
   ],
   'main.ts': ['base', 'model', 'api', 'wire', 'agent', 'vault-server', 'cli'],
 }
@@ -89,7 +91,7 @@ const doors: readonly {
 const packageHomes: Record<string, readonly string[]> = {
   'koffi': ['src/base/syscalls/'],
   'commander': ['src/main.ts', 'src/cli/'],
-  'fastify': ['src/vault-server/', 'src/agent/'],
+  'fastify': ['src/vault-server/', 'src/agent/', 'src/console/'],
   '@peculiar/x509': ['src/wire/'],
 }
 

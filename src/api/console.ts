@@ -1,0 +1,284 @@
+import { z } from 'zod'
+import { vaultEvent } from './events.ts'
+import { isoMoment, sourceState } from './schemas.ts'
+
+/**
+ * The console's own HTTP API, below `/api`. What concerns one vault goes to that vault under `/api/vaults/VAULT/v1/…`, as its own
+ * API has it; `docs/decisions/0010-console.md` says who may do what.
+ */
+
+export const roles = [
+  'system-administrator',
+  'security-administrator',
+  'audit-administrator',
+  'operator',
+  'viewer',
+] as const
+export const role = z.enum(roles)
+export type Role = z.infer<typeof role>
+
+/** What a role may be allowed. One role has several; docs/decisions/0010-console.md has the table. */
+export const actions = [
+  'see',
+  'contents',
+  'mark',
+  'verify',
+  'restore',
+  'acknowledge',
+  'servers',
+  'protect',
+  'vaults',
+  'channels',
+  'users',
+  'audit',
+] as const
+export const action = z.enum(actions)
+export type Action = z.infer<typeof action>
+
+export const languages = ['zh-CN', 'en'] as const
+export const language = z.enum(languages)
+
+export const userName = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,62}$/u)
+export const password = z.string().min(1).max(256)
+
+export const signInRequest = z.object({
+  user: userName,
+  password,
+  code: z
+    .string()
+    .regex(/^\d{6}$/)
+    .optional()
+    .describe('of the authenticator, where the account has one'),
+})
+
+export const me = z.object({
+  user: z.string(),
+  role,
+  csrf: z.string().describe('goes into x-tidemark-csrf of every change'),
+  hasTotp: z.boolean(),
+  mustChangePassword: z.boolean(),
+  actions: z.array(action).describe('what the role may do'),
+})
+export type Me = z.infer<typeof me>
+
+export const passwordChange = z.object({ old: password, new: password })
+export const totpBegun = z.object({ secret: z.string(), uri: z.string().describe('otpauth://…') })
+export const totpConfirm = z.object({ code: z.string().regex(/^\d{6}$/) })
+
+/** A vault as this console knows it. */
+export const vaultEntry = z.object({
+  id: z.string(),
+  name: z.string(),
+  url: z.string(),
+  site: z.string().optional(),
+  connected: z.boolean(),
+  since: isoMoment.nullable().describe('connected or away since'),
+  error: z.string().optional(),
+})
+export type VaultEntry = z.infer<typeof vaultEntry>
+export const addVaultRequest = z.object({
+  url: z.string().min(1).max(300).describe('HOST:PORT'),
+  token: z.string().min(1).max(2000),
+  site: z.string().max(63).optional(),
+})
+/** Where servers stand, for the topology: agent id to site. */
+export const sites = z.object({
+  vaults: z.record(z.string(), z.string().max(63)),
+  agents: z.record(z.string(), z.string().max(63)),
+})
+
+export const severities = ['critical', 'warning', 'information'] as const
+export const alarmRules = [
+  'vault-away',
+  'vault-full',
+  'vault-damaged',
+  'vault-fills',
+  'agent-gone',
+  'certificate-ends',
+  'source-stalled',
+  'source-late',
+  'source-damaged',
+  'source-vanished',
+  'source-problem',
+  'hole',
+  'slot-near-limit',
+  'verification-failed',
+  'verification-old',
+] as const
+export const alarmRule = z.enum(alarmRules)
+export type AlarmRule = z.infer<typeof alarmRule>
+
+export const alarm = z.object({
+  id: z.string(),
+  rule: alarmRule,
+  severity: z.enum(severities),
+  vault: z.string(),
+  system: z.string().optional(),
+  source: z.string().optional(),
+  agent: z.string().optional(),
+  /** Values for the sentence of the rule in the language file. */
+  values: z.record(z.string(), z.union([z.string(), z.number()])),
+  message: z.string().describe('in English, as it is sent where no language is known'),
+  hint: z.string().describe('the next step'),
+  began: isoMoment,
+  ended: isoMoment.nullable(),
+  acknowledged: z.object({ by: z.string(), at: isoMoment }).optional(),
+  silencedUntil: isoMoment.optional(),
+})
+export type Alarm = z.infer<typeof alarm>
+export const silenceRequest = z.object({ minutes: z.int().min(1).max(43_200) })
+
+/** Of everything (`system` absent) or of one system. */
+export const thresholds = z.object({
+  system: z.string().optional(),
+  lagMsMax: z.int().min(1000).optional().describe('absent: as the policy of the source has it'),
+  agentGoneMs: z.int().min(1000),
+  certificateDays: z.int().min(1),
+  fullDays: z.int().min(1).describe('alarm when the vault will be full sooner'),
+  verificationDays: z.int().min(1).describe('alarm when the last good verification is older'),
+})
+export type Thresholds = z.infer<typeof thresholds>
+
+const channelCommon = {
+  id: z.string(),
+  name: z.string().min(1).max(63),
+  language,
+  severities: z.array(z.enum(severities)).min(1),
+  enabled: z.boolean(),
+}
+/** Secrets are never told: an answer has `hasSecret`; a change without `secret` keeps it. */
+export const channel = z.discriminatedUnion('kind', [
+  z.object({
+    ...channelCommon,
+    kind: z.literal('smtp'),
+    host: z.string().min(1),
+    port: z.int().min(1).max(65_535),
+    tls: z.enum(['implicit', 'starttls', 'none']),
+    user: z.string().optional(),
+    from: z.string().min(3),
+    to: z.array(z.string().min(3)).min(1).max(50),
+    secret: z.string().optional(),
+    hasSecret: z.boolean().optional(),
+  }),
+  z.object({
+    ...channelCommon,
+    kind: z.enum(['webhook', 'wecom', 'dingtalk', 'feishu']),
+    url: z.url(),
+    secret: z.string().optional().describe('signs what is sent'),
+    hasSecret: z.boolean().optional(),
+  }),
+])
+export type Channel = z.infer<typeof channel>
+export const channelState = z.object({
+  id: z.string(),
+  waiting: z.int(),
+  lastSent: isoMoment.nullable(),
+  lastError: z.string().nullable(),
+})
+
+export const user = z.object({
+  name: userName,
+  role,
+  enabled: z.boolean(),
+  hasTotp: z.boolean(),
+  created: isoMoment,
+  lastSignIn: isoMoment.nullable(),
+})
+export type User = z.infer<typeof user>
+export const newUser = z.object({ name: userName, role, password })
+export const userChange = z.object({
+  role: role.optional(),
+  enabled: z.boolean().optional(),
+  password: password.optional(),
+  resetTotp: z.literal(true).optional(),
+})
+
+export const auditRecord = z.object({
+  number: z.int(),
+  at: isoMoment,
+  user: z.string().nullable(),
+  address: z.string(),
+  action: z.string(),
+  subject: z.string(),
+  outcome: z.enum(['done', 'refused', 'failed']),
+  detail: z.string(),
+  hash: z.string(),
+})
+export type AuditRecord = z.infer<typeof auditRecord>
+export const auditRequest = z.object({
+  from: isoMoment.optional(),
+  to: isoMoment.optional(),
+  user: z.string().optional(),
+  text: z.string().max(200).optional(),
+  before: z.coerce.number().int().optional().describe('records older than this number'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+})
+export const auditVerification = z.object({
+  records: z.int(),
+  intact: z.boolean(),
+  firstBroken: z.int().nullable(),
+  lastHash: z.string(),
+})
+
+/** One month of one system, as measured at its vaults. */
+export const report = z.object({
+  system: z.string(),
+  month: z.string().regex(/^\d{4}-\d{2}$/),
+  sources: z.array(
+    z.object({
+      name: z.string(),
+      vault: z.string(),
+      secondsMeasured: z.int(),
+      secondsExpected: z.int(),
+      lagMs: z.object({
+        p50: z.number().nullable(),
+        p95: z.number().nullable(),
+        p99: z.number().nullable(),
+        max: z.number().nullable(),
+      }),
+      lagClasses: z.array(z.int()),
+      lateSeconds: z.int(),
+      changes: z.int(),
+      bytes: z.int(),
+      holes: z.array(z.object({ from: isoMoment, to: isoMoment, reason: z.string() })),
+      verifications: z.array(z.object({ at: isoMoment, good: z.boolean(), text: z.string() })),
+    }),
+  ),
+  restores: z.array(
+    z.object({
+      source: z.string(),
+      by: z.string(),
+      began: isoMoment,
+      ended: isoMoment.nullable(),
+      state: z.string(),
+      bytes: z.int().nullable(),
+    }),
+  ),
+})
+export type Report = z.infer<typeof report>
+
+/** What `GET /api/live` sends, as server-sent events: the field `data` is one of these. */
+export const liveEvent = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('hello'), now: isoMoment, vaults: z.array(vaultEntry), alarms: z.array(alarm) }),
+  z.object({ kind: z.literal('vault'), vault: z.string(), event: vaultEvent }),
+  z.object({ kind: z.literal('connection'), entry: vaultEntry }),
+  z.object({ kind: z.literal('vault-removed'), vault: z.string() }),
+  z.object({ kind: z.literal('alarm'), alarm }),
+  z.object({ kind: z.literal('heartbeat'), now: isoMoment }),
+])
+export type LiveEvent = z.infer<typeof liveEvent>
+
+/** Worst first: what decides the colour of a system. */
+export const worstFirst: readonly z.infer<typeof sourceState>[] = [
+  'damaged',
+  'stalled',
+  'vanished',
+  'offline',
+  'late',
+  'reconciling',
+  'baseline',
+  'waiting',
+  'paused',
+  'protected',
+  'retired',
+]
