@@ -37,12 +37,13 @@ const engines = join(root, 'test', 'engines')
 const unpacked = join(root, '.packages')
 const nodeFolder = join(modules, `node-linux-${process.arch}`, 'bin')
 
-/** What a Debian package is recognised by, where its program has another name. */
+/** What a Debian package is recognised by, where its program has another name, or where it has none. */
 const programOf = {
   'acl': 'getfacl',
   'attr': 'getfattr',
   'borgbackup': 'borg',
   'e2fsprogs': 'mkfs.ext4',
+  'fonts-wqy-zenhei': '/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc',
   'fuse3': 'fusermount3',
   'libnbd-bin': 'nbdinfo',
   'mariadb-client-core': 'mariadb',
@@ -238,7 +239,7 @@ function run(program, rest) {
 
 function isOnPath(name) {
   const program = programOf[name] ?? name
-  return [...pathFolders(), '/usr/sbin', '/sbin'].some((folder) => existsSync(join(folder, program)))
+  return [...pathFolders(), '/usr/sbin', '/sbin'].some((folder) => existsSync(resolve(folder, program)))
 }
 
 function pathFolders() {
