@@ -87,7 +87,9 @@ export const sites = z.object({
   agents: z.record(z.string(), z.string().max(63)),
 })
 
+/** Worst first. */
 export const severities = ['critical', 'warning', 'information'] as const
+export type Severity = (typeof severities)[number]
 export const alarmRules = [
   'vault-away',
   'vault-full',

@@ -1,0 +1,102 @@
+import type { SpaceAnswer } from '../../src/api/measures.ts'
+import type { AgentDetails } from '../../src/api/tasks.ts'
+import type { SourceTold, VaultSeen } from '../../src/console/alarms/seen.ts'
+import { isoMoment, type Moment } from '../../src/model/moment.ts'
+
+/** Vaults, sources and agents in good health, as the console sees them; a test says what is otherwise. */
+
+export const startUs = Date.parse('2026-11-23T08:00:00Z') * 1000
+export const isoAt = (afterMs: number): string => isoMoment((startUs + afterMs * 1000) as Moment)
+export const dayMs = 86_400_000
+
+const idOf = (text: string): string => Buffer.from(text).toString('hex').padEnd(32, '0').slice(0, 32)
+
+export function sourceSeen(name: string, other: Partial<SourceTold> = {}): SourceTold {
+  return {
+    id: idOf(name),
+    name,
+    kind: 'files',
+    agent: { id: idOf('db-1'), name: 'db-1', connected: true },
+    paths: ['/srv/data'],
+    exclude: [],
+    policy: { windowMs: 7 * dayMs, reconcileMs: dayMs, lagMsMax: 5000 },
+    state: 'protected',
+    lagMs: 300,
+    lagBytes: 0,
+    dirty: 0,
+    sequence: 10,
+    moment: isoAt(0),
+    covered: isoAt(0),
+    indexed: 10,
+    earliest: isoAt(-dayMs),
+    changesPerSecond: 0,
+    bytesPerSecond: 0,
+    watching: 'fanotify',
+    problems: [],
+    verified: { moment: isoAt(-dayMs), point: 'latest', good: true, text: '' },
+    hole: null,
+    ...other,
+  }
+}
+
+/** What a source looks like whose agent the vault no longer hears. */
+export const withoutAgent = (source: SourceTold): SourceTold => ({
+  ...source,
+  state: 'offline',
+  agent: { ...source.agent, connected: false },
+  problems: [{ code: 'unreachable', message: `agent "${source.agent.name}" is not connected` }],
+})
+
+export function vaultSeen(sources: readonly SourceTold[], other: Partial<VaultSeen> = {}): VaultSeen {
+  return {
+    id: 'v1',
+    name: 'north',
+    connected: true,
+    told: { stalled: false, freeBytes: 800e9, damage: [], sources },
+    agents: [],
+    space: spaceSeen(),
+    certificateExpires: isoAt(30 * dayMs),
+    ...other,
+  }
+}
+
+export const awayVault = (other: Partial<VaultSeen> = {}): VaultSeen =>
+  vaultSeen([], {
+    connected: false,
+    error: 'connect ECONNREFUSED',
+    told: undefined,
+    agents: undefined,
+    space: undefined,
+    ...other,
+  })
+
+export const spaceSeen = (other: Partial<SpaceAnswer> = {}): SpaceAnswer => ({
+  storedBytes: 200e9,
+  freeBytes: 800e9,
+  totalBytes: 1000e9,
+  days: [],
+  growthBytesPerDay: 1e9,
+  full: isoAt(800 * dayMs),
+  sources: [],
+  ...other,
+})
+
+export const agentSeen = (name: string, other: Partial<AgentDetails> = {}): AgentDetails => ({
+  id: idOf(name),
+  name,
+  connected: true,
+  revoked: false,
+  enrolled: isoAt(-90 * dayMs),
+  software: '0.1.0',
+  lastContact: isoAt(0),
+  address: '10.1.2.3',
+  certificateExpires: isoAt(20 * dayMs),
+  roundTripMs: 3,
+  bytesPerSecond: 0,
+  limits: [],
+  limitNow: null,
+  backlogBytes: 0,
+  secondsToCatchUp: null,
+  sources: [],
+  ...other,
+})
