@@ -13,6 +13,7 @@ const shipped = sources.filter(({ path }) => path.startsWith('src/') && !isRunBy
 /** Which folders of src a folder may import from, beside itself. docs/architecture.md says what each one holds. */
 const mayImport: Record<string, readonly string[]> = {
   'base': [],
+  'monitoring': ['base'],
   'model': ['base'],
   'format': ['base', 'model'],
   'api': ['base', 'model'],
@@ -22,15 +23,16 @@ const mayImport: Record<string, readonly string[]> = {
   'wire': ['base', 'model', 'format', 'api'],
   'capture': ['base', 'model', 'format', 'nbd'],
   'recover': ['base', 'model', 'format', 'nbd'],
-  'agent': ['base', 'model', 'format', 'api', 'store', 'wire', 'capture'],
-  'vault-server': ['base', 'model', 'format', 'api', 'store', 'vault', 'wire'],
-  'console': ['base', 'model', 'api', 'wire'],
+  'agent': ['base', 'model', 'format', 'api', 'monitoring', 'store', 'wire', 'capture'],
+  'vault-server': ['base', 'model', 'format', 'api', 'monitoring', 'store', 'vault', 'wire'],
+  'console': ['base', 'model', 'api', 'monitoring', 'wire'],
   'cli': [
     'base',
     'model',
     'format',
     'nbd',
     'api',
+    'monitoring',
     'store',
     'vault',
     'wire',
@@ -92,6 +94,8 @@ const packageHomes: Record<string, readonly string[]> = {
   'koffi': ['src/base/syscalls/'],
   'commander': ['src/main.ts', 'src/cli/'],
   'fastify': ['src/vault-server/', 'src/agent/', 'src/console/'],
+  'pino': ['src/monitoring/'],
+  'prom-client': ['src/monitoring/'],
   '@peculiar/x509': ['src/wire/'],
 }
 

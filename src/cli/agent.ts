@@ -6,7 +6,7 @@ import { collectLessOften } from '../base/heap.ts'
 import { namePattern } from '../model/source.ts'
 import { agentDirectory } from './connect.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { parseAddress } from './vault.ts'
+import { parseAddress } from './option-values.ts'
 
 export function agentCommands(program: Command, parts: Parts): void {
   const agent = program.command('agent').description('the agent: the process on a protected server')

@@ -18,7 +18,7 @@ import { holdPoint } from './held-point.ts'
 import { formatBytes } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
 import { statusOf } from './postgres.ts'
-import { parseAddress } from './vault.ts'
+import { parseAddress } from './option-values.ts'
 
 interface OpenOptions {
   at?: string

@@ -45,3 +45,13 @@ export function zeroLoss(text: string | true): ZeroLoss {
   }
   return { degradeMs }
 }
+
+/** `host:port`, `[address]:port`. */
+export function parseAddress(text: string, what: string): { host: string; port: number } {
+  const parts = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const port = Number(parts?.[3])
+  const host = parts?.[1] ?? parts?.[2]
+  if (host === undefined || port > 65_535)
+    throw new TidemarkError('bad-request', { message: `${what} ${text} is no address`, hint: 'write it as HOST:PORT' })
+  return { host, port }
+}

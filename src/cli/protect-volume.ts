@@ -2,9 +2,8 @@ import type { Command } from 'commander'
 import { sourceStatus, type SourceRequest } from '../api/schemas.ts'
 import { checkBacking } from './backing.ts'
 import { connect } from './connect.ts'
-import { byteCount, duration, zeroLoss } from './option-values.ts'
+import { byteCount, duration, parseAddress, zeroLoss } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { parseAddress } from './vault.ts'
 
 interface ProtectVolumeOptions {
   name: string

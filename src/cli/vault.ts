@@ -10,10 +10,12 @@ import { connect, vaultDirectory } from './connect.ts'
 import { formatCount, formatTable } from './format.ts'
 import { isoToMoment } from './points.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { duration } from './option-values.ts'
+import { duration, parseAddress } from './option-values.ts'
+import { watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
 export const defaultListen = '127.0.0.1:7433'
+const metricsPort = 9433
 
 // What serves is loaded only when it is needed: most commands are short.
 export function vaultCommands(program: Command, parts: Parts): void {
@@ -50,8 +52,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
       },
     )
 
-  vault
-    .command('run')
+  withWatchedOptions(vault.command('run'), metricsPort)
     .description('serve the vault until stopped')
     .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/vault')
     .option(
@@ -59,12 +60,25 @@ export function vaultCommands(program: Command, parts: Parts): void {
       'where agents connect; nothing listens beyond loopback until told here',
       defaultListen,
     )
-    .addHelpText('after', `\nExample:\n  tidemark vault run --listen 0.0.0.0:7433\n${exitStatusHelp}`)
-    .action(async (options: { dir?: string; listen: string }) => {
+    .addHelpText(
+      'after',
+      `
+What --metrics opens is plain HTTP, for GET /metrics, /healthz and /readyz alone; the vault's socket answers them always.
+
+Examples:
+  tidemark vault run --listen 0.0.0.0:7433
+  tidemark vault run --listen 0.0.0.0:7433 --metrics 10.0.0.7:${metricsPort}
+${exitStatusHelp}`,
+    )
+    .action(async (options: WatchedOptions & { dir?: string; listen: string }) => {
       collectLessOften()
       const { runVault } = await import('../vault-server/run.ts')
       await runVault(
-        { directory: directoryOf(options), ...parseAddress(options.listen, '--listen') },
+        {
+          directory: directoryOf(options),
+          ...parseAddress(options.listen, '--listen'),
+          metrics: watchedAddress(options, metricsPort),
+        },
         { ...parts, tell },
         parts.signal,
       )
@@ -167,14 +181,4 @@ interface TokenOptions {
   readonly console?: boolean
   readonly replaces?: string
   readonly json?: boolean
-}
-
-/** `host:port`, `[address]:port`. */
-export function parseAddress(text: string, what: string): { host: string; port: number } {
-  const parts = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
-  const port = Number(parts?.[3])
-  const host = parts?.[1] ?? parts?.[2]
-  if (host === undefined || port > 65_535)
-    throw new TidemarkError('bad-request', { message: `${what} ${text} is no address`, hint: 'write it as HOST:PORT' })
-  return { host, port }
 }

@@ -14,7 +14,7 @@ import {
 import { lockDirectory } from '../store/lock.ts'
 import { software } from '../wire/software.ts'
 import type { Parts } from './parts.ts'
-import { parseAddress } from './vault.ts'
+import { parseAddress } from './option-values.ts'
 import { openVolumeTls } from './volume-tls.ts'
 
 /** Never chosen when the machine runs out of memory: who waits for it would hold more than it does. */

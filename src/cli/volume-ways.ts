@@ -1,4 +1,4 @@
-import { parseAddress } from './vault.ts'
+import { parseAddress } from './option-values.ts'
 
 export interface AttachedWhere {
   readonly name: string

@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import type { Tell } from '../base/tell.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { IndexThread } from '../vault/index/index-thread.ts'
@@ -15,6 +16,8 @@ import { derivedFolder } from './place.ts'
 export interface Derived extends AsyncDisposable {
   readonly views: ViewService
   readonly indexes: IndexThread
+  /** Questions to views that are being answered. */
+  readonly openViews: number
   /** Begins to index a source that was added after opening. */
   add(source: Id): Promise<void>
   /** Lets go of a source that was removed from the vault. */
@@ -26,12 +29,17 @@ export interface Derived extends AsyncDisposable {
 export async function openDerived(
   vault: Vault,
   directory: string,
-  { clock, tell }: { readonly clock: Clock; readonly tell: (line: string) => void },
+  { clock, tell }: { readonly clock: Clock; readonly tell: Tell },
 ): Promise<Derived> {
   const setup = { directory: resolve(directory), indexFolder: derivedFolder(directory), keys: vault.readerKeys }
   await removeStrayIndexes(vault, setup.indexFolder)
   const journalKey = (source: Id): Uint8Array => vault.registry.journalKey(source)
-  const indexes = new IndexThread({ setup, vault, clock, lost: (reason) => tell(`FAULT: ${reason.message}`) })
+  const indexes = new IndexThread({
+    setup,
+    vault,
+    clock,
+    lost: (reason) => tell(`FAULT: ${reason.message}`, { error: reason }),
+  })
   const threads = new ThreadedViews({ setup, journalKey, progress: indexes })
   const add = (source: Id): Promise<void> => indexes.add(source, journalKey(source), vault.journal(source).durable)
   const listening = vault.onDurable(({ source, durable }) => indexes.grown(source, durable))
@@ -39,6 +47,9 @@ export async function openDerived(
   return {
     views: waitingViews(threads, indexes, clock),
     indexes,
+    get openViews() {
+      return threads.underWay
+    },
     add,
     remove: async (source) => {
       await threads.forget(source)

@@ -36,6 +36,11 @@ export class HeldPoints {
     return isNew
   }
 
+  get count(): number {
+    this.#letGo()
+    return this.#points.size
+  }
+
   /** The earliest of a source. */
   earliest(source: Id): Moment | undefined {
     this.#letGo()

@@ -32,6 +32,7 @@ export class SourceMeter {
   #offsets: { readonly since: Moment; quickest: number }[] = []
   #settled: Claim | undefined
   #durable: Sequence
+  readonly #totals = { changes: 0, bytes: 0, batches: 0 }
   #rates: { atMs: number; changes: number; bytes: number }[] = []
   report: CaptureReport | undefined
 
@@ -59,6 +60,7 @@ export class SourceMeter {
 
   durable(sequence: Sequence, changes: number, bytes: number, nowMs: number): void {
     this.#durable = sequence
+    this.#totals.batches++
     this.#count(changes, bytes, nowMs)
     this.#settle()
   }
@@ -78,6 +80,8 @@ export class SourceMeter {
   }
 
   #count(changes: number, bytes: number, nowMs: number): void {
+    this.#totals.changes += changes
+    this.#totals.bytes += bytes
     const newest = this.#rates.at(-1)
     if (newest && nowMs - newest.atMs < rateStepMs) {
       newest.changes += changes
@@ -93,6 +97,11 @@ export class SourceMeter {
       this.#claims.shift()
       if (this.#settled === undefined || claim.coveredHere > this.#settled.coveredHere) this.#settled = claim
     }
+  }
+
+  /** Since this process began. */
+  get totals(): { readonly changes: number; readonly bytes: number; readonly batches: number } {
+    return this.#totals
   }
 
   /** By the agent's clock. */

@@ -3,6 +3,9 @@ import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { Tell } from '../base/tell.ts'
+import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
+import type { Watched } from '../monitoring/watched.ts'
 import { directoryStore } from '../store/directory.ts'
 import { lockDirectory } from '../store/lock.ts'
 import { Vault } from '../vault/vault.ts'
@@ -17,6 +20,7 @@ import { HeldPoints } from './held-points.ts'
 import { Live } from './live.ts'
 import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaultKey, socketName } from './place.ts'
 import { vaultPort } from './port.ts'
+import { VaultMetrics } from './metrics.ts'
 import { keepRetention } from './retention.ts'
 import { consoleRoutes } from './routes/consoles.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
@@ -25,21 +29,24 @@ import { followRoutes } from './routes/follow.ts'
 import { heldPointRoutes } from './routes/held-points.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { viewRoutes } from './routes/views.ts'
+import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
 import { Statuses } from './statuses.ts'
 import { openDerived } from './derived.ts'
+import { watchedVault } from './watched.ts'
 
 export interface RunRequest {
   readonly directory: string
   readonly host: string
   readonly port: number
+  /** Where metrics and health are told to whoever asks; nowhere but at the vault's socket without it. */
+  readonly metrics?: WatchedAddress | undefined
 }
 
 export interface RunParts {
   readonly clock: Clock
   readonly random: Random
-  /** Told, in a line each, of what the operator would want to find in a log. */
-  readonly tell: (line: string) => void
+  readonly tell: Tell
 }
 
 /**
@@ -54,11 +61,19 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   const store = await directoryStore(directory)
   const { key } = await readVaultKey(directory, store)
   await mkdir(derivedFolder(directory), { recursive: true, mode: 0o700 })
-  await using vault = await Vault.open({ store, key, clock, random, cataloguePath: cataloguePath(directory) })
+  const metrics = new VaultMetrics(clock)
+  await using vault = await Vault.open({
+    store,
+    key,
+    clock,
+    random,
+    cataloguePath: cataloguePath(directory),
+    wrote: metrics.wrote,
+  })
   const failed = new AbortController()
   vault.failed.catch((error: unknown) => failed.abort(error))
   const stop = AbortSignal.any([signal, failed.signal])
-  for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`)
+  for (const damage of vault.damage) tell(`DAMAGE: ${damage.message}`, { error: damage })
   await using derived = await openDerived(vault, directory, parts)
   const credentials = await openCredentials(
     join(directory, credentialsFolder),
@@ -80,11 +95,14 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
     random,
   }
   const context: Context = { ...known, statuses: new Statuses(known) }
-  await using http = await serveHttp({ ...context, tell }, join(directory, socketName))
+  const watched = watchedVault(context, metrics)
+  await using http = await serveHttp({ ...context, tell }, watched, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, stop)
   tell(
     `vault ${vault.name} (${vault.id}) listens on ${request.host}:${listener.port}, ${vault.registry.sources.length} sources`,
   )
+  await using watchers = request.metrics && (await listenForWatchers(request.metrics, watched))
+  if (watchers !== undefined) tell(`metrics at http://${request.metrics?.host}:${watchers.port}/metrics`)
   await keepRetention(derived, vault, { ...parts, held }, stop)
   failed.signal.throwIfAborted()
 }
@@ -95,7 +113,7 @@ const callerOf = (peer: { readonly role: Role; readonly id: Id } | undefined): C
 }
 
 /** The HTTP API, for the operator on a socket only he can open, and for agents and consoles over TLS. */
-async function serveHttp(context: Context & Pick<RunParts, 'tell'>, socketPath: string) {
+async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Watched, socketPath: string) {
   const { http, admit } = await makeHttp()
   enrolmentRoutes(http, context)
   consoleRoutes(http, context)
@@ -104,6 +122,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, socketPath: 
   heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)
+  watchedRoutes(http, watched)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
   await http.listen({ path: socketPath })
@@ -140,15 +159,17 @@ function serveTls(
     link: async (link, peer) => {
       try {
         const end = await serveConnection(link, peer, port_, clock, signal)
-        if (end.how === 'refused' || end.how === 'refused-by-peer')
-          tell(`agent ${vault.registry.agent(peer.agent).name}: ${end.how}: ${end.error.message}`)
+        if (end.how === 'refused' || end.how === 'refused-by-peer') {
+          const { name } = vault.registry.agent(peer.agent)
+          tell(`agent ${name}: ${end.how}: ${end.error.message}`, { level: 'warn', agent: name, error: end.error })
+        }
       } catch (error) {
-        tell(`fault while serving an agent: ${messageOf(error)}`)
+        tell(`fault while serving an agent: ${messageOf(error)}`, { error })
         throw error
       }
     },
     http: (socket, peer) => admit(socket, callerOf(peer)),
     // Who hangs up in the middle of the handshake has no address any more, and nothing to be told of.
-    refused: (from, reason) => from !== 'undefined' && tell(`refused ${from}: ${reason}`),
+    refused: (from, reason) => from !== 'undefined' && tell(`refused ${from}: ${reason}`, { level: 'warn' }),
   })
 }

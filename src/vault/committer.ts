@@ -21,6 +21,14 @@ export interface CommitterParts {
   readonly limits: Limits
   /** Told whenever a journal has grown, after it is durable. */
   readonly grown: (growth: Growth) => void
+  /** Told of each write that was synced. */
+  readonly wrote?: ((wrote: Wrote) => void) | undefined
+}
+
+export interface Wrote {
+  readonly file: 'journal' | 'packs'
+  /** To write and sync what had gathered. */
+  readonly ms: number
 }
 
 export interface Growth {
@@ -181,7 +189,7 @@ export class Committer {
       while (this.#items.length > 0) {
         const round = this.#firstItems()
         const bytes = round.reduce((sum, one) => sum + one.bytes + besideBytes, 0)
-        await this.#onceThereIsRoom(bytes, () => packs.write(round.map(({ item }) => item)))
+        await this.#onceThereIsRoom(bytes, () => this.#timed('packs', () => packs.write(round.map(({ item }) => item))))
         await this.#onceThereIsRoom(0, async () => packs.record())
         this.#items = this.#items.slice(round.length)
         this.#durable += round.length
@@ -263,7 +271,7 @@ export class Committer {
   async #write(journal: Journal, batches: readonly CheckedBatch[]): Promise<void> {
     const before = journal.durable
     try {
-      await journal.write(batches)
+      await this.#timed('journal', () => journal.write(batches))
     } finally {
       const batch = batches.findLast(({ end }) => end.durable <= journal.durable)
       if (batch && journal.durable > before) {
@@ -272,6 +280,13 @@ export class Committer {
         this.#parts.grown({ source: journal.source, durable, moment, received: batch.received, settled })
       }
     }
+  }
+
+  async #timed(file: Wrote['file'], write: () => Promise<void>): Promise<void> {
+    const { clock, wrote } = this.#parts
+    const startedMs = clock.monotonicMs()
+    await write()
+    wrote?.({ file, ms: clock.monotonicMs() - startedMs })
   }
 
   /** Notes from time to time how long the growing files are, durably. */

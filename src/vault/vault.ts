@@ -12,7 +12,7 @@ import { JournalAppender } from './appender.ts'
 import { Catalogue, CatalogueReader } from './catalogue.ts'
 import { collect, type Collected, type InUse } from './collect.ts'
 import { PackedChunks } from './chunks.ts'
-import { Committer, type Growth } from './committer.ts'
+import { Committer, type Growth, type Wrote } from './committer.ts'
 import { Gate } from './gate.ts'
 import { Journal, type JournalParts } from './journal.ts'
 import { StoredJournal } from './journal-reader.ts'
@@ -31,6 +31,8 @@ export interface VaultParts {
   /** Of the catalogue of chunks: a file beside the store, derived from it; ':memory:' builds it anew at each opening. */
   readonly cataloguePath: string
   readonly limits?: Partial<Limits>
+  /** Told of each write that was synced. */
+  readonly wrote?: (wrote: Wrote) => void
 }
 
 /** Makes a vault in a store that holds none. */
@@ -123,6 +125,7 @@ export class Vault implements AsyncDisposable {
       grown: (growth) => {
         for (const listener of this.#listeners) listener(growth)
       },
+      wrote: parts.wrote,
     })
     this.failed = Promise.race([this.#committer.failed, this.#catalogue.corruption])
     // Who does not ask is not to be ended by it.

@@ -36,6 +36,11 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
     for (let count = parts.threads ?? threadsDefault; count > 0; count--) this.#threads.push(this.#start())
   }
 
+  /** Questions that are being answered. */
+  get underWay(): number {
+    return this.#threads.reduce((sum, { calls }) => sum + calls.underWay, 0)
+  }
+
   resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint> {
     return this.#one(source, (calls, asked) => calls.one('resolve', { ...asked, point, now }))
   }
