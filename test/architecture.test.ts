@@ -17,6 +17,7 @@ const mayImport: Record<string, readonly string[]> = {
   'model': ['base'],
   'format': ['base', 'model'],
   'api': ['base', 'model'],
+  'http': ['base', 'api'],
   'nbd': ['base'],
   'store': ['base', 'model', 'format'],
   'vault': ['base', 'model', 'format', 'store'],
@@ -24,8 +25,8 @@ const mayImport: Record<string, readonly string[]> = {
   'capture': ['base', 'model', 'format', 'nbd'],
   'recover': ['base', 'model', 'format', 'nbd'],
   'agent': ['base', 'model', 'format', 'api', 'monitoring', 'store', 'wire', 'capture'],
-  'vault-server': ['base', 'model', 'format', 'api', 'monitoring', 'store', 'vault', 'wire'],
-  'console': ['base', 'model', 'api', 'monitoring', 'wire'],
+  'vault-server': ['base', 'model', 'format', 'api', 'http', 'monitoring', 'store', 'vault', 'wire'],
+  'console': ['base', 'model', 'api', 'http', 'monitoring', 'wire'],
   'cli': [
     'base',
     'model',
@@ -93,7 +94,7 @@ const doors: readonly {
 const packageHomes: Record<string, readonly string[]> = {
   'koffi': ['src/base/syscalls/'],
   'commander': ['src/main.ts', 'src/cli/'],
-  'fastify': ['src/vault-server/', 'src/agent/', 'src/console/'],
+  'fastify': ['src/http/', 'src/vault-server/', 'src/agent/', 'src/console/'],
   'pino': ['src/monitoring/'],
   'prom-client': ['src/monitoring/'],
   '@peculiar/x509': ['src/wire/'],

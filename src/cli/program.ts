@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { softwareVersion } from '../wire/software.ts'
 import { agentCommands } from './agent.ts'
+import { consoleCommands } from './console.ts'
 import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from './browse.ts'
 import { openCommand } from './open.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
@@ -27,12 +28,13 @@ export function makeProgram(parts: Parts): Command {
     .addHelpText(
       'after',
       `
-Environment: TIDEMARK_HOME holds the directories "vault" and "agent" (default /var/lib/tidemark for root);
+Environment: TIDEMARK_HOME holds the directories "vault", "agent" and "console" (default /var/lib/tidemark for root);
              TIDEMARK_SOCKET names the socket to speak to; TIDEMARK_TOKEN the token of "agent join".
 ${exitStatusHelp}`,
     )
   vaultCommands(program, parts)
   agentCommands(program, parts)
+  consoleCommands(program, parts)
   protectCommand(program, parts)
   controlCommands(program, parts)
   agentsCommand(program, parts)

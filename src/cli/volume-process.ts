@@ -11,7 +11,7 @@ import {
   type VolumeFolder,
   volumeFolder,
 } from '../capture/volume/volume-folder.ts'
-import { lockDirectory } from '../store/lock.ts'
+import { lockDirectory } from '../base/lock-directory.ts'
 import { software } from '../wire/software.ts'
 import type { Parts } from './parts.ts'
 import { parseAddress } from './option-values.ts'

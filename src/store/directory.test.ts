@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { isCode } from '../base/errors.ts'
 import { storeContract } from './contract.ts'
 import { directoryStore } from './directory.ts'
-import { lockDirectory } from './lock.ts'
+import { lockDirectory } from '../base/lock-directory.ts'
 
 const scratch = () => mkdtemp(join(tmpdir(), 'tidemark-store-'))
 

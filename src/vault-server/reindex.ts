@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { directoryStore } from '../store/directory.ts'
-import { lockDirectory } from '../store/lock.ts'
+import { lockDirectory } from '../base/lock-directory.ts'
 import { Vault } from '../vault/vault.ts'
 import { openDerived } from './derived.ts'
 import { cataloguePath, derivedFolder, readVaultKey } from './place.ts'

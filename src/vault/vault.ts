@@ -72,7 +72,7 @@ export interface ReaderKeys {
 }
 
 /**
- * A vault at work. One process opens it at a time (store/lock.ts). Disposing it writes what waits, where there is room,
+ * A vault at work. One process opens it at a time (base/lock-directory.ts). Disposing it writes what waits, where there is room,
  * and seals what was growing.
  */
 export class Vault implements AsyncDisposable {

@@ -157,6 +157,8 @@ export function publicKeyFingerprint(certificate: string | X509Certificate): Buf
     .digest()
 }
 
+export const serialOf = (certificate: string): string => new X509Certificate(certificate).serialNumber
+
 export const expiresAt = (certificate: string | X509Certificate): Moment =>
   fromMilliseconds(
     (typeof certificate === 'string' ? new X509Certificate(certificate) : certificate).validToDate.getTime(),

@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { consoleEnrolAnswer, consoleEnrolRequest, consoleRecord, consoleTokenRequest } from '../../api/consoles.ts'
 import { renewRequest, tokenAnswer } from '../../api/schemas.ts'
@@ -7,10 +6,10 @@ import { isoMoment, type Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import type { Console } from '../../vault/registry.ts'
 import { consoleSecret, formatToken, newEnrolment } from '../../wire/enrolment.ts'
-import { issueFromCsr, publicKeyFingerprint } from '../../wire/pki.ts'
+import { issueFromCsr, publicKeyFingerprint, serialOf } from '../../wire/pki.ts'
 import { demandAtVault, demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
-import type { Http } from '../http.ts'
+import type { Http } from '../../http/server.ts'
 
 /** The one before is good until the newer one has been used. */
 const certificatesKeptMax = 2
@@ -22,7 +21,7 @@ export function consoleRoutes(http: Http, { vault, live, credentials, address, c
 
   const issue = async (which: Id, csr: string): Promise<{ certificate: string; serial: string }> => {
     const certificate = await issueFromCsr(credentials.authority, csr, which, now(), random)
-    return { certificate, serial: new X509Certificate(certificate).serialNumber }
+    return { certificate, serial: serialOf(certificate) }
   }
   const answer = (which: Console, certificate: string): z.infer<typeof consoleEnrolAnswer> => ({
     console: which.id,

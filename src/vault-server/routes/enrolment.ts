@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { agentRecord, enrolAnswer, enrolRequest, renewRequest, tokenAnswer, tokenRequest } from '../../api/schemas.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
@@ -6,15 +5,13 @@ import { isoMoment, type Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
 import { formatToken, newEnrolment, proofText, replacingSecret } from '../../wire/enrolment.ts'
-import { issueFromCsr, publicKeyFingerprint, signerOf } from '../../wire/pki.ts'
+import { issueFromCsr, publicKeyFingerprint, serialOf, signerOf } from '../../wire/pki.ts'
 import { demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
-import type { Http } from '../http.ts'
+import type { Http } from '../../http/server.ts'
 
 /** Serial numbers remembered of one agent. */
 const certificatesKeptMax = 8
-
-const serialOf = (certificate: string): string => new X509Certificate(certificate).serialNumber
 
 /** Tokens, enrolment, renewal of certificates, and the enrolled agents. */
 export function enrolmentRoutes(http: Http, { vault, live, credentials, address, clock, random }: Context): void {

@@ -1,7 +1,8 @@
 import type { VaultEvent } from '../../api/events.ts'
 import { demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
-import { gone, type Http, sendLines } from '../http.ts'
+import type { Http } from '../../http/server.ts'
+import { gone, sendLines } from '../../http/streams.ts'
 import { watchVault } from '../watching.ts'
 
 /** What happens, as it happens. */

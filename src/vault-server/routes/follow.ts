@@ -5,7 +5,8 @@ import { sequence } from '../../model/sequence.ts'
 import { followJournal } from '../../vault/follow.ts'
 import { sourceFor } from '../access.ts'
 import type { Context } from '../context.ts'
-import { gone, type Http, sendStream } from '../http.ts'
+import type { Http } from '../../http/server.ts'
+import { gone, sendStream } from '../../http/streams.ts'
 
 const path = z.string().startsWith('/')
 const span = z.object({

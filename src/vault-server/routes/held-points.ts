@@ -4,7 +4,7 @@ import { formatMoment, type Moment } from '../../model/moment.ts'
 import { sourceFor } from '../access.ts'
 import type { Context } from '../context.ts'
 import { heldMs } from '../held-points.ts'
-import type { Http } from '../http.ts'
+import type { Http } from '../../http/server.ts'
 
 /** For whoever reads a point for long. */
 export function heldPointRoutes(

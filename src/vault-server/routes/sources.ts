@@ -15,7 +15,8 @@ import type { Moment } from '../../model/moment.ts'
 import { defaultPolicyOf, defaultPostgres, defaultVolume, type SourceKind } from '../../model/source.ts'
 import { agentFor, demandKnown, sourceFor, visibleSources } from '../access.ts'
 import type { Context } from '../context.ts'
-import { gone, type Http } from '../http.ts'
+import type { Http } from '../../http/server.ts'
+import { gone } from '../../http/streams.ts'
 
 const named = z.object({ source: z.string() })
 

@@ -27,7 +27,9 @@ import type { Entry } from '../../vault/views/view.ts'
 import { demandKnown, sourceFor } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
 import type { Context } from '../context.ts'
-import { type Caller, gone, type Http, sendLines, sendStream } from '../http.ts'
+import type { Http } from '../../http/server.ts'
+import { gone, sendLines, sendStream } from '../../http/streams.ts'
+import type { Caller } from '../http.ts'
 
 const named = z.object({ source: z.string() })
 const at = z.string().default('latest').describe('latest · a moment · seq:N · mark:LABEL · flush · flush:MOMENT')

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { TidemarkError } from '../base/errors.ts'
-import { tryLock } from '../base/syscalls/lock.ts'
+import { TidemarkError } from './errors.ts'
+import { tryLock } from './syscalls/lock.ts'
 
 /**
  * Keeps a second process out of a directory for as long as it is not disposed, or until this process ends, however

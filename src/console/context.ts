@@ -1,0 +1,23 @@
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Accounts } from './accounts.ts'
+import type { Audit } from './audit.ts'
+import type { Database } from './database.ts'
+import type { Sealing } from './sealing.ts'
+import type { Sessions } from './sessions.ts'
+import type { Tries } from './tries.ts'
+
+/** What the routes of the console's API work with. */
+export interface Context {
+  readonly directory: string
+  readonly database: Database
+  readonly sealing: Sealing
+  readonly accounts: Accounts
+  readonly sessions: Sessions
+  readonly tries: Tries
+  readonly audit: Audit
+  readonly clock: Clock
+  readonly random: Random
+  /** Told, in a line each, of what the operator would want to find in a log. */
+  readonly tell: (line: string) => void
+}

@@ -1,0 +1,155 @@
+import type { Socket } from 'node:net'
+import cookie from '@fastify/cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { assert } from '../base/assert.ts'
+import { type Http, makeHttpServer } from '../http/server.ts'
+import { softwareVersion } from '../wire/software.ts'
+import { type Asker, demandAllowed, demandOwnName, demandOwnPages, isChange } from './access.ts'
+import type { Context } from './context.ts'
+import { machineActions, roleActions } from './roles.ts'
+import type { Session } from './sessions.ts'
+
+export interface HttpRequest {
+  readonly isHttps: boolean
+  /** Names, beside addresses and localhost, that the console is reached by. */
+  readonly isOwnName: (name: string) => boolean
+}
+
+/** Refusals of somebody who is not signed in that are recorded within a minute; how many more there were is told once. */
+const strangersRecordedMax = 30
+const minuteMs = 60_000
+
+/** The HTTP side of the console without its routes. A socket that was not admitted is the console's own, of this machine. */
+export async function makeConsoleHttp(
+  context: Context,
+  { isHttps, isOwnName }: HttpRequest,
+): Promise<{ http: Http; admit(socket: Socket): void }> {
+  const admitted = new WeakMap<Socket, string>()
+  const http = await makeHttpServer({
+    title: 'Tidemark console',
+    description: 'Everything the console shows and does goes through this API.',
+    version: softwareVersion,
+    document: '/api/openapi.json',
+  })
+  http.removeContentTypeParser('text/plain')
+  await http.register(cookie)
+  http.decorateRequest('asker')
+  http.decorateRequest('told')
+  const recorder = new Recorder(context)
+
+  http.addHook('onRoute', ({ url, config }) => {
+    assert(config?.needs !== undefined, `the route ${url} says who may call it`)
+  })
+  http.addHook('onRequest', async (request, reply) => {
+    const address = admitted.get(request.raw.socket)
+    request.asker = address === undefined ? { kind: 'machine' } : askerOf(request, address, isHttps, context)
+    setHeaders(request, reply, isHttps)
+    demandOwnName(request, isOwnName)
+    const { needs } = request.routeOptions.config
+    // There is no such route: the answer says so, to anybody.
+    if (needs === undefined) return
+    demandAllowed(request.asker, needs, { machine: machineActions })
+    demandOwnPages(request, isHttps)
+    if (request.asker.kind === 'user' && needs !== 'open') context.sessions.used(request.asker.session)
+  })
+  // Before a byte of the answer leaves: what was done is recorded, or it is not answered as done.
+  http.addHook('onSend', async (request, reply) => recorder.record(request, reply))
+  return {
+    http,
+    admit: (socket) => {
+      admitted.set(socket, plainAddress(socket.remoteAddress ?? 'unknown'))
+      http.server.emit('connection', socket)
+    },
+  }
+}
+
+/** An IPv4 address as everybody writes it, also of a socket that listens on both. */
+const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/, '')
+
+/** `__Host-`: set by HTTPS, for this host and nothing below it. */
+export const cookieName = (isHttps: boolean): string => (isHttps ? '__Host-tidemark' : 'tidemark')
+
+function askerOf(request: FastifyRequest, address: string, isHttps: boolean, { sessions, accounts }: Context): Asker {
+  const token = request.cookies[cookieName(isHttps)]
+  const session = token === undefined ? undefined : sessions.find(token)
+  const account = session && accounts.find(session.account)
+  if (session === undefined || account === undefined || !account.enabled) return { kind: 'stranger', address }
+  const { name, role, mustChange } = account
+  return { kind: 'user', address, name, role, mustChange, actions: roleActions[role], session }
+}
+
+export function setCookie(reply: FastifyReply, token: string | undefined, isHttps: boolean): void {
+  const how = { path: '/', httpOnly: true, sameSite: 'strict', secure: isHttps } as const
+  if (token === undefined) reply.clearCookie(cookieName(isHttps), how)
+  else reply.setCookie(cookieName(isHttps), token, how)
+}
+
+/** Of everything but pages, which loosen it to what they need (pages.ts). */
+function setHeaders(request: FastifyRequest, reply: FastifyReply, isHttps: boolean): void {
+  reply.headers({
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+    ...(isHttps ? { 'strict-transport-security': 'max-age=31536000' } : {}),
+    ...(request.url.startsWith('/api') ? { 'cache-control': 'no-store' } : {}),
+  })
+}
+
+/** Writes into the audit log what was asked and what became of it. */
+class Recorder {
+  readonly #context: Context
+  #minuteBegan = 0
+  #strangers = 0
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  record(request: FastifyRequest, reply: FastifyReply): void {
+    const { asker, told } = request
+    const { needs, isRecorded } = request.routeOptions.config
+    if (asker === undefined || needs === undefined) return
+    const isRefused = [401, 403, 429].includes(reply.statusCode)
+    if (!isRefused && !isChange(request.method) && isRecorded !== true) return
+    if (isRefused && asker.kind === 'stranger' && !this.#isHeard()) return
+    // Before somebody has signed in, his page asks who he is.
+    if (isRefused && asker.kind === 'stranger' && request.routeOptions.url === '/api/me') return
+    this.#context.audit.record({
+      user: asker.kind === 'user' ? asker.name : (told?.user ?? null),
+      address: asker.kind === 'machine' ? 'console' : asker.address,
+      action: told?.action ?? needs,
+      subject: told?.subject ?? `${request.method} ${request.url.split('?')[0]}`,
+      outcome: isRefused ? 'refused' : reply.statusCode < 400 ? 'done' : 'failed',
+      detail: told?.detail ?? '',
+    })
+  }
+
+  #isHeard(): boolean {
+    const now = this.#context.clock.monotonicMs()
+    if (now - this.#minuteBegan >= minuteMs) {
+      const more = this.#strangers - strangersRecordedMax
+      this.#minuteBegan = now
+      this.#strangers = 0
+      if (more > 0) {
+        this.#context.audit.record({
+          user: null,
+          address: 'console',
+          action: 'open',
+          subject: `${more} requests of nobody who is signed in`,
+          outcome: 'refused',
+          detail: 'more within a minute than are recorded one by one',
+        })
+      }
+    }
+    return ++this.#strangers <= strangersRecordedMax
+  }
+}
+
+export const sessionOf = ({ asker }: FastifyRequest): { name: string; session: Session } => {
+  assert(asker.kind === 'user', 'a route that needs a session has one')
+  return asker
+}
