@@ -7,7 +7,7 @@ import type { HttpsRequest } from '../console/listening.ts'
 import { homeDirectory } from './connect.ts'
 import { formatTable } from './format.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { parseAddress } from './vault.ts'
+import { parseAddress } from './option-values.ts'
 
 export const defaultConsoleListen = '127.0.0.1:7435'
 /** Beside dist in the package, beside src in a checkout. */

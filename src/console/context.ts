@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Tell } from '../base/tell.ts'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './audit.ts'
 import type { Database } from './database.ts'
@@ -19,5 +20,5 @@ export interface Context {
   readonly clock: Clock
   readonly random: Random
   /** Told, in a line each, of what the operator would want to find in a log. */
-  readonly tell: (line: string) => void
+  readonly tell: Tell
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Tell } from '../base/tell.ts'
 import { Accounts } from './accounts.ts'
 import { Audit } from './audit.ts'
 import type { Context } from './context.ts'
@@ -14,7 +15,7 @@ export interface ConsoleParts {
   readonly clock: Clock
   readonly random: Random
   /** Told, in a line each, of what the operator would want to find in a log. */
-  readonly tell: (line: string) => void
+  readonly tell: Tell
   /** log2 of what a password's hash costs, instead of what is safe: for tests. */
   readonly passwordCost?: number
 }

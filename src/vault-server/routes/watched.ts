@@ -1,6 +1,6 @@
 import { answerWatcher, type Watched, watchedPaths } from '../../monitoring/watched.ts'
 import { demandOperator } from '../access.ts'
-import type { Http } from '../http.ts'
+import type { Http } from '../../http/server.ts'
 
 /** What watchers ask, also at the vault's own socket. */
 export function watchedRoutes(http: Http, watched: Watched): void {
