@@ -47,6 +47,9 @@ function discardingVault(): VaultPort {
     async *definitions() {
       yield []
     },
+    control: () => {
+      throw new Error('there is no control connection here')
+    },
     append: async (): Promise<Appender> => {
       let durable = beforeFirst
       return {

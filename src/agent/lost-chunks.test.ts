@@ -46,6 +46,10 @@ class ForgetfulVault implements VaultPort {
 
   async *definitions(): AsyncGenerator<readonly SourceDefinition[]> {}
 
+  control(): never {
+    throw new Error('there is no control connection here')
+  }
+
   async append(_agent: Id, _source: Id, signal: AbortSignal): Promise<Appender> {
     return appenderOf(this, signal)
   }

@@ -70,7 +70,7 @@ export function describe(status: VaultStatus): string {
 
 /** Of a source alone. */
 function compared([source, ...others]: readonly SourceStatus[]): string {
-  if (source?.compared === undefined || others.length > 0) return ''
+  if (source?.kind !== 'volume' || source.compared === undefined || others.length > 0) return ''
   return `compared with its volume: last begun ${source.compared}, again every ${formatDurationMs(source.policy.reconcileMs)}\n`
 }
 

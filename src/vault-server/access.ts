@@ -1,6 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Registry } from '../vault/registry.ts'
+import type { Context } from './context.ts'
 import type { Caller } from './http.ts'
 
 /**
@@ -51,6 +52,20 @@ export function sourceFor(registry: Registry, caller: Caller, nameOrId: string):
       ? 'it may be one whose record cannot be read: see DAMAGE in "tidemark status"'
       : '"tidemark status" lists them; an agent sees only its own',
   })
+}
+
+/** The same, and for an agent also what it was asked to bring back: to read, and nothing else, while that goes on. */
+export function readableSource(
+  { vault: { registry }, tasks }: Pick<Context, 'vault' | 'tasks'>,
+  caller: Caller,
+  nameOrId: string,
+): SourceDefinition {
+  if (caller.kind === 'agent') {
+    const granted = tasks.granted(caller.agent)
+    const found = registry.sources.find(({ id, name }) => granted.has(id) && (name === nameOrId || id === nameOrId))
+    if (found !== undefined) return found
+  }
+  return sourceFor(registry, caller, nameOrId)
 }
 
 /** The agent that a new source is for: the asking one, or the one the operator names. */

@@ -7,6 +7,7 @@ import type { HeldPoints } from './held-points.ts'
 import type { Live } from './live.ts'
 import type { Space } from './space.ts'
 import type { Statuses } from './statuses.ts'
+import type { Tasks } from './tasks/tasks.ts'
 
 /** What the routes of the HTTP API work with. */
 export interface Context {
@@ -16,6 +17,7 @@ export interface Context {
   readonly space: Space
   readonly statuses: Statuses
   readonly held: HeldPoints
+  readonly tasks: Tasks
   readonly credentials: VaultCredentials
   /** host:port that a token carries, if one is known. */
   readonly address: string

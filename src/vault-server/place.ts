@@ -13,6 +13,7 @@ export const socketName = 'api.sock'
 const settingsName = 'settings.json'
 
 export const derivedFolder = (directory: string): string => join(directory, 'derived')
+export const tasksPath = (directory: string): string => join(directory, 'tasks.sqlite')
 export const cataloguePath = (directory: string): string => join(derivedFolder(directory), 'catalogue.sqlite')
 
 const settings = z.object({

@@ -4,14 +4,16 @@ import type { Vault } from '../vault/vault.ts'
 import type { Appender, VaultPort } from '../wire/ports.ts'
 import { software } from '../wire/software.ts'
 import type { Live } from './live.ts'
+import type { Tasks } from './tasks/tasks.ts'
 
 /** The vault as the link sees it: its journals, and beside them what lives as long as the process. */
-export function vaultPort(vault: Vault, live: Live, clock: Clock): VaultPort {
+export function vaultPort(vault: Vault, live: Live, clock: Clock, tasks: Pick<Tasks, 'connect'>): VaultPort {
   return {
     id: vault.id,
     software,
     chunkKey: vault.registry.chunkKey,
     definitions: (agent, signal) => definitions(vault, live, agent, signal),
+    control: (agent, peer) => tasks.connect(agent, peer),
     append: (agent, source, signal) => append(vault, live, clock, agent, source, signal),
   }
 }

@@ -18,7 +18,15 @@ import type { Context } from './context.ts'
 import { type Caller, makeHttp } from './http.ts'
 import { HeldPoints } from './held-points.ts'
 import { Live } from './live.ts'
-import { cataloguePath, credentialsFolder, derivedFolder, readSettings, readVaultKey, socketName } from './place.ts'
+import {
+  cataloguePath,
+  credentialsFolder,
+  derivedFolder,
+  readSettings,
+  readVaultKey,
+  socketName,
+  tasksPath,
+} from './place.ts'
 import { vaultPort } from './port.ts'
 import { VaultMetrics } from './metrics.ts'
 import { keepRetention } from './retention.ts'
@@ -28,11 +36,15 @@ import { eventRoutes } from './routes/events.ts'
 import { followRoutes } from './routes/follow.ts'
 import { heldPointRoutes } from './routes/held-points.ts'
 import { sourceRoutes } from './routes/sources.ts'
+import { taskRoutes } from './routes/tasks.ts'
 import { viewRoutes } from './routes/views.ts'
 import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
 import { Statuses } from './statuses.ts'
 import { openDerived } from './derived.ts'
+import { doAtVault } from './tasks/at-vault.ts'
+import { KeptTasks } from './tasks/kept-tasks.ts'
+import { Tasks } from './tasks/tasks.ts'
 import { watchedVault } from './watched.ts'
 
 export interface RunRequest {
@@ -83,18 +95,22 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   const live = new Live(clock)
   const held = new HeldPoints(clock)
   const [dialled] = settings.addresses
+  await using tasks = new Tasks({ kept: KeptTasks.open(tasksPath(directory), tell), clock, random, tell })
   const known = {
     vault,
     derived,
     live,
     space: new Space(store, clock),
     held,
+    tasks,
     credentials,
     address: dialled === undefined ? '' : `${dialled}:${request.port}`,
     clock,
     random,
   }
   const context: Context = { ...known, statuses: new Statuses(known) }
+  tasks.begin(doAtVault(context))
+
   const watched = watchedVault(context, metrics)
   await using http = await serveHttp({ ...context, tell }, watched, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, stop)
@@ -122,6 +138,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)
+  taskRoutes(http, context)
   watchedRoutes(http, watched)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
@@ -139,12 +156,12 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
 function serveTls(
   { host, port }: RunRequest,
   { clock, tell }: RunParts,
-  context: { vault: Vault; live: Live; credentials: VaultCredentials },
+  context: { vault: Vault; live: Live; tasks: Tasks; credentials: VaultCredentials },
   admit: Awaited<ReturnType<typeof makeHttp>>['admit'],
   signal: AbortSignal,
 ) {
-  const { vault, live, credentials } = context
-  const port_ = vaultPort(vault, live, clock)
+  const { vault, live, tasks, credentials } = context
+  const port_ = vaultPort(vault, live, clock, tasks)
   return listenTls({
     host,
     port,

@@ -20,7 +20,7 @@ interface Told {
  * this reader was told. A turn begins when the reader has taken the one before, so a slow one gets newer states, not more.
  */
 export async function* watchVault(
-  { vault, live, clock, statuses }: Context,
+  { vault, live, clock, statuses, tasks }: Context,
   signal: AbortSignal,
 ): AsyncGenerator<VaultEvent> {
   const { registry } = vault
@@ -31,6 +31,7 @@ export async function* watchVault(
   const told = new Map(first.map((source) => [source.id, toldOf(source, clock.monotonicMs())]))
   let agents = agentsNow()
   let space = JSON.stringify([head.stalled, ...roughly(head)])
+  let { revision } = tasks.changedSince(0)
   let saidMs = clock.monotonicMs()
   for (;;) {
     await clock.sleep(eventsAtMostEveryMs, signal)
@@ -55,6 +56,9 @@ export async function* watchVault(
       told.delete(id)
       events.push({ kind: 'source-gone', id })
     }
+    const changed = tasks.changedSince(revision)
+    revision = changed.revision
+    for (const id of changed.ids) events.push({ kind: 'task', id })
     if (agents !== (agents = agentsNow())) events.push({ kind: 'agents' })
     const { stalled, freeBytes, storedBytes, now } = await statuses.vault()
     if (space !== (space = JSON.stringify([stalled, ...roughly({ freeBytes, storedBytes })]))) {

@@ -10,7 +10,8 @@ import type { CaptureReport } from '../model/report.ts'
 import { advance, beforeFirst, type Sequence } from '../model/sequence.ts'
 import { lastOf } from '../model/batch.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
-import type { Appender, AppenderRequest, VaultPort } from './ports.ts'
+import type { TaskReport } from './orders.ts'
+import type { AgentOrder, AgentOrders, Appender, AppenderRequest, VaultPort } from './ports.ts'
 import type { ShippedBatch } from './ship.ts'
 import { Wake } from '../base/wake.ts'
 
@@ -28,6 +29,9 @@ export class JournalInMemory implements VaultPort {
   readonly requests: AppenderRequest[] = []
   readonly changed = new Wake()
   sources: readonly SourceDefinition[] = []
+  /** Told on each control connection from the first on, and more as `changed` wakes. */
+  readonly orders: AgentOrder[] = []
+  readonly taskReports: TaskReport[] = []
   durable: Sequence = beforeFirst
   cursor: Uint8Array = Buffer.alloc(0)
   stalled = false
@@ -51,6 +55,22 @@ export class JournalInMemory implements VaultPort {
     }
   }
 
+  control(): AgentOrders {
+    const { changed, orders, taskReports } = this
+    async function* told(): AsyncGenerator<AgentOrder> {
+      for (let at = 0; ;) {
+        const order = orders[at]
+        if (order === undefined) await changed.wait(forever)
+        else yield (at++, order)
+      }
+    }
+    return {
+      orders: told(),
+      reported: (report) => void taskReports.push(report),
+      [Symbol.dispose]: () => undefined,
+    }
+  }
+
   async append(agent: Id, _source: Id, signal: AbortSignal): Promise<Appender> {
     if (agent !== agentInMemory) throw new TidemarkError('not-allowed', { message: 'this source is of another agent' })
     this.#session?.end()
@@ -59,6 +79,8 @@ export class JournalInMemory implements VaultPort {
     return this.#session
   }
 }
+
+const forever = new AbortController().signal
 
 export const agentInMemory = 'a'.repeat(32) as Id
 

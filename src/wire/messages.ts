@@ -8,9 +8,10 @@ import { type CaptureReport, problemsMax } from '../model/report.ts'
 import { type Sequence, sequence } from '../model/sequence.ts'
 import { type Id, isId, namePattern, type SourceDefinition, sourceKinds } from '../model/source.ts'
 import { type Frame, frameParts } from './frames.ts'
+import { type TaskOrder, taskOrder, type TaskReport, taskReport, taskReportBytesMax } from './orders.ts'
 
 /**
- * The messages of the link, protocol version 1: which frame type each is, its payload, and who may send it.
+ * The messages of the link, protocol versions 1 and 2: which frame type each is, its payload, and who may send it.
  * JSON payloads are UTF-8; fields that a reader does not know are ignored. Told at length in docs/protocols/link.md.
  *
  *    1 hello         A→V  JSON          2 welcome       V→A  JSON          3 refuse      both  JSON, then close
@@ -22,8 +23,13 @@ import { type Frame, frameParts } from './frames.ts'
  *   33 acknowledged  V→A  u64 sequence                                    34 stalled     V→A  empty
  *   35 going-on      V→A  empty                                           36 mark        V→A  JSON
  *   37 reconcile     V→A  empty                                           38 definitions V→A  JSON
+ *
+ * Of version 2, on control connections:
+ *   21 task-report   A→V  JSON          39 task          V→A  JSON          40 task-cancel   V→A  JSON
  */
 export const protocolVersions: readonly number[] = [1]
+/** Below it an agent takes no tasks. */
+export const orderVersionMin = 2
 
 export type Message =
   | ({ kind: 'hello' } & Hello)
@@ -43,6 +49,9 @@ export type Message =
   | { kind: 'mark'; tag: number; label: string }
   | { kind: 'reconcile' }
   | { kind: 'definitions'; sources: readonly SourceDefinition[] }
+  | ({ kind: 'task' } & TaskOrder)
+  | { kind: 'task-cancel'; id: Id; run: number }
+  | { kind: 'task-report'; report: TaskReport }
 
 export interface Hello {
   /** Protocol versions that the agent speaks. */
@@ -86,6 +95,9 @@ const types = {
   'mark': 36,
   'reconcile': 37,
   'definitions': 38,
+  'task-report': 21,
+  'task': 39,
+  'task-cancel': 40,
 } as const satisfies Record<Message['kind'], number>
 
 const kinds = new Map<number, Message['kind']>(
@@ -178,6 +190,8 @@ export const sourceDefinitionSchema = z.object({
   paused: z.boolean(),
 })
 
+const cancelSchema = z.object({ id: idSchema, run: z.int().min(1) })
+
 const definitionsSchema = z.object({ sources: z.array(sourceDefinitionSchema).max(sourcesMax) })
 
 /** The parts to send for a message; bytes of blocks and batches are not copied. */
@@ -215,6 +229,12 @@ function payloadOf(message: Message): Uint8Array {
       return json({ tag: message.tag, label: message.label })
     case 'definitions':
       return json({ sources: message.sources })
+    case 'task':
+      return json({ id: message.id, run: message.run, logged: message.logged, work: message.work })
+    case 'task-cancel':
+      return json({ id: message.id, run: message.run })
+    case 'task-report':
+      return json(message.report)
     case 'stalled':
     case 'going-on':
     case 'reconcile':
@@ -260,6 +280,13 @@ export function readMessage({ type, payload }: Frame): Message {
       return { kind, ...parsed(markSchema, payload) }
     case 'definitions':
       return { kind, ...parsed(definitionsSchema, payload) }
+    case 'task':
+      return { kind, ...parsed(taskOrder, payload) }
+    case 'task-cancel':
+      return { kind, ...parsed(cancelSchema, payload) }
+    case 'task-report':
+      if (payload.length > taskReportBytesMax) throw new Malformed(`task-report of ${payload.length} bytes`)
+      return { kind, report: parsed(taskReport, payload) }
     case 'stalled':
     case 'going-on':
     case 'reconcile':

@@ -3,6 +3,7 @@ import type { Moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
+import type { TaskOrder, TaskReport } from './orders.ts'
 
 /** What the vault's end of the link needs of the vault. The vault implements it; wire knows only this. */
 export interface VaultPort {
@@ -12,11 +13,32 @@ export interface VaultPort {
   readonly chunkKey: Uint8Array
   /** The sources of an agent, and again whenever they change. */
   definitions(agent: Id, signal: AbortSignal): AsyncIterable<readonly SourceDefinition[]>
+  /** An agent's control connection begins. It is over when what is returned is disposed of. */
+  control(agent: Id, peer: AgentPeer): AgentOrders
   /**
    * Opens the journal of a source for appending by its agent. A journal has one appender: an older session of the
    * same agent is ended first. Throws `not-allowed` or `not-found`.
    */
   append(agent: Id, source: Id, signal: AbortSignal): Promise<Appender>
+}
+
+/** What is known of an agent while its control connection is up. */
+export interface AgentPeer {
+  /** The protocol version that both speak. */
+  readonly version: number
+  readonly software: string
+  /** Shortest so far; undefined before the first answer to a ping. */
+  readonly roundTripMs: () => number | undefined
+}
+
+export type AgentOrder =
+  | ({ readonly kind: 'task' } & TaskOrder)
+  | { readonly kind: 'task-cancel'; readonly id: Id; readonly run: number }
+
+export interface AgentOrders extends Disposable {
+  /** What the agent is told, as it comes. Ends when another control connection of the agent has taken its place. */
+  readonly orders: AsyncIterable<AgentOrder>
+  reported(report: TaskReport): void
 }
 
 /** The one who may append to a journal. Calls are made in order; several `batch` calls may be under way,

@@ -7,7 +7,7 @@ import type { Id } from '../model/source.ts'
 import { Conversation, RefusedByPeer, violation } from './conversation.ts'
 import { frameBytesMax } from './frames.ts'
 import type { Link } from './link.ts'
-import { type Message, protocolVersions, type Welcome } from './messages.ts'
+import { type Message, orderVersionMin, protocolVersions, type Welcome } from './messages.ts'
 import type { Appender, VaultPort } from './ports.ts'
 import { together, unlessAborted } from '../base/together.ts'
 import { Wake } from '../base/wake.ts'
@@ -75,7 +75,7 @@ async function serve(
   if (hello.role.is === 'control') {
     conversation.accepted()
     await conversation.send({ kind: 'welcome', ...welcome })
-    return serveControl(conversation, agent, vault, signal)
+    return serveControl(conversation, agent, vault, welcome.version, hello.software, signal)
   }
   // The appender is told of the end of this connection by this signal, before it is disposed of.
   const ended = new AbortController()
@@ -103,8 +103,17 @@ async function serveControl(
   conversation: Conversation,
   agent: Id,
   vault: VaultPort,
+  version: number,
+  software: string,
   signal: AbortSignal,
 ): Promise<void> {
+  const takesOrders = version >= orderVersionMin
+  using session = vault.control(agent, {
+    version,
+    software,
+    roundTripMs: () => conversation.clockOffset?.roundTripMs,
+  })
+  const orders = session.orders[Symbol.asyncIterator]()
   await together(signal, [
     (inside) => conversation.heartbeat(inside),
     async (inside) => {
@@ -113,11 +122,28 @@ async function serveControl(
       }
     },
     async (inside) => {
-      const message = await unlessAborted(conversation.receive(), inside)
-      if (message) throw violation(`${message.kind} on a control connection`)
+      for (;;) {
+        const { value, done } = await unlessAborted(orders.next(), inside)
+        if (done === true) throw replaced('another control connection')
+        if (takesOrders) await unlessAborted(conversation.send(value), inside)
+      }
+    },
+    async (inside) => {
+      for (;;) {
+        const message = await unlessAborted(conversation.receive(), inside)
+        if (message === undefined) return
+        if (message.kind !== 'task-report' || !takesOrders) throw violation(`${message.kind} on a control connection`)
+        session.reported(message.report)
+      }
     },
   ])
 }
+
+const replaced = (by: string): TidemarkError =>
+  new TidemarkError('already-running', {
+    message: `the vault has ended this session: the agent has opened ${by}`,
+    hint: 'if this repeats, two processes run with a copy of the same agent directory: enrol one of them anew',
+  })
 
 /** One journal's connection after the welcome. */
 class JournalService {
@@ -233,12 +259,7 @@ class JournalService {
     const requests = this.#appender.requests[Symbol.asyncIterator]()
     for (;;) {
       const { value, done } = await unlessAborted(requests.next(), signal)
-      if (done === true) {
-        throw new TidemarkError('already-running', {
-          message: 'the vault has ended this session: the agent has opened another one for the same journal',
-          hint: 'if this repeats, two processes run with a copy of the same agent directory: enrol one of them anew',
-        })
-      }
+      if (done === true) throw replaced('another one for the same journal')
       await unlessAborted(this.#conversation.send(value), signal)
     }
   }

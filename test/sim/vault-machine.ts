@@ -45,6 +45,13 @@ interface Protected {
 }
 
 /** The machine of a vault: its disk stays, its programs come and go. */
+/** Agents of this world keep no control connections. */
+const noTasks = {
+  connect: () => {
+    throw new Error('there is no control connection here')
+  },
+}
+
 export class VaultMachine implements Disposable {
   readonly name: string
   readonly disk: SimulatedDisk
@@ -135,7 +142,7 @@ export class VaultMachine implements Disposable {
     }
     const { signal } = this.#stop
     vault.onDurable(({ source, durable }) => this.#protected.get(source)!.indexer?.durable(durable))
-    const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock)))
+    const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock, noTasks)))
     network.listen(this.name, life, (link, from) => {
       const agent = this.#agents.get(from)!
       serveConnection(link, { agent }, port, clock, signal).then(

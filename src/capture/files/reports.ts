@@ -53,12 +53,13 @@ export class Reports {
     this.#reportedUpTo = batches.sequence
     this.#reportedState = state
     coverage.cover()
-    const { progress } = comparisons
+    const { progress, compared } = comparisons
     hand({
       state,
       covered: coverage.covered,
       upTo: batches.sequence,
       dirty: dirtyCapture.size,
+      ...(compared === 0 ? {} : { compared }),
       ...(progress === undefined ? {} : { progress }),
       watching: watching.names,
       problems: problems.list(),

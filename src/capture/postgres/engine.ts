@@ -481,11 +481,13 @@ export class Engine {
     this.#reportedUpTo = this.#journal.sequence
     this.#reportedCovered = this.#coverage.covered
     const { progress } = this.#baselines
+    const { completedAt } = this.#journal.baselines
     const report: CaptureReport = {
       state: this.#state,
       covered: this.#coverage.covered,
       upTo: this.#journal.sequence,
       dirty: 0,
+      ...(completedAt > 0 ? { compared: completedAt } : {}),
       ...(progress ? { progress } : {}),
       watching: 'replication',
       problems: [...this.#problems.list(), ...this.#keeper.problems()].slice(-problemsMax),

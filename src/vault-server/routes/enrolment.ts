@@ -14,7 +14,10 @@ import type { Http } from '../../http/server.ts'
 const certificatesKeptMax = 8
 
 /** Tokens, enrolment, renewal of certificates, and the enrolled agents. */
-export function enrolmentRoutes(http: Http, { vault, live, credentials, address, clock, random }: Context): void {
+export function enrolmentRoutes(
+  http: Http,
+  { vault, live, tasks, credentials, address, clock, random }: Context,
+): void {
   const { registry } = vault
   const now = (): Moment => clock.now() as Moment
 
@@ -133,7 +136,8 @@ export function enrolmentRoutes(http: Http, { vault, live, credentials, address,
     { schema: { summary: 'Admit an agent no more', params: z.object({ agent: z.string() }) } },
     async (request) => {
       demandOperator(request.caller)
-      await registry.changeAgent(agentNamed(request.params.agent).id, { revoked: true })
+      const { id } = await registry.changeAgent(agentNamed(request.params.agent).id, { revoked: true })
+      tasks.revoked(id)
       return {}
     },
   )

@@ -1,16 +1,14 @@
 import { z } from 'zod'
 import { heldPointAnswer, heldPointRequest } from '../../api/schemas.ts'
 import { formatMoment, type Moment } from '../../model/moment.ts'
-import { sourceFor } from '../access.ts'
+import { readableSource } from '../access.ts'
 import type { Context } from '../context.ts'
 import { heldMs } from '../held-points.ts'
 import type { Http } from '../../http/server.ts'
 
 /** For whoever reads a point for long. */
-export function heldPointRoutes(
-  http: Http,
-  { vault, derived, clock, held, tell }: Context & { readonly tell: (line: string) => void },
-): void {
+export function heldPointRoutes(http: Http, context: Context & { readonly tell: (line: string) => void }): void {
+  const { derived, clock, held, tell } = context
   http.post(
     '/v1/sources/:source/held-points',
     {
@@ -22,7 +20,7 @@ export function heldPointRoutes(
       },
     },
     async (request) => {
-      const { id, name } = sourceFor(vault.registry, request.caller, request.params.source)
+      const { id, name } = readableSource(context, request.caller, request.params.source)
       const { at, holder } = request.body
       const { sequence, moment } = await derived.views.resolve(id, at, clock.now() as Moment)
       if (held.hold(id, holder, moment)) tell(`${name}: seq:${sequence} (${formatMoment(moment)}) is held for a reader`)

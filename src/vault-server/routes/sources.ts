@@ -13,7 +13,7 @@ import {
 import { TidemarkError } from '../../base/errors.ts'
 import type { Moment } from '../../model/moment.ts'
 import { defaultPolicyOf, defaultPostgres, defaultVolume, type SourceKind } from '../../model/source.ts'
-import { agentFor, demandKnown, sourceFor, visibleSources } from '../access.ts'
+import { agentFor, demandKnown, readableSource, sourceFor, visibleSources } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { gone } from '../../http/streams.ts'
@@ -41,7 +41,7 @@ export function sourceRoutes(http: Http, context: Context): void {
   http.get(
     '/v1/sources/:source',
     { schema: { summary: 'One source', params: named, response: { 200: sourceStatus } } },
-    async (request) => statuses.source(sourceFor(registry, request.caller, request.params.source)),
+    async (request) => statuses.source(readableSource(context, request.caller, request.params.source)),
   )
 
   http.post(

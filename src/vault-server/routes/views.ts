@@ -8,7 +8,7 @@ import {
   stretchesRequest,
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
-import { formatMoment, isoMoment, type Moment } from '../../model/moment.ts'
+import { isoMoment } from '../../model/moment.ts'
 import {
   type BinaryString,
   displayName,
@@ -24,12 +24,13 @@ import type { Id } from '../../model/source.ts'
 import type { PointRow } from '../../vault/views/points.ts'
 import type { ReadRequest } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
-import { demandKnown, sourceFor } from '../access.ts'
+import { demandKnown, readableSource } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { gone, sendLines, sendStream } from '../../http/streams.ts'
 import type { Caller } from '../http.ts'
+import { resolvePoint } from '../resolve-point.ts'
 
 const named = z.object({ source: z.string() })
 const at = z.string().default('latest').describe('latest · a moment · seq:N · mark:LABEL · flush · flush:MOMENT')
@@ -39,19 +40,12 @@ const where = z.object({ at, path, pathBytes })
 const readBodyBytesMax = 16 * 1024 * 1024
 
 /** Everything that looks at a moment: points, trees, contents, differences, manifests, verification. */
-export function viewRoutes(http: Http, { vault, derived, clock }: Context): void {
+export function viewRoutes(http: Http, context: Context): void {
+  const { vault, derived } = context
   const { views } = derived
   const { registry } = vault
-  const find = (caller: Caller, source: string): Id => sourceFor(registry, caller, source).id
-  const resolve = async (source: Id, point: string): Promise<RecoveryPoint> => {
-    // Where what it is looked for in is not known to its end, a flush of before must not be taken for the last one.
-    const flush = /^flush(?::(.+))?$/s.exec(point)
-    if (flush !== null) await resolve(source, flush[1] ?? 'latest')
-    const found = await views.resolve(source, point, clock.now() as Moment)
-    const { endDamage, durable } = vault.journal(source)
-    if (endDamage && found.sequence >= durable && !/^(?:seq|mark):/.test(point)) throw beyondDamage(endDamage, found)
-    return found
-  }
+  const find = (caller: Caller, source: string): Id => readableSource(context, caller, source).id
+  const resolve = (source: Id, point: string): Promise<RecoveryPoint> => resolvePoint(context, source, point)
 
   http.get(
     '/v1/chunk-key',
@@ -387,11 +381,3 @@ async function* mapped<T, U>(values: AsyncIterable<T>, tell: (value: T) => U): A
 async function* entries(pages: AsyncIterable<readonly Entry[]>): AsyncGenerator<z.infer<typeof entry>> {
   for await (const page of pages) for (const one of page) yield tellEntry(one)
 }
-
-/** What was asked for may lie behind the damage: an older tree must not be taken for it. */
-const beyondDamage = (damage: TidemarkError, point: RecoveryPoint): TidemarkError =>
-  new TidemarkError('damaged', {
-    message: `${damage.message}; of the journal nothing after ${formatMoment(point.moment)} can be read`,
-    hint: `what stood then can be had: --at seq:${point.sequence}`,
-    cause: damage,
-  })
