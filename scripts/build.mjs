@@ -1,4 +1,4 @@
-/** Compiles src into dist, for machines that run JavaScript from a package: run it by "npm run build". */
+/** Compiles src into dist and builds the browser part into web/dist, for machines that run JavaScript from a package: run it by "npm run build". */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,3 +22,6 @@ for (const file of globSync('**/*.js', { cwd: dist })) {
   if (rewritten !== text) writeFileSync(path, rewritten)
 }
 chmodSync(join(dist, 'main.js'), 0o755)
+
+const web = spawnSync(process.execPath, [join(root, 'scripts/build-web.mjs')], { stdio: 'inherit' })
+process.exitCode = web.status ?? 1

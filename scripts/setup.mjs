@@ -1,7 +1,7 @@
 /**
  * Makes a checkout ready, then runs a program of it by the project's own Node.js:
  *
- *   node scripts/setup.mjs [--need package,…] [--want package,…] [--unpack package,…] [--engines] [-- program argument…]
+ *   node scripts/setup.mjs [--need package,…] [--want package,…] [--unpack package,…] [--engines] [--web] [-- program argument…]
  *
  * Needs Node.js 20 and npm, nothing else, so it is plain JavaScript and imports only what Node.js brings.
  * Every step says in one line what it does; where nothing is to be done, nothing is said.
@@ -12,6 +12,7 @@
  *   --unpack         Debian packages that are wanted and not to be installed, such as a kernel: their files come into
  *                    .packages/PACKAGE; a package that only stands for another one, of the same name and a version, brings that
  *   --engines        the database servers of test/engines, which are npm packages too
+ *   --web            the console's browser part, built into web/dist if that is older than its sources
  *   program          a path inside the checkout; its exit status is this one's (128 + the number of a signal that ended it)
  */
 import { spawn, spawnSync } from 'node:child_process'
@@ -59,18 +60,23 @@ installNpmPackages()
 if (request.engines) installEngines()
 const notInstalled = installDebianPackages([...request.need, ...request.want])
 tellMissing(notInstalled)
+if (request.web) buildWeb()
 const missing = [...notInstalled, ...unpackDebianPackages(request.unpack)]
 if (request.program !== undefined) run(request.program, request.rest)
 
 function parseArguments(given) {
   const end = given.includes('--') ? given.indexOf('--') : given.length
   const [program, ...rest] = given.slice(end + 1)
-  const parsed = { need: [], want: [], unpack: [], engines: false, program, rest }
+  const parsed = { need: [], want: [], unpack: [], engines: false, web: false, program, rest }
   const options = given.slice(0, end)
   while (options.length > 0) {
     const option = options.shift()
     if (option === '--engines') {
       parsed.engines = true
+      continue
+    }
+    if (option === '--web') {
+      parsed.web = true
       continue
     }
     const list = { '--need': parsed.need, '--want': parsed.want, '--unpack': parsed.unpack }[option]
@@ -101,6 +107,13 @@ function installEngines() {
   const installed = join(engines, 'node_modules')
   if (!existsSync(installed)) return
   for (const name of readdirSync(installed)) linkLibraries(join(installed, name))
+}
+
+function buildWeb() {
+  const built = spawnSync(join(nodeFolder, 'node'), [join(root, 'scripts', 'build-web.mjs'), '--if-older'], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  if (built.status !== 0) stop('the browser part could not be built; "npm run build" shows why')
 }
 
 /** An npm package cannot hold symbolic links, so a server's package lists the ones its libraries need. */

@@ -8,6 +8,7 @@ import { lineAt, readEntries, readSources, type Source } from './architecture/so
 
 const root = dirname(import.meta.dirname)
 const sources = readSources(root)
+const browser = sources.filter(({ path }) => path.startsWith('web/src/') && !isRunByItself(path))
 const shipped = sources.filter(({ path }) => path.startsWith('src/') && !isRunByItself(path))
 
 /** Which folders of src a folder may import from, beside itself. docs/architecture.md says what each one holds. */
@@ -128,6 +129,16 @@ test('the product imports nothing from its tests, benchmarks and demonstration',
   none(found, 'what is shipped is src alone')
 })
 
+test('the browser part imports packages and itself, and of the product only types', () => {
+  const found = browser.flatMap(({ path, imports, withoutComments }) =>
+    imports
+      .filter(({ of, relative }) => (relative ? !of.startsWith('web/src/') : of.startsWith('node:')))
+      .filter(({ of, line }) => !(of.startsWith('src/api/') && isTypeImport(withoutComments, line)))
+      .map(({ of, line }) => `${path}:${line} imports ${of}`),
+  )
+  none(found, 'it speaks the HTTP API; what it takes from src/api is "import type"')
+})
+
 test('kinds of capture know nothing of each other', () => {
   const kindOf = (path: string): string | undefined => /^src\/capture\/([^/]+)\//.exec(path)?.[1]
   const found = sources.flatMap(({ path, imports }) =>
@@ -196,7 +207,7 @@ test('files are named by what they hold', () => {
   const saysNothing = /^(?:(?:.*-)?(?:utils?|helpers?|common|manager|misc|shared)|index)$/
   const found = sources
     .map(({ path }) => path)
-    .filter((path) => saysNothing.test(basename(path).replace(/(?:\.test)?\.ts$/, '')))
+    .filter((path) => saysNothing.test(basename(path).replace(/(?:\.test)?\.tsx?$/, '')))
   none(found, 'the name says nothing, and such a file grows; an index.ts hides what is imported from where')
 })
 
@@ -221,6 +232,12 @@ function isRunByItself(path: string): boolean {
 /** A test beside the code is held to the imports of the folder it stands in. */
 function shippedAndTests(): Source[] {
   return sources.filter(({ path }) => path.startsWith('src/'))
+}
+
+/** The import that ends at `line`. */
+function isTypeImport(text: string, line: number): boolean {
+  const upTo = text.split('\n').slice(0, line).join('\n')
+  return upTo.slice(upTo.lastIndexOf('import ')).startsWith('import type ')
 }
 
 function folderOf(path: string): string {

@@ -88,8 +88,12 @@ function endOfRegularExpression(text: string, start: number): number {
   return at + 1
 }
 
-/** A slash divides after a value; after an operator, an opening bracket or a keyword a regular expression starts. */
+/**
+ * A slash divides after a value; after an operator, an opening bracket or a keyword a regular expression starts. Right after
+ * "<" it closes an element of JSX.
+ */
 function startsRegularExpression(text: string, at: number): boolean {
+  if (text[at - 1] === '<') return false
   const before = text.slice(Math.max(0, at - 40), at).trimEnd()
   return before === '' || /[=(,:[!&|?{;+\-*%<>~^]$|\b(?:return|typeof|case|in|of|await|yield)$/.test(before)
 }

@@ -17,20 +17,20 @@ export interface Import {
 
 /** All TypeScript that is ours. */
 export function readSources(root: string): Source[] {
-  return globSync('{src,test,bench,demo,scripts}/**/*.ts', {
+  return globSync(['{src,test,bench,demo,scripts,web}/**/*.ts', 'web/**/*.tsx'], {
     cwd: root,
-    exclude: (path) => path.endsWith('node_modules'),
+    exclude: (path) => path.endsWith('node_modules') || path === 'web/dist',
   })
     .toSorted()
     .map((path) => readSource(root, path))
 }
 
-/** Programs that are started by their name: the scripts, and what the scripts and package.json speak of. */
+/** Programs that are started by their name: the scripts, and what the scripts, package.json and web's page speak of. */
 export function readEntries(root: string): string[] {
   const named = ['package.json', ...globSync('scripts/*.mjs', { cwd: root })]
     .flatMap((file) => readFileSync(join(root, file), 'utf8').match(/[\w./-]+\.ts\b/g) ?? [])
     .filter((path) => existsSync(join(root, path)))
-  return [...named, ...globSync('scripts/*.ts', { cwd: root })]
+  return [...named, ...globSync(['scripts/*.ts', 'web/vite.config.ts', 'web/src/main.tsx'], { cwd: root })]
 }
 
 export const lineAt = (text: string, index: number): number => text.slice(0, index).split('\n').length

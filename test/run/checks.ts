@@ -6,6 +6,7 @@ const limitMs = 300_000
 /** The machine's part of a review; each counts as one test. */
 export const checks: readonly ((root: string) => Promise<Report>)[] = [
   check('types hold', ['node_modules/typescript/bin/tsc', '-p', '.']),
+  check('types of the browser part hold', ['node_modules/typescript/bin/tsc', '-p', 'web']),
   check('the linter finds nothing', ['node_modules/oxlint/bin/oxlint']),
   check('the format is that of "npm run format"', ['node_modules/oxfmt/bin/oxfmt', '--check']),
 ]

@@ -1,0 +1,12 @@
+import { overview } from './en/overview.ts'
+import { servers } from './en/servers.ts'
+import { shell } from './en/shell.ts'
+import { signIn } from './en/sign-in.ts'
+import { states } from './en/states.ts'
+import { units } from './en/units.ts'
+import { vaults } from './en/vaults.ts'
+
+/** One part for each page. What is here must be in every language: another one that lacks it does not compile. */
+export const en = { units, shell, states, signIn, overview, servers, vaults }
+
+export type Texts = typeof en

@@ -1,0 +1,22 @@
+export const signIn = {
+  title: 'Sign in',
+  user: 'User name',
+  userNeeded: 'Enter your user name',
+  password: 'Password',
+  passwordNeeded: 'Enter your password',
+  enter: 'Sign in',
+  code: 'Code of the authenticator',
+  codeHint: 'Six digits, from the authenticator app on your telephone.',
+  codeNeeded: 'Enter the six digits',
+  otherUser: 'Sign in as somebody else',
+  forgotten: 'Password forgotten? A security administrator can give you a new one.',
+  changeTitle: 'Choose a new password',
+  changeHint:
+    'The password you were given is only for the first time. Until you have your own, nothing else is open to you.',
+  oldPassword: 'Present password',
+  newPassword: 'New password',
+  newPasswordNeeded: 'Enter the new password',
+  repeated: 'New password once more',
+  differs: 'The two are not the same',
+  change: 'Change the password',
+}

@@ -1,0 +1,1 @@
+export const units = { ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' }

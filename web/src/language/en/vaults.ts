@@ -1,0 +1,1 @@
+export const vaults = { name: 'Vault', url: 'Address', free: 'Free' }

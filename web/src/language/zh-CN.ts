@@ -1,0 +1,10 @@
+import type { Texts } from './en.ts'
+import { overview } from './zh-CN/overview.ts'
+import { servers } from './zh-CN/servers.ts'
+import { shell } from './zh-CN/shell.ts'
+import { signIn } from './zh-CN/sign-in.ts'
+import { states } from './zh-CN/states.ts'
+import { units } from './zh-CN/units.ts'
+import { vaults } from './zh-CN/vaults.ts'
+
+export const zhCn: Texts = { units, shell, states, signIn, overview, servers, vaults }

@@ -1,0 +1,81 @@
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { App as AntApp, ConfigProvider } from 'antd'
+import antEnglish from 'antd/locale/en_US'
+import antChinese from 'antd/locale/zh_CN'
+import dayjs from 'dayjs'
+import 'dayjs/locale/zh-cn'
+import { type ReactNode, useEffect } from 'react'
+import { createBrowserRouter, RouterProvider } from 'react-router'
+import { ApiFailure } from '../api/client.ts'
+import { useTexts } from '../language/language.ts'
+import { Broken, NotFound } from './broken.tsx'
+import { Frame } from './frame.tsx'
+import { usePreferences } from './preferences.ts'
+import { pages } from './routes.tsx'
+import { Guarded, SignedIn } from './signed-in.tsx'
+import { antThemeOf, usePaletteOf, useThemeName } from './theme.ts'
+
+/** What vaults and consoles refuse they refuse again; a lost answer is asked for once more. */
+const triesMax = 1
+const staleMs = 5_000
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: staleMs,
+      retry: (tries, error) => tries < triesMax && !(error instanceof ApiFailure && error.status >= 400),
+    },
+  },
+})
+
+const router = createBrowserRouter([
+  {
+    element: <SignedIn />,
+    errorElement: <Broken />,
+    children: [
+      {
+        element: <Frame />,
+        children: [
+          {
+            errorElement: <Broken />,
+            children: [
+              ...pages.map(({ path, action, load }) => ({
+                path,
+                lazy: async () => {
+                  const { Component } = await load()
+                  return { element: <Guarded action={action} page={<Component />} /> }
+                },
+              })),
+              { path: '*', element: <NotFound /> },
+            ],
+          },
+        ],
+      },
+    ],
+  },
+])
+
+export function App({ nonce }: { nonce: string | undefined }): ReactNode {
+  const t = useTexts()
+  const { language } = usePreferences()
+  const themeName = useThemeName()
+  usePaletteOf(themeName)
+  useEffect(() => {
+    document.documentElement.lang = language
+    document.title = t.shell.product
+    dayjs.locale(language === 'zh-CN' ? 'zh-cn' : 'en')
+  }, [language, t])
+  return (
+    <ConfigProvider
+      locale={language === 'zh-CN' ? antChinese : antEnglish}
+      theme={antThemeOf(themeName)}
+      {...(nonce === undefined ? {} : { csp: { nonce } })}
+    >
+      <AntApp className="app">
+        <QueryClientProvider client={queries}>
+          <RouterProvider router={router} />
+        </QueryClientProvider>
+      </AntApp>
+    </ConfigProvider>
+  )
+}

@@ -1,0 +1,44 @@
+import { CloudServerOutlined, DashboardOutlined, DatabaseOutlined } from '@ant-design/icons'
+import type { ComponentType } from 'react'
+import type { Action } from '../../../src/api/console.ts'
+import type { Texts } from '../language/en.ts'
+
+/** One page: a file of its own that is loaded when it is first opened, and exports its `Component`. */
+export interface Page {
+  readonly path: string
+  readonly load: () => Promise<{ readonly Component: ComponentType }>
+  /** Who may not do it is not offered the page. */
+  readonly action: Action
+  /** Absent for a page that is reached from another one. */
+  readonly navigation?: { readonly icon: ComponentType; readonly text: (t: Texts) => string }
+}
+
+/** In the order of the navigation. */
+export const pages: readonly Page[] = [
+  {
+    path: '/',
+    action: 'see',
+    load: () => import('../pages/overview.tsx'),
+    navigation: { icon: DashboardOutlined, text: (t) => t.shell.overview },
+  },
+  {
+    path: '/servers',
+    action: 'see',
+    load: () => import('../pages/servers.tsx'),
+    navigation: { icon: CloudServerOutlined, text: (t) => t.shell.servers },
+  },
+  {
+    path: '/vaults',
+    action: 'see',
+    load: () => import('../pages/vaults.tsx'),
+    navigation: { icon: DatabaseOutlined, text: (t) => t.shell.vaults },
+  },
+]
+
+/** The navigation's page that the path `at` belongs to. */
+export function pageOf(at: string): Page | undefined {
+  return pages.find(({ path, navigation }) => {
+    if (navigation === undefined) return false
+    return at === path || (path !== '/' && at.startsWith(`${path}/`))
+  })
+}

@@ -1,0 +1,37 @@
+import { lazy, type ReactNode, Suspense } from 'react'
+import { Outlet } from 'react-router'
+import type { Action } from '../../../src/api/console.ts'
+import { useMay, useMe } from '../api/session.ts'
+import { useTexts } from '../language/language.ts'
+import { Live } from '../live/live.tsx'
+import { Failed, Loading, Notice } from './states.tsx'
+
+const SignIn = lazy(async () => ({ default: (await import('../pages/sign-in.tsx')).SignIn }))
+const ChangePassword = lazy(async () => ({ default: (await import('../pages/sign-in.tsx')).ChangePassword }))
+
+/** Everything behind it is for who is signed in with a password of his own. */
+export function SignedIn(): ReactNode {
+  const { me, failure, again } = useMe()
+  if (failure !== null && me === undefined) return <Failed failure={failure} again={again} />
+  if (me === undefined) return <Loading />
+  return (
+    <Suspense fallback={<Loading />}>
+      {me === null ? (
+        <SignIn />
+      ) : me.mustChangePassword ? (
+        <ChangePassword />
+      ) : (
+        <Live>
+          <Outlet />
+        </Live>
+      )}
+    </Suspense>
+  )
+}
+
+export function Guarded({ action, page }: { action: Action; page: ReactNode }): ReactNode {
+  const t = useTexts()
+  const may = useMay()
+  if (!may(action)) return <Notice tone="idle" title={t.shell.notAllowed} hint={t.shell.notAllowedHint} />
+  return page
+}
