@@ -3,7 +3,7 @@ import { identifier, isoMoment, sourceState } from './schemas.ts'
 
 /** What was measured at the vault: the past of lag and of throughput, for reports and for strips of the last day. */
 
-/** Upper bounds of the classes that lags are counted in; the last class is what is above. */
+/** Upper bounds of the classes that lags are counted in; the last class is what is above. Vaults keep counts: not to be changed. */
 export const lagClassesMs = [
   100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000, 86_400_000,
 ] as const
@@ -34,7 +34,47 @@ export const measure = z.object({
 })
 export type Measure = z.infer<typeof measure>
 
-export const measuresAnswer = z.object({ source: identifier, measures: z.array(measure).max(10_000) })
+export const measuresMax = 10_000
+export const measuresAnswer = z.object({
+  source: identifier,
+  measures: z.array(measure).max(measuresMax).describe('ascending; spans in which nothing was looked at are left out'),
+})
+
+/**
+ * The lag that so large a part of the known seconds did not exceed (0.5, 0.95, 0.99), as the upper bound of its class and never
+ * more than the largest lag; null where none is known.
+ */
+export function lagPercentileMs(
+  { lagClasses, lagMsMax }: Pick<Measure, 'lagClasses' | 'lagMsMax'>,
+  part: number,
+): number | null {
+  const known = lagClasses.reduce((sum, seconds) => sum + seconds, 0)
+  if (known === 0) return null
+  let seconds = 0
+  const found = lagClasses.findIndex((count) => (seconds += count) >= part * known)
+  return Math.min(lagClassesMs[found] ?? lagMsMax, lagMsMax)
+}
+
+/** Of all sources at once, for strips of the last day. */
+export const stripSteps = ['five-minutes', 'hour'] as const
+export const stripsRequest = z.object({
+  from: isoMoment,
+  to: isoMoment,
+  step: z.enum(stripSteps).default('five-minutes'),
+})
+export const stripHoursMax = 7 * 24
+export const strip = z
+  .string()
+  .regex(/^[0-9a-f]*$/)
+  .describe(
+    'a digit for each step, the worst in it: 0 nothing was measured, 1 no lag was known, from 2 on the class of lag (lagClassesMs)',
+  )
+export const stripsAnswer = z.object({
+  from: isoMoment.describe('where the first step begins'),
+  step: z.enum(stripSteps),
+  sources: z.array(z.object({ id: identifier, strip })).max(4096),
+})
+export type StripsAnswer = z.infer<typeof stripsAnswer>
 
 export const spaceDay = z.object({
   at: isoMoment,

@@ -5,6 +5,7 @@ import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
 import type { CaptureReport } from '../model/report.ts'
 import type { SourceDefinition } from '../model/source.ts'
 import type { LiveSource } from './live.ts'
+import type { LookedAt } from './measures/recorder.ts'
 
 /** How what the vault knows is told through the API. */
 
@@ -29,9 +30,21 @@ export interface SourceFacts {
   readonly indexed: number
   readonly earliest: Moment | undefined
   readonly stalled: boolean
-  /** The vault's clock. */
-  readonly now: Moment
+  /** By the vault's monotonic clock. */
   readonly nowMs: number
+}
+
+/** States in which nothing is captured: what a lag would be said of does not grow old. */
+const idle: readonly SourceState[] = ['waiting', 'paused', 'vanished', 'retired']
+
+/** What is measured of a source, once a second. */
+export function lookAtSource(facts: SourceFacts): LookedAt {
+  const { definition, live, nowMs } = facts
+  const known = live.meter.lagMs(nowMs * 1000)
+  const state = stateOf(facts, known)
+  const lagMs = idle.includes(state) ? undefined : known
+  const isLate = lagMs !== undefined && lagMs > definition.policy.lagMsMax
+  return { id: definition.id, state, lagMs, isLate, changes: live.meter.totals.changes, bytes: live.meter.totals.bytes }
 }
 
 /** A report older than this says nothing of the present. */
@@ -42,7 +55,7 @@ const passing: readonly ErrorCode[] = ['vault-full', 'interrupted']
 export function tellSource(facts: SourceFacts): SourceStatus {
   const { definition, live, agentName, agentConnected } = facts
   const { report } = live.meter
-  const lagMs = live.meter.lagMs(facts.now)
+  const lagMs = live.meter.lagMs(facts.nowMs * 1000)
   const { changesPerSecond, bytesPerSecond } = live.meter.rates(facts.nowMs)
   const state = stateOf(facts, lagMs)
   const covered = live.meter.covered

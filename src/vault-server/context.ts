@@ -5,6 +5,7 @@ import type { Vault } from '../vault/vault.ts'
 import type { Derived } from './derived.ts'
 import type { HeldPoints } from './held-points.ts'
 import type { Live } from './live.ts'
+import type { Measures } from './measures/measures.ts'
 import type { Space } from './space.ts'
 import type { Statuses } from './statuses.ts'
 import type { Tasks } from './tasks/tasks.ts'
@@ -18,6 +19,7 @@ export interface Context {
   readonly statuses: Statuses
   readonly held: HeldPoints
   readonly tasks: Tasks
+  readonly measures: Measures
   readonly credentials: VaultCredentials
   /** host:port that a token carries, if one is known. */
   readonly address: string

@@ -76,7 +76,7 @@ export class LiveSource {
   }
 
   reported(report: CaptureReport, agentNow: Moment): void {
-    this.meter.reported(report, agentNow, this.#clock.now() as Moment)
+    this.meter.reported(report, agentNow, this.#clock.monotonicMs() * 1000)
   }
 
   /** Resolves with the mark's sequence once it is durable. */

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { moment, type Moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import { sequence } from '../model/sequence.ts'
+import { LiveSource } from './live.ts'
 import { SourceMeter } from './meter.ts'
 
 const report = (covered: number, upTo: number): CaptureReport => ({
@@ -65,6 +66,22 @@ test('an agent whose clock steps back does not hide that nothing comes any more'
     meter.reported(report(3_600_000_000, 1), moment(second * 1_000_000), moment(3_600_000_000 + second * 1_000_000))
   }
   assert.ok((meter.lagMs(moment(3_600_000_000 + 80_000_000)) ?? 0) >= 60_000)
+})
+
+test('the clock of the vault may be set: how old a claim is does not change', () => {
+  let nowUs = 3_600_000_000
+  let monotonicMs = 5_000
+  const clock = { now: () => nowUs, monotonicMs: () => monotonicMs, sleep: () => Promise.resolve() }
+  const source = new LiveSource(clock)
+  source.meter.began(sequence(1))
+  source.reported(report(1_000_000, 1), moment(1_000_000))
+  for (const stepUs of [-3_600_000_000, 7_200_000_000]) {
+    nowUs += stepUs
+    monotonicMs += 1_000
+    source.reported(report(1_000_000, 1), moment(1_000_000))
+  }
+  monotonicMs += 30_000
+  assert.equal(source.meter.lagMs(monotonicMs * 1000), 32_000)
 })
 
 test('the time a report was under way counts as lag', () => {

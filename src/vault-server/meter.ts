@@ -15,21 +15,21 @@ interface Claim {
   readonly upTo: Sequence
   /** By the agent's clock. */
   readonly covered: Moment
-  /** By the vault's. */
-  readonly coveredHere: number
+  /** By the vault's monotonic one. */
+  readonly coveredHereUs: number
 }
 
 /**
  * Measures one source at the vault: how far what is durable here is behind the source. The agent only claims
  * ("every change before M is in the journal up to N"); a claim counts once N is durable here, and ages by the
- * vault's clock. What crosses is how long ago M was when the report left; to that comes how much later than the quickest
- * of the last reports it arrived. So neither the difference of the clocks, nor a step of one of them, nor a slow line makes
- * the lag look smaller.
+ * vault's monotonic clock, which nobody sets. What crosses is how long ago M was when the report left; to that comes how much
+ * later than the quickest of the last reports it arrived. So neither the difference of the clocks, nor a step of one of them,
+ * nor a slow line makes the lag look smaller.
  */
 export class SourceMeter {
   #claims: Claim[] = []
   /** Of each step, by our clock, the quickest report. */
-  #offsets: { readonly since: Moment; quickest: number }[] = []
+  #offsets: { readonly sinceUs: number; quickest: number }[] = []
   #settled: Claim | undefined
   #durable: Sequence
   readonly #totals = { changes: 0, bytes: 0, batches: 0 }
@@ -46,15 +46,15 @@ export class SourceMeter {
     this.#durable = durable
   }
 
-  /** The agent's report has arrived; `agentNow` is its clock's reading when it left, `now` ours. */
-  reported(report: CaptureReport, agentNow: Moment, now: Moment): void {
+  /** The agent's report has arrived; `agentNow` is its clock's reading when it left, `nowUs` that of our monotonic one. */
+  reported(report: CaptureReport, agentNow: Moment, nowUs: number): void {
     this.report = report
     const { covered, upTo } = report
     // Nothing was ever covered.
     if (covered === 0) return
     if (this.#claims.length === claimsMax) this.#claims.pop()
-    const underWay = this.#delay(now - agentNow, now)
-    this.#claims.push({ covered, upTo, coveredHere: now - underWay - Math.max(0, agentNow - covered) })
+    const underWayUs = this.#delayUs(nowUs - agentNow, nowUs)
+    this.#claims.push({ covered, upTo, coveredHereUs: nowUs - underWayUs - Math.max(0, agentNow - covered) })
     this.#settle()
   }
 
@@ -71,10 +71,10 @@ export class SourceMeter {
   }
 
   /** `offset`: our clock's reading at arrival less the agent's when the report left. */
-  #delay(offset: number, now: Moment): number {
+  #delayUs(offset: number, nowUs: number): number {
     const newest = this.#offsets.at(-1)
-    if (newest && Math.abs(now - newest.since) < offsetStepUs) newest.quickest = Math.min(newest.quickest, offset)
-    else this.#offsets.push({ since: now, quickest: offset })
+    if (newest && nowUs - newest.sinceUs < offsetStepUs) newest.quickest = Math.min(newest.quickest, offset)
+    else this.#offsets.push({ sinceUs: nowUs, quickest: offset })
     if (this.#offsets.length > offsetsMax) this.#offsets.shift()
     return offset - Math.min(...this.#offsets.map(({ quickest }) => quickest))
   }
@@ -95,7 +95,7 @@ export class SourceMeter {
   #settle(): void {
     for (let claim = this.#claims[0]; claim && claim.upTo <= this.#durable; claim = this.#claims[0]) {
       this.#claims.shift()
-      if (this.#settled === undefined || claim.coveredHere > this.#settled.coveredHere) this.#settled = claim
+      if (this.#settled === undefined || claim.coveredHereUs > this.#settled.coveredHereUs) this.#settled = claim
     }
   }
 
@@ -109,8 +109,8 @@ export class SourceMeter {
     return this.#settled?.covered
   }
 
-  lagMs(now: Moment): number | undefined {
-    return this.#settled && Math.max(0, (now - this.#settled.coveredHere) / 1000)
+  lagMs(nowUs: number): number | undefined {
+    return this.#settled && Math.max(0, (nowUs - this.#settled.coveredHereUs) / 1000)
   }
 
   rates(nowMs: number): { changesPerSecond: number; bytesPerSecond: number } {

@@ -16,6 +16,8 @@ export const derivedFolder = (directory: string): string => join(directory, 'der
 export const tasksPath = (directory: string): string => join(directory, 'tasks.sqlite')
 export const cataloguePath = (directory: string): string => join(derivedFolder(directory), 'catalogue.sqlite')
 
+export const measuresPath = (directory: string): string => join(directory, 'measures.sqlite')
+
 const settings = z.object({
   /** Names and addresses that agents dial; in the server's certificate. */
   addresses: z.array(z.string()),

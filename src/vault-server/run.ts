@@ -18,10 +18,13 @@ import type { Context } from './context.ts'
 import { type Caller, makeHttp } from './http.ts'
 import { HeldPoints } from './held-points.ts'
 import { Live } from './live.ts'
+import { Measures } from './measures/measures.ts'
+import { Recorder } from './measures/recorder.ts'
 import {
   cataloguePath,
   credentialsFolder,
   derivedFolder,
+  measuresPath,
   readSettings,
   readVaultKey,
   socketName,
@@ -35,6 +38,7 @@ import { enrolmentRoutes } from './routes/enrolment.ts'
 import { eventRoutes } from './routes/events.ts'
 import { followRoutes } from './routes/follow.ts'
 import { heldPointRoutes } from './routes/held-points.ts'
+import { measureRoutes } from './routes/measures.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { viewRoutes } from './routes/views.ts'
@@ -94,23 +98,24 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   )
   const live = new Live(clock)
   const held = new HeldPoints(clock)
+  using measures = new Measures(measuresPath(directory), tell)
   const [dialled] = settings.addresses
   await using tasks = new Tasks({ kept: KeptTasks.open(tasksPath(directory), tell), clock, random, tell })
-  const known = {
+  const shared = {
     vault,
     derived,
     live,
     space: new Space(store, clock),
     held,
     tasks,
+    measures,
     credentials,
     address: dialled === undefined ? '' : `${dialled}:${request.port}`,
     clock,
     random,
   }
-  const context: Context = { ...known, statuses: new Statuses(known) }
+  const context: Context = { ...shared, statuses: new Statuses(shared) }
   tasks.begin(doAtVault(context))
-
   const watched = watchedVault(context, metrics)
   await using http = await serveHttp({ ...context, tell }, watched, join(directory, socketName))
   await using listener = await serveTls(request, parts, context, http.admit, stop)
@@ -119,7 +124,10 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   )
   await using watchers = request.metrics && (await listenForWatchers(request.metrics, watched))
   if (watchers !== undefined) tell(`metrics at http://${request.metrics?.host}:${watchers.port}/metrics`)
-  await keepRetention(derived, vault, { ...parts, held }, stop)
+  const known = (): Set<string> =>
+    new Set([...vault.registry.sources, ...vault.registry.damagedSources].map(({ id }) => id))
+  const recorder = new Recorder({ clock, measures, look: () => context.statuses.look(), known })
+  await Promise.all([keepRetention(derived, vault, { ...parts, held }, stop), recorder.run(stop)])
   failed.signal.throwIfAborted()
 }
 
@@ -140,6 +148,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   eventRoutes(http, context)
   taskRoutes(http, context)
   watchedRoutes(http, watched)
+  measureRoutes(http, context)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
   await http.listen({ path: socketPath })

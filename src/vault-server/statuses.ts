@@ -4,8 +4,9 @@ import type { Clock } from '../base/clock.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import { softwareVersion } from '../wire/software.ts'
-import { tellSource } from './answers.ts'
+import { lookAtSource, type SourceFacts, tellSource } from './answers.ts'
 import type { Context } from './context.ts'
+import type { LookedAt } from './measures/recorder.ts'
 
 /** Only retention moves it. */
 const earliestMsMax = 10_000
@@ -24,28 +25,36 @@ export class Statuses {
   }
 
   async source(definition: SourceDefinition): Promise<SourceStatus> {
+    const facts = this.#facts(definition)
+    return tellSource({ ...facts, earliest: facts.indexed > 0 ? await this.#earliestOf(definition.id) : undefined })
+  }
+
+  /** All that are protected, as they are at this instant. */
+  *look(): Generator<LookedAt> {
+    for (const definition of this.#context.vault.openSources) {
+      if (definition.retired === undefined) yield lookAtSource(this.#facts(definition))
+    }
+  }
+
+  #facts(definition: SourceDefinition): SourceFacts {
     const { vault, live, derived } = this.#context
     const { registry } = vault
     const { id } = definition
     const journal = vault.journal(id)
-    const indexed = derived.indexes.indexed(id)
-    const earliest = indexed > 0 ? await this.#earliestOf(id) : undefined
-    const agent = registry.agents.find(({ id: one }) => one === definition.agent)
     const failure = registry.agentDamage(definition.agent) ?? journal.damage ?? derived.indexes.failure(id)
-    return tellSource({
+    return {
       definition,
-      agentName: agent?.name ?? definition.agent,
+      agentName: registry.agentName(definition.agent) ?? definition.agent,
       agentConnected: live.isConnected(definition.agent),
       live: live.source(id),
       durable: journal.durable,
       moment: journal.durable > 0 ? journal.end.moment : undefined,
       failure,
-      indexed,
-      earliest,
+      indexed: derived.indexes.indexed(id),
+      earliest: undefined,
       stalled: vault.stalled || failure?.code === 'vault-full',
-      now: this.#clock.now() as Moment,
       nowMs: this.#clock.monotonicMs(),
-    })
+    }
   }
 
   /** In the order of their names. */

@@ -26,7 +26,7 @@ export async function* watchVault(
   const { registry } = vault
   const agentsNow = (): string =>
     registry.agents.map(({ id, name, revoked }) => `${id} ${name} ${revoked} ${live.isConnected(id)}`).join('\n')
-  const [head, first] = await Promise.all([statuses.vault(), statuses.sources(registry.sources)])
+  const [head, first] = await Promise.all([statuses.vault(), statuses.sources(vault.openSources)])
   yield { kind: 'vault', vault: { ...head, sources: first } }
   const told = new Map(first.map((source) => [source.id, toldOf(source, clock.monotonicMs())]))
   let agents = agentsNow()
@@ -37,7 +37,7 @@ export async function* watchVault(
     await clock.sleep(eventsAtMostEveryMs, signal)
     const events: VaultEvent[] = []
     const nowMs = clock.monotonicMs()
-    const sources = await statuses.sources(registry.sources)
+    const sources = await statuses.sources(vault.openSources)
     let figures = 0
     // Those told longest ago come first.
     for (const source of sources.toSorted((a, b) => (told.get(a.id)?.atMs ?? 0) - (told.get(b.id)?.atMs ?? 0))) {

@@ -192,6 +192,11 @@ export class Registry {
     return this.#agents.get(agent) ?? this.#without('agents', agent)
   }
 
+  /** Undefined where its record is not there, or cannot be read. */
+  agentName(agent: Id): string | undefined {
+    return this.#agents.get(agent)?.name
+  }
+
   /** Why an agent cannot append, where its record is damaged. */
   agentDamage(agent: Id): TidemarkError | undefined {
     return this.#damaged.agents.find(({ id: one }) => one === agent)?.error

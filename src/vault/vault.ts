@@ -195,6 +195,11 @@ export class Vault implements AsyncDisposable {
     throw new TidemarkError('not-found', { message: `the journal of ${name} is not open` })
   }
 
+  /** Sources whose journals are open: one that is being added has none yet. */
+  get openSources(): SourceDefinition[] {
+    return this.registry.sources.filter(({ id }) => this.#journals.has(id))
+  }
+
   /** For readers in other threads; see `openJournalReader` and `openChunkReader`. */
   get readerKeys(): ReaderKeys {
     const { key } = this.#packParts
