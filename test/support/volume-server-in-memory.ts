@@ -86,6 +86,9 @@ export class VolumeServerInMemory {
 
   grow(bytes: number): void {
     this.#happen({ kind: 'resize', bytes: this.bytes + bytes })
+    // A disk that was made larger stays so, whatever its machine does.
+    this.#durable = this.last
+    this.#link?.say({ kind: 'durable', epoch: this.#epoch, number: this.#durable })
   }
 
   // What happens to the server
@@ -115,6 +118,17 @@ export class VolumeServerInMemory {
     this.#first = this.last + 1
     this.#epoch++
     this.#link?.say(this.#facts())
+  }
+
+  /** Its machine is put back to a snapshot in which it was at record `number`. */
+  revert(number: number): void {
+    this.#link?.end()
+    this.history.length = number
+    this.#durable = number
+    this.#visible = this.at(number)
+    const { epoch } = this.#acknowledged
+    this.#acknowledged = { epoch, number: Math.min(number, this.#acknowledged.number) }
+    this.#first = Math.min(this.#first, this.#acknowledged.number + 1)
   }
 
   /** Somebody removed its log: a new one begins, and knows of nothing before. */

@@ -6,7 +6,7 @@ import { type Moment, moment } from '../../model/moment.ts'
 /**
  * What a batch of kind `volume` says of where the capture stood: all it takes to go on, on any machine.
  *
- *   u8 version 2
+ *   u8 version 3
  *   varint moment of the last change
  *   u32 session, at random: two batches of different content never have the same cursor
  *   u8 1 where something follows: the journal has its file
@@ -15,6 +15,7 @@ import { type Moment, moment } from '../../model/moment.ts'
  *   u8 0, or why the journal is suspect: 1 + its place in suspectReasons
  *   u8 copy  0 none  1 under way  2 under way, onto zeros;  varint up to where it has come
  *   varint moment at which everything was last begun to be copied or compared; not in version 1
+ *   varint moment of that last record as the log has it, 0 where it has not come from the log; not before version 3
  */
 export interface Cursor {
   readonly moment: Moment
@@ -35,6 +36,8 @@ export interface Place extends LogPlace {
   readonly copy: Copy | undefined
   /** When a copy of everything was begun last, by the clock of this machine. */
   readonly compared: Moment
+  /** Moment of the record, as the log has it; 0 where the journal has none of it. Another log may have another record of that number. */
+  readonly recorded: Moment
 }
 
 /** A copy of the whole volume, which has come up to here. */
@@ -44,7 +47,7 @@ export interface Copy {
   readonly isOntoZeros: boolean
 }
 
-const version = 2
+const version = 3
 
 export const beginning: Cursor = { moment: moment(0), session: 0, place: undefined }
 
@@ -52,13 +55,14 @@ export function encodeCursor({ moment: at, session, place }: Cursor): Buffer {
   const writer = new ByteWriter(64).u8(version).varint(at).u32(session)
   writer.u8(place === undefined ? 0 : 1)
   if (place !== undefined) {
-    const { epoch, number, bytes, suspect, copy, compared } = place
+    const { epoch, number, bytes, suspect, copy, compared, recorded } = place
     writer.varint(epoch).varint(number).varint(bytes)
     writer.u8(suspect === undefined ? 0 : 1 + suspectReasons.indexOf(suspect))
     writer
       .u8(copy === undefined ? 0 : copy.isOntoZeros ? 2 : 1)
       .varint(copy?.at ?? 0)
       .varint(compared)
+      .varint(recorded)
   }
   return writer.finish()
 }
@@ -80,7 +84,7 @@ export function decodeCursor(bytes: Uint8Array): Cursor {
 
 function read(reader: ByteReader): Cursor {
   const found = reader.u8()
-  if (found !== 1 && found !== version) throw new Malformed(`cursor version ${found}`)
+  if (found < 1 || found > version) throw new Malformed(`cursor version ${found}`)
   const at = moment(reader.varint())
   const session = reader.u32()
   const place = reader.u8() === 0 ? undefined : readPlace(reader, found)
@@ -95,7 +99,8 @@ function readPlace(reader: ByteReader, found: number): Place {
   const suspect = reader.u8()
   const copy = reader.u8()
   const at = reader.varint()
-  const compared = moment(found === 1 ? 0 : reader.varint())
+  const compared = moment(found < 2 ? 0 : reader.varint())
+  const recorded = moment(found < 3 ? 0 : reader.varint())
   if (suspect > suspectReasons.length || copy > 2) throw new Malformed(`suspect ${suspect}, copy ${copy}`)
   return {
     epoch,
@@ -104,5 +109,6 @@ function readPlace(reader: ByteReader, found: number): Place {
     suspect: suspect === 0 ? undefined : suspectReasons[suspect - 1],
     copy: copy === 0 ? undefined : { at, isOntoZeros: copy === 2 },
     compared,
+    recorded,
   }
 }

@@ -91,6 +91,12 @@ class Judge {
     this.#judge()
   }
 
+  /** The server goes on from another past. */
+  reverted(): void {
+    this.#model = Buffer.from(this.#server.initial)
+    this.#modelAt = 0
+  }
+
   #judge(): void {
     const { place } = this
     if (place === undefined) return
@@ -385,6 +391,39 @@ test('what the vault has not acknowledged stays in the log once the agent holds 
     await agent.crash()
   }
   assert.ifError(agent.failure)
+})
+
+test('a volume that was put back to an earlier state, and written to since, is compared as a whole and gets a hole', async (t) => {
+  const random = new Seeded(5)
+  const clock = new TurningClock(random)
+  const server = new VolumeServerInMemory(random, clock, 1_500_000)
+  const judge = new Judge(server)
+  const agent = new Agent(judge, server, random, clock)
+  t.after(() => agent.crash())
+  const untilAtRest = async (): Promise<void> => {
+    for (let round = 0; round < roundsToRest; round++) {
+      server.sync()
+      agent.takeAll()
+      agent.acknowledge()
+      await turn()
+      const { place } = judge
+      if (place?.suspect === undefined && place?.copy === undefined && place?.number === server.last) return
+    }
+    assert.fail('it does not come to rest')
+  }
+  agent.open()
+  for (let count = 0; count < 100; count++) server.write()
+  await untilAtRest()
+  await agent.crash()
+  server.revert(60)
+  for (let count = 0; count < 80; count++) server.write()
+  server.sync()
+  judge.reverted()
+  agent.open()
+  await untilAtRest()
+  await agent.crash()
+  assert.ifError(agent.failure)
+  assert.equal(judge.holes, 1)
 })
 
 test('everything is compared again and again in its time, also over restarts of the agent', async () => {

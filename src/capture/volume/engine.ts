@@ -23,8 +23,8 @@ import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
-import type { OpenServer, ServerLink, VolumeFacts } from './server-link.ts'
-import { progressAt, stateAt, takingUp, whyGap } from './state.ts'
+import type { OpenServer, ServerLink } from './server-link.ts'
+import { isOfAnotherPast, progressAt, stateAt, takingUp, whyGap } from './state.ts'
 
 export interface EngineParts {
   readonly clock: Clock
@@ -82,6 +82,8 @@ export class Engine {
   readonly #changed = new Wake()
   readonly #marks = new AskedMarks()
   #link: ServerLink | undefined
+  /** Whether the log of the link is known to be the one that the journal goes on with: before, nothing of its records may be said. */
+  #isTakenUp = false
   #conversation: Conversation | undefined
   #copier: Copier | undefined
   readonly #wanted = { isEverything: false }
@@ -183,6 +185,7 @@ export class Engine {
       ])
     } finally {
       this.#link = undefined
+      this.#isTakenUp = false
       this.#conversation = undefined
       this.#copier = undefined
       this.#flights.clear()
@@ -193,8 +196,10 @@ export class Engine {
   async #work(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
     this.#introduce(link)
     await this.#changed.until(() => (this.#line ? true : undefined), signal)
-    this.#takeUp(link.volume, await conversation.place())
+    await this.#takeUp(link, conversation, signal)
     this.#journal.healing.forget()
+    this.#isTakenUp = true
+    this.#tellAcknowledged()
     this.#isAway = false
     this.#problems.clear('server')
     this.#report()
@@ -209,16 +214,24 @@ export class Engine {
   #introduce(link: ServerLink): void {
     link.tell({ kind: 'settings', settings: this.#settings })
     link.tell({ kind: 'line', up: this.#line })
-    this.#tellAcknowledged()
     for (const mark of this.#marks.untold()) link.tell({ kind: 'mark', ...mark })
   }
 
-  /** Goes on at the journal's end, or over a gap; `last` is the newest record. */
-  #takeUp(facts: VolumeFacts, last: number): void {
+  /** Goes on at the journal's end, or over a gap. */
+  async #takeUp(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
     const journal = this.#journal
+    const facts = link.volume
+    const last = await conversation.place()
     const before = { epoch: facts.epoch, number: facts.first - 1 }
     if (!journal.hasBegun) return journal.begin(before, facts.bytes)
-    const how = takingUp(journal.place, facts, last)
+    let how = takingUp(journal.place, facts, last)
+    if (how === 'goes-on' && journal.place.number >= facts.first) {
+      await this.#changed.until(() => (conversation.durable >= journal.place.number ? true : undefined), signal)
+      if (await isOfAnotherPast(link, journal.place)) how = 'all-in-doubt'
+      signal.throwIfAborted()
+    }
+    // What the vault acknowledges of another past says nothing of this log's records.
+    if (how === 'all-in-doubt') journal.acknowledgements.beginAnew()
     if (how !== 'goes-on') {
       const since = this.#coverage.covered || journal.moment
       journal.gap(before, { since, why: whyGap[how], isAllInDoubt: how === 'all-in-doubt' })
@@ -332,12 +345,14 @@ export class Engine {
     const { acknowledgements, healing } = this.#journal
     this.#outgoing.acknowledged(sequence)
     if (acknowledgements.upTo(sequence)) this.#tellAcknowledged()
-    for (const { regions, number } of healing.upTo(sequence)) this.#link?.tell({ kind: 'healed', regions, number })
+    const healed = healing.upTo(sequence)
+    if (!this.#isTakenUp) return
+    for (const { regions, number } of healed) this.#link?.tell({ kind: 'healed', regions, number })
   }
 
   #tellAcknowledged(): void {
     const { acknowledged } = this.#journal.acknowledgements
-    if (acknowledged) this.#link?.tell({ kind: 'acknowledged', ...acknowledged })
+    if (acknowledged && this.#isTakenUp) this.#link?.tell({ kind: 'acknowledged', ...acknowledged })
   }
 
   #setLine(up: boolean): void {

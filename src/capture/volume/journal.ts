@@ -113,7 +113,8 @@ export class Journal {
     this.#coveredUpTo = moment(Math.max(this.#clock.now(), this.#coveredUpTo))
     this.#builder.begin('live', { changes: 2, bytes: markBytes })
     const copy = { at: 0, isOntoZeros: true }
-    this.#place = { ...at, bytes, suspect: 'baseline', copy, compared: moment(this.#clock.now()) }
+    const compared = moment(this.#clock.now())
+    this.#place = { ...at, bytes, suspect: 'baseline', copy, compared, recorded: moment(0) }
     const content = { type: 'file', bytes, extents: [] } as const
     this.#write('live', { kind: 'put', path: diskPath, attributes: this.#attributes(), content })
     this.#mark({ type: 'suspect', reason: 'baseline' })
@@ -133,6 +134,7 @@ export class Journal {
       suspect: this.place.suspect ?? reason,
       copy: from === undefined ? undefined : { at: from, isOntoZeros: false },
       compared: lost.isAllInDoubt ? moment(this.#clock.now()) : compared,
+      recorded: moment(0),
     }
     this.#mark({ type: 'hole', since: lost.since, reason: lost.why })
     this.#mark({ type: 'suspect', reason })
@@ -152,31 +154,32 @@ export class Journal {
 
   /** The record that follows the last one; of a long write, what `pieces` has left. `isAsked`: who asked for the mark waits for it. */
   take(record: VolumeRecord, isAsked = false): void {
-    const { number, moment: when } = record
-    assert(number === this.place.number + 1, `record ${number} follows ${this.place.number}`)
+    const { moment: when } = record
+    assert(record.number === this.place.number + 1, `record ${record.number} follows ${this.place.number}`)
     switch (record.kind) {
       case 'write': {
         const data = record.data.subarray(record.data.length - lastPieceBytes(record.data.length))
         const at = record.at + record.data.length - data.length
-        this.#step(number, { changes: 2, bytes: data.length + 2 * changeBytes })
+        this.#step(record, { changes: 2, bytes: data.length + 2 * changeBytes })
         this.#write('live', { kind: 'write', path: diskPath, at, data }, when)
         return record.isForced ? this.#mark({ type: 'flush' }, when) : undefined
       }
       case 'zero':
       case 'trim':
-        this.#step(number, { changes: 2, bytes: 2 * changeBytes })
+        this.#step(record, { changes: 2, bytes: 2 * changeBytes })
         this.#write('live', { kind: 'zero', path: diskPath, at: record.at, bytes: record.bytes }, when)
         return record.isForced ? this.#mark({ type: 'flush' }, when) : undefined
       case 'flush':
-        this.#step(number, { changes: 1, bytes: changeBytes })
+        this.#step(record, { changes: 1, bytes: changeBytes })
         return this.#mark({ type: 'flush' }, when)
       case 'mark':
-        this.#step(number, { changes: 1, bytes: markBytes })
+        this.#step(record, { changes: 1, bytes: markBytes })
         if (!isAsked) return this.#mark({ type: 'user', label: record.label }, when)
         this.#at = when
         return this.#builder.userMark(record.tag, record.label)
       case 'resize':
-        return this.#resize(number, record.bytes)
+        this.#step(record, { changes: 2, bytes: markBytes })
+        return this.#grow(record.bytes)
       default:
         return unreachable(record)
     }
@@ -185,11 +188,6 @@ export class Journal {
   /** What is left of a record that was begun is not to come in this conversation: it is begun again. */
   interrupted(): void {
     this.#isWithinRecord = false
-  }
-
-  #resize(number: number, bytes: number): void {
-    this.#step(number, { changes: 2, bytes: markBytes })
-    this.#grow(bytes)
   }
 
   /** What the volume has grown by is to be copied: it may hold anything. It never shrinks. */
@@ -210,9 +208,9 @@ export class Journal {
     this.#builder.close(false)
   }
 
-  #step(number: number, needed: { changes: number; bytes: number }): void {
+  #step({ number, moment: recorded }: VolumeRecord, needed: { changes: number; bytes: number }): void {
     this.#builder.begin('live', needed)
-    this.#place = { ...this.place, number }
+    this.#place = { ...this.place, number, recorded }
     this.#isWithinRecord = false
   }
 

@@ -12,6 +12,7 @@ const placeAt = (epoch: number, number: number): Place => ({
   suspect: undefined,
   copy: undefined,
   compared: moment(0),
+  recorded: moment(0),
 })
 
 const factsOf = (epoch: number, first: number, acknowledged: VolumeFacts['acknowledged']): VolumeFacts => ({

@@ -1,6 +1,6 @@
 import type { CaptureReport, CaptureState } from '../../model/report.ts'
 import type { LogPlace, Place } from './cursor.ts'
-import type { VolumeFacts } from './server-link.ts'
+import type { ServerLink, VolumeFacts } from './server-link.ts'
 
 /** How a journal at this place goes on with what the server has; `last` is its newest record. */
 export type TakingUp = 'goes-on' | 'gap' | 'all-in-doubt'
@@ -16,6 +16,19 @@ export function takingUp(place: Place, { epoch, first, acknowledged }: VolumeFac
 
 const isBefore = (one: LogPlace, other: LogPlace): boolean =>
   one.epoch < other.epoch || (one.epoch === other.epoch && one.number < other.number)
+
+/**
+ * The machine was put back to what it was before, and written to since: its log has other records of the numbers that the journal
+ * has. What the log has let go of was at the vault, so only what it still holds can differ.
+ */
+export async function isOfAnotherPast(
+  link: Pick<ServerLink, 'records'>,
+  { number, recorded }: Place,
+): Promise<boolean> {
+  if (recorded === 0) return false
+  for await (const [record] of link.records(number - 1, number)) return record?.moment !== recorded
+  return true
+}
 
 /** For the mark of the hole. */
 export const whyGap = {
