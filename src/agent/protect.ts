@@ -20,7 +20,7 @@ import { offerIdsMax } from '../wire/messages.ts'
 import { together, unlessAborted } from '../base/together.ts'
 import { Wake } from '../base/wake.ts'
 import { Backlog, bulkBytesLimit, bulkBytesMin } from './backlog.ts'
-import { Backoff } from './backoff.ts'
+import { Backoff } from '../base/backoff.ts'
 import { Holes } from './holes.ts'
 import { bringBack, chunksNotBrought } from './lost-chunks.ts'
 

@@ -8,7 +8,7 @@ import type { SourceDefinition, SourceKind } from '../model/source.ts'
 import { writeSecret } from '../wire/authority.ts'
 import { sourceDefinitionSchema } from '../wire/messages.ts'
 import { Wake } from '../base/wake.ts'
-import { Backoff } from './backoff.ts'
+import { Backoff } from '../base/backoff.ts'
 
 /** How a kind of source is let go: what its capture has set there, a replication slot or the name of a standby, is taken back. */
 export interface Release {

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { TidemarkError } from '../base/errors.ts'
 
 /** The vault's HTTP API, however it is reached: the vault's own socket, or an agent's that passes it on. */
 export interface ApiClient {
@@ -22,6 +23,9 @@ export function apiPath(
   return text === '' ? path : `${path}?${text}`
 }
 
+/** Longest line of a stream: the whole state of a vault. */
+const lineCharactersMax = 64 * 1024 * 1024
+
 /** One JSON value a line, as the API streams long lists. */
 export async function* jsonLines<T>(pieces: AsyncIterable<Uint8Array>, schema: z.ZodType<T>): AsyncGenerator<T> {
   const decoder = new TextDecoder()
@@ -30,6 +34,8 @@ export async function* jsonLines<T>(pieces: AsyncIterable<Uint8Array>, schema: z
     held += decoder.decode(piece, { stream: true })
     const lines = held.split('\n')
     held = lines.pop() as string
+    if (held.length > lineCharactersMax)
+      throw new TidemarkError('protocol-violation', { message: `a line of more than ${lineCharactersMax} characters` })
     for (const line of lines) if (line !== '') yield schema.parse(JSON.parse(line))
   }
   if (held !== '') yield schema.parse(JSON.parse(held))

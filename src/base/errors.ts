@@ -12,6 +12,7 @@ export const errorCodes = {
   'code-needed': 'The password is right; the code of the authenticator is needed as well.',
   'password-change-needed': 'The password was given by someone else and must be changed first.',
   'too-many-tries': 'There were too many tries; the message tells when the next one is heard.',
+  'busy': 'As many are served at once as can be; try again in a while.',
   'token-refused': 'The enrolment token is unknown, used or expired.',
   'version-refused': 'The peer speaks no protocol version that this program knows.',
   'protocol-violation': 'A peer sent bytes that are not of the protocol; the connection was closed.',

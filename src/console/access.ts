@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { Action, Role } from '../api/console.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { machineActions } from './roles.ts'
 import type { Session } from './sessions.ts'
 
 /** Who asks. */
@@ -38,10 +39,10 @@ declare module 'fastify' {
   }
 }
 
-export const sessionHeader = 'x-tidemark-csrf'
+export const csrfHeader = 'x-tidemark-csrf'
 
 /** Throws what is answered to somebody who may not. */
-export function demandAllowed(asker: Asker, needs: Need, actions: { readonly machine: readonly Action[] }): void {
+export function demandAllowed(asker: Asker, needs: Need): void {
   if (needs === 'open') return
   if (asker.kind === 'stranger') {
     throw new TidemarkError('sign-in-needed', {
@@ -50,22 +51,28 @@ export function demandAllowed(asker: Asker, needs: Need, actions: { readonly mac
     })
   }
   if (asker.kind === 'machine') {
-    if (needs === 'signed-in' || (needs !== 'own' && actions.machine.includes(needs))) return
-    throw new TidemarkError('not-allowed', {
-      message: 'this is for somebody who is signed in',
-      hint: 'sign in over HTTP at the address that "tidemark console run" prints',
-    })
-  }
-  if (needs === 'own') return
-  if (asker.mustChange) {
+    if (needs === 'own') {
+      throw new TidemarkError('not-allowed', {
+        message: 'this is for somebody who is signed in',
+        hint: 'sign in over HTTP at the address that "tidemark console run" prints',
+      })
+    }
+  } else if (needs === 'own') return
+  else if (asker.mustChange) {
     throw new TidemarkError('password-change-needed', {
       message: 'the password was set by somebody else',
       hint: 'take one of your own first',
     })
   }
-  if (needs === 'signed-in' || asker.actions.includes(needs)) return
+  if (needs !== 'signed-in') demandAction(asker, needs)
+}
+
+export function demandAction(asker: Asker, action: Action): void {
+  if (asker.kind === 'machine' && machineActions.includes(action)) return
+  if (asker.kind === 'user' && asker.actions.includes(action)) return
+  const who = asker.kind === 'user' ? `the role ${asker.role.replaceAll('-', ' ')}` : 'the command line'
   throw new TidemarkError('not-allowed', {
-    message: `the role ${asker.role.replaceAll('-', ' ')} may not do that`,
+    message: `${who} may not do that`,
     hint: 'ask somebody whose duty it is',
   })
 }
@@ -82,9 +89,9 @@ export function demandOwnPages(request: FastifyRequest, isHttps: boolean): void 
       hint: 'open the console in a window of its own; a script sends the header "Origin" with the console’s address',
     })
   }
-  if (request.asker.kind === 'user' && request.headers[sessionHeader] !== request.asker.session.csrf) {
+  if (request.asker.kind === 'user' && request.headers[csrfHeader] !== request.asker.session.csrf) {
     throw new TidemarkError('not-allowed', {
-      message: `the header ${sessionHeader} is not that of the session`,
+      message: `the header ${csrfHeader} is not that of the session`,
       hint: 'load the page again; a script takes "csrf" of GET /api/me',
     })
   }

@@ -9,7 +9,9 @@ import { Passwords } from './passwords.ts'
 import { databasePath, readSecretKey } from './place.ts'
 import { Sealing } from './sealing.ts'
 import { Sessions } from './sessions.ts'
+import { SiteTable } from './site-table.ts'
 import { Tries } from './tries.ts'
+import { VaultTable } from './vault-table.ts'
 
 export interface ConsoleParts {
   readonly clock: Clock
@@ -20,8 +22,11 @@ export interface ConsoleParts {
   readonly passwordCost?: number
 }
 
+/** What is there before vaults are read. */
+export type Held = Omit<Context, 'live' | 'federation'> & { readonly vaultTable: VaultTable }
+
 /** What a console's directory holds, at work. The directory is locked by the caller. */
-export async function openConsole(directory: string, parts: ConsoleParts): Promise<Context & Disposable> {
+export async function openConsole(directory: string, parts: ConsoleParts): Promise<Held & Disposable> {
   const sealing = new Sealing(await readSecretKey(directory), parts.random)
   const database = new Database(databasePath(directory))
   const { clock, random, tell } = parts
@@ -36,6 +41,8 @@ export async function openConsole(directory: string, parts: ConsoleParts): Promi
     accounts: new Accounts({ database, sealing, clock, random, passwords: new Passwords(random, parts.passwordCost) }),
     sessions: new Sessions(database, parts),
     tries: new Tries(clock),
+    vaultTable: new VaultTable(database, directory),
+    siteTable: new SiteTable(database),
     audit,
     [Symbol.dispose]: () => database[Symbol.dispose](),
   }

@@ -61,7 +61,7 @@ export class Passwords {
   async #turn(): Promise<void> {
     if (this.#atOnce >= atOnceMax) {
       if (this.#waiting.length >= waitingMax) {
-        throw new TidemarkError('too-many-tries', {
+        throw new TidemarkError('busy', {
           message: 'too many people sign in at this moment',
           hint: 'try again in a minute',
         })

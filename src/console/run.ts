@@ -5,11 +5,16 @@ import { TidemarkError } from '../base/errors.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
 import type { Http } from '../http/server.ts'
 import type { Context } from './context.ts'
+import { Federation } from './federation.ts'
 import { type HttpsRequest, listen, type Listening, readHttps } from './listening.ts'
-import { type ConsoleParts, openConsole } from './open.ts'
+import { Live } from './live.ts'
+import { type ConsoleParts, type Held, openConsole } from './open.ts'
 import { pageRoutes } from './pages.ts'
 import { socketName } from './place.ts'
+import { liveRoutes } from './routes/live.ts'
+import { proxyRoutes } from './routes/proxy.ts'
 import { sessionRoutes } from './routes/session.ts'
+import { vaultRoutesOfConsole } from './routes/vaults.ts'
 import { makeConsoleHttp } from './server.ts'
 
 export interface ListenRequest {
@@ -41,7 +46,10 @@ export async function runConsole(request: RunRequest, parts: ConsoleParts, signa
   const directory = resolve(request.directory)
   const wanted = request.listen
   if (wanted !== undefined) demandSafe(wanted)
-  using context = await openLocked(directory, parts)
+  using held = await openLocked(directory, parts)
+  const live = new Live()
+  await using federation = await Federation.open(live, { ...parts, table: held.vaultTable })
+  const context: Context = { ...held, live, federation }
   const credential = wanted?.https && (await readHttps(directory, wanted.https, parts))
   const names = new Set(request.names.map((name) => name.toLowerCase()))
   let listening: Listening | undefined
@@ -69,7 +77,7 @@ export async function runConsole(request: RunRequest, parts: ConsoleParts, signa
   }
 }
 
-async function openLocked(directory: string, parts: ConsoleParts): Promise<Context & Disposable> {
+async function openLocked(directory: string, parts: ConsoleParts): Promise<Held & Disposable> {
   const lock = lockDirectory(directory)
   try {
     const context = await openConsole(directory, parts)
@@ -92,6 +100,9 @@ async function addRoutes(
   { pages, isHttps }: { readonly pages: string; readonly isHttps: boolean },
 ): Promise<void> {
   sessionRoutes(http, context, isHttps)
+  vaultRoutesOfConsole(http, context)
+  liveRoutes(http, context)
+  await proxyRoutes(http, context)
   http.get('/api/openapi.json', { config: { needs: 'signed-in' }, schema: { hide: true } }, async () => http.swagger())
   http.get('/api/health', { config: { needs: 'open' }, schema: { summary: 'Whether it works' } }, async () => {
     context.database.sqlite.prepare('SELECT 1').get()

@@ -6,7 +6,7 @@ import { type Http, makeHttpServer } from '../http/server.ts'
 import { softwareVersion } from '../wire/software.ts'
 import { type Asker, demandAllowed, demandOwnName, demandOwnPages, isChange } from './access.ts'
 import type { Context } from './context.ts'
-import { machineActions, roleActions } from './roles.ts'
+import { roleActions } from './roles.ts'
 import type { Session } from './sessions.ts'
 
 export interface HttpRequest {
@@ -48,7 +48,7 @@ export async function makeConsoleHttp(
     const { needs } = request.routeOptions.config
     // There is no such route: the answer says so, to anybody.
     if (needs === undefined) return
-    demandAllowed(request.asker, needs, { machine: machineActions })
+    demandAllowed(request.asker, needs)
     demandOwnPages(request, isHttps)
     if (request.asker.kind === 'user' && needs !== 'open') context.sessions.used(request.asker.session)
   })

@@ -26,6 +26,8 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   'vault-full': 507,
   'unreachable': 503,
   'interrupted': 503,
+  'busy': 503,
+  'not-running': 503,
 }
 
 export type Http = FastifyInstance<

@@ -1,11 +1,11 @@
-import type { Clock } from '../base/clock.ts'
-import type { Random } from '../base/random.ts'
-import type { Wake } from '../base/wake.ts'
+import type { Clock } from './clock.ts'
+import type { Random } from './random.ts'
+import type { Wake } from './wake.ts'
 
 export const backoffMsMin = 200
 export const backoffMsMax = 30_000
 
-/** Waits between tries: each about twice as long as the one before, never two agents in step. */
+/** Waits between tries: each about twice as long as the one before, never two programs in step. */
 export class Backoff {
   readonly #clock: Clock
   readonly #random: Random
