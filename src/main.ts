@@ -18,11 +18,23 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => interrupted.abort(new DOMException(`stopped by ${signal}`, 'AbortError')))
 }
 
+const endsWithInput = process.env['TIDEMARK_ENDS_WITH_INPUT'] !== undefined
+
 // A pipe that was closed at the other end ("| head") is the end of the output, not a failure.
 process.stdout.on('error', (error) => {
-  if ('code' in error && error.code === 'EPIPE') process.exit(exitStatus.done)
+  const isClosed = 'code' in error && error.code === 'EPIPE'
+  if (isClosed && endsWithInput) return
+  if (isClosed) process.exit(exitStatus.done)
   throw error
 })
+
+// A task of an agent ends with the agent, however that ended, and in order.
+if (endsWithInput) {
+  process.stderr.on('error', () => undefined)
+  process.stdin.resume().once('close', () => {
+    interrupted.abort(new DOMException('stopped: the agent that began this has ended', 'AbortError'))
+  })
+}
 
 const terminal = (stream: NodeJS.WriteStream): Terminal => ({
   write: (text) => void stream.write(text),

@@ -28,6 +28,9 @@ import { AgentHome, joinVault } from './identity.ts'
 
 const now = () => moment(systemClock.now())
 const signal = AbortSignal.timeout(600_000)
+const noCommands = (): never => {
+  throw new Error('nothing is asked of this agent')
+}
 
 /** A vault of one journal: the port, the certificates and the routes that an agent needs. */
 async function startVault(test: TestContext) {
@@ -229,6 +232,7 @@ test('the agent protects what the vault tells, follows changes live, and takes u
     {
       directory: vault.directory,
       captures: { files: captures.openCapture },
+      startCommand: noCommands,
       clock: systemClock,
       random: systemRandom,
       tell: (line) => void lines.push(line),
@@ -282,6 +286,7 @@ test('the agent protects what the vault tells, follows changes live, and takes u
     {
       directory: vault.directory,
       captures: { files: captures.openCapture },
+      startCommand: noCommands,
       clock: systemClock,
       random: systemRandom,
       tell: () => undefined,
@@ -307,6 +312,7 @@ test('a capture goes on through a change that is not about it', async (test) => 
     {
       directory: vault.directory,
       captures: { files: captures.openCapture },
+      startCommand: noCommands,
       clock: systemClock,
       random: systemRandom,
       tell: () => undefined,
@@ -341,6 +347,7 @@ test('started without a line, the agent protects what it was told before', async
       {
         directory: vault.directory,
         captures: { files: captures.openCapture },
+        startCommand: noCommands,
         clock: systemClock,
         random: systemRandom,
         tell: () => undefined,

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs'
 import { chmod, mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { apiPath } from '../api/client.ts'
@@ -15,9 +15,10 @@ import type { Id, SourceDefinition, SourceKind } from '../model/source.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
 import { apiClient, type HttpDoor, vaultDoor } from '../wire/http-client.ts'
 import type { Link } from '../wire/link.ts'
+import type { TaskOrder, TaskReport } from '../wire/orders.ts'
 import { Pace } from '../wire/pace.ts'
 import { expiresAt } from '../wire/pki.ts'
-import { followDefinitions, JournalSession } from '../wire/ship.ts'
+import { followVault, JournalSession } from '../wire/ship.ts'
 import { software } from '../wire/software.ts'
 import { dialLink } from '../wire/tls.ts'
 import { together } from '../base/together.ts'
@@ -26,6 +27,8 @@ import { Backoff } from '../base/backoff.ts'
 import { AgentHome } from './identity.ts'
 import { serveLocally } from './local-api.ts'
 import { type Release, Releases, type ReleaseStatus } from './releases.ts'
+import { AgentTasks } from './tasks/agent-tasks.ts'
+import type { StartCommand } from './tasks/command-process.ts'
 import { type OpenCapture, Protection, type ProtectionStatus } from './protect.ts'
 
 export interface AgentParts {
@@ -33,6 +36,8 @@ export interface AgentParts {
   readonly captures: Readonly<Partial<Record<SourceKind, OpenCapture>>>
   /** Takes back what a kind of capture has set at its source, once that is no longer protected. */
   readonly releases?: Readonly<Partial<Record<SourceKind, Release>>>
+  /** Begins a command of this program in a process of its own: tasks are done by it. */
+  readonly startCommand: StartCommand
   readonly clock: Clock
   readonly random: Random
   /** Told, in a line each, of what the operator would want to find in a log. */
@@ -60,13 +65,15 @@ export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<
   const { directory, clock, tell } = parts
   const home = await AgentHome.open(directory)
   using _lock = lockDirectory(directory)
-  const agent = new Agent(home, parts)
+  const tasks = await AgentTasks.open({ directory: resolve(directory), start: parts.startCommand, clock, tell })
+  const agent = new Agent(home, tasks, parts)
   await using _socket = await serveLocally(join(directory, socketName), agent)
   tell(`agent ${home.identity.name} (${home.identity.agent}) of vault ${home.identity.host}:${home.identity.port}`)
   await together(signal, [
     (inside) => agent.protect(inside),
     (inside) => agent.follow(inside),
     (inside) => agent.releases.run(inside),
+    (inside) => tasks.run(inside),
     (inside) => renewing(home, clock, tell, inside),
   ]).catch((error: unknown) => {
     if (!signal.aborted) throw error
@@ -103,6 +110,7 @@ class Agent {
   readonly #home: AgentHome
   readonly #parts: AgentParts
   readonly #pace: Pace
+  readonly #tasks: AgentTasks
   readonly releases: Releases
   readonly #running = new Map<Id, Running>()
   readonly #told = new Wake()
@@ -115,8 +123,9 @@ class Agent {
   /** Kept with the certificate it was opened for. */
   #door: { readonly certificate: string; readonly door: HttpDoor } | undefined
 
-  constructor(home: AgentHome, parts: AgentParts) {
+  constructor(home: AgentHome, tasks: AgentTasks, parts: AgentParts) {
     this.#home = home
+    this.#tasks = tasks
     this.#parts = parts
     this.#pace = new Pace(home.settings.bandwidth, parts.clock)
     const { releases: kinds = {}, clock, random, tell } = parts
@@ -162,13 +171,13 @@ class Agent {
     const backoff = new Backoff(clock, random)
     for (;;) {
       try {
-        await followDefinitions(
-          await this.#dial(signal),
-          { software },
-          (sources) => this.#learn(sources, backoff),
-          clock,
-          signal,
-        )
+        const told = {
+          definitions: (sources: readonly SourceDefinition[]) => this.#learn(sources, backoff),
+          reporting: (send: (report: TaskReport) => Promise<void>) => this.#tasks.reporting(send),
+          ordered: (order: TaskOrder) => this.#tasks.ordered(order),
+          cancelled: (id: Id, run: number) => this.#tasks.cancelled(id, run),
+        }
+        await followVault(await this.#dial(signal), { software }, told, clock, signal)
       } catch (error) {
         signal.throwIfAborted()
         const told =

@@ -1,6 +1,7 @@
 import { homedir, userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import { runAgent } from '../agent/agent.ts'
+import { commandStarter } from '../agent/tasks/command-process.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
 import { releasePostgres, releaseTriedMsMax } from '../capture/postgres/release.ts'
@@ -31,6 +32,7 @@ export const runAgentProcess = (
         // It waits for whoever uses the volume.
         volume: { letGo: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending) },
       },
+      startCommand: commandStarter(thisProgram(), clock),
       clock,
       random,
       tell,
@@ -47,5 +49,7 @@ function account(): Account {
 /** Volume servers are run by this very program. */
 const serverHome = (agentDirectory: string): ServerHome => ({
   agentDirectory: resolve(agentDirectory),
-  command: [process.execPath, ...process.execArgv, resolve(process.argv[1] ?? '')],
+  command: thisProgram(),
 })
+
+const thisProgram = (): string[] => [process.execPath, ...process.execArgv, resolve(process.argv[1] ?? '')]

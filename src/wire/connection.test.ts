@@ -17,7 +17,7 @@ import { messageParts } from './messages.ts'
 import { Pace } from './pace.ts'
 import type { AppenderRequest } from './ports.ts'
 import { type ConnectionEnd, serveConnection } from './serve.ts'
-import { type Cargo, followDefinitions, JournalSession, type ShippedBatch } from './ship.ts'
+import { type Cargo, followVault, JournalSession, type ShippedBatch, type Told } from './ship.ts'
 import { Wake } from '../base/wake.ts'
 
 const source = '5'.repeat(32) as Id
@@ -366,13 +366,7 @@ test('definitions are told at once and after every change, until the vault stops
     const stop = new AbortController()
     const served = serveConnection(far, { agent: agentInMemory }, journal, clock, stop.signal)
     const told: number[] = []
-    const following = followDefinitions(
-      near,
-      about,
-      (sources) => void told.push(sources.length),
-      clock,
-      new AbortController().signal,
-    )
+    const following = followVault(near, about, countingSources(told), clock, new AbortController().signal)
     await clock.sleep(100)
     const definition = {
       id: source,
@@ -392,6 +386,14 @@ test('definitions are told at once and after every change, until the vault stops
     await following
     assert.deepEqual(told, [0, 1])
   }))
+
+/** Hears of definitions alone. */
+const countingSources = (told: number[]): Told => ({
+  definitions: (sources) => void told.push(sources.length),
+  reporting: () => ({ [Symbol.dispose]: () => undefined }),
+  ordered: () => undefined,
+  cancelled: () => undefined,
+})
 
 /** Bytes that are mostly of the protocol: whole messages, some damaged, some noise. */
 const hostileStream = fc.array(

@@ -27,7 +27,7 @@ import { type TaskOrder, taskOrder, type TaskReport, taskReport, taskReportBytes
  * Of version 2, on control connections:
  *   21 task-report   A→V  JSON          39 task          V→A  JSON          40 task-cancel   V→A  JSON
  */
-export const protocolVersions: readonly number[] = [1]
+export const protocolVersions: readonly number[] = [1, 2]
 /** Below it an agent takes no tasks. */
 export const orderVersionMin = 2
 

@@ -8,7 +8,8 @@ import { advance, type Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import { type ClockOffset, Conversation, RefusedByPeer, violation } from './conversation.ts'
 import type { Link } from './link.ts'
-import { type Hello, type Message, offerIdsMax, protocolVersions, type Welcome } from './messages.ts'
+import { type Hello, type Message, offerIdsMax, orderVersionMin, protocolVersions, type Welcome } from './messages.ts'
+import type { TaskOrder, TaskReport } from './orders.ts'
 import type { Pace } from './pace.ts'
 import type { AppenderRequest } from './ports.ts'
 import { together, unlessAborted } from '../base/together.ts'
@@ -202,11 +203,21 @@ export class JournalSession {
   }
 }
 
-/** The agent's control connection: tells `told` the agent's sources, now and whenever they change. */
-export async function followDefinitions(
+/** What the vault tells an agent over its control connection. */
+export interface Told {
+  /** The agent's sources, now and whenever they change. */
+  definitions(sources: readonly SourceDefinition[], welcome: Welcome): void
+  /** The vault takes reports of tasks, until what is returned is disposed of. `send` resolves when there is room for more. */
+  reporting(send: (report: TaskReport) => Promise<void>): Disposable
+  ordered(order: TaskOrder): void
+  cancelled(id: Id, run: number): void
+}
+
+/** The agent's control connection. A vault of version 1 of the link orders nothing. */
+export async function followVault(
   link: Link,
   about: { readonly software: string },
-  told: (sources: readonly SourceDefinition[], welcome: Welcome) => void,
+  told: Told,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
@@ -217,11 +228,14 @@ export async function followDefinitions(
       await together(signal, [
         (inside) => conversation.heartbeat(inside),
         async (inside) => {
+          using _reporting =
+            welcome.version < orderVersionMin
+              ? undefined
+              : told.reporting((report) => conversation.send({ kind: 'task-report', report }))
           for (;;) {
             const message = await unlessAborted(conversation.receive(), inside)
             if (message === undefined) return
-            if (message.kind !== 'definitions') throw violation(`${message.kind} on a control connection`)
-            told(message.sources, welcome)
+            hear(message, told, welcome)
           }
         },
       ])
@@ -230,6 +244,14 @@ export async function followDefinitions(
     }
   })
   await link[Symbol.asyncDispose]()
+}
+
+function hear(message: Message, told: Told, welcome: Welcome): void {
+  if (message.kind === 'definitions') return told.definitions(message.sources, welcome)
+  if (welcome.version >= orderVersionMin && message.kind === 'task') return told.ordered(message)
+  if (welcome.version >= orderVersionMin && message.kind === 'task-cancel')
+    return told.cancelled(message.id, message.run)
+  throw violation(`${message.kind} on a control connection`)
 }
 
 async function greet(

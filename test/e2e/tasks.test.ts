@@ -1,21 +1,71 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { type TaskBody, taskRecord, type TaskRecord } from '../../src/api/tasks.ts'
+import { entry } from '../../src/api/schemas.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
-import { waitFor, World } from './harness.ts'
+import { type Agent, differences, needsRsync, waitFor, World } from './harness.ts'
+
+const atVault = (world: World) => socketApiClient(join(world.vaultFolder, 'api.sock'))
 
 const begin = (world: World, body: TaskBody): Promise<TaskRecord> =>
-  socketApiClient(join(world.vaultFolder, 'api.sock')).json('POST', '/v1/tasks', taskRecord, body)
+  atVault(world).json('POST', '/v1/tasks', taskRecord, body)
 
-const ended = (world: World, { id }: TaskRecord): Promise<TaskRecord> =>
+const look = (world: World, { id }: TaskRecord): Promise<TaskRecord> =>
+  atVault(world).json('GET', `/v1/tasks/${id}`, taskRecord)
+
+/** Waits also while the vault does not answer. */
+const until = (world: World, task: TaskRecord, what: string, holds: (task: TaskRecord) => boolean) =>
   waitFor(
-    'the end of a task',
-    () => socketApiClient(join(world.vaultFolder, 'api.sock')).json('GET', `/v1/tasks/${id}`, taskRecord),
-    ({ state }) => !['waiting', 'running'].includes(state),
-  )
+    `a task: ${what}`,
+    () => look(world, task).catch(() => undefined),
+    (found) => found !== undefined && holds(found),
+  ) as Promise<TaskRecord>
+
+const ended = (world: World, task: TaskRecord): Promise<TaskRecord> =>
+  until(world, task, 'its end', ({ state }) => !['waiting', 'running'].includes(state))
+
+const restoring = (to: string): TaskBody & { kind: 'restore' } => ({
+  kind: 'restore',
+  agent: 'spare',
+  source: 'docs',
+  at: 'latest',
+  to,
+  paths: [],
+  start: false,
+})
+
+/** Processes of a restore to there, by their command lines. */
+function restoresTo(to: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`--to=${to}\0`)
+    } catch {
+      return false
+    }
+  })
+}
+
+/** A source with some bytes at one agent, and another agent that has nothing. */
+async function scene(world: World, megabytes: number): Promise<{ owner: Agent; spare: Agent; docs: string }> {
+  const owner = await world.join('web')
+  const spare = await world.join('spare')
+  await owner.process.start()
+  await spare.process.start()
+  const docs = world.directory('docs')
+  for (let folder = 0; folder < 10; folder++) {
+    mkdirSync(join(docs, `${folder}`))
+    for (let file = 0; file < 10; file++)
+      writeFileSync(join(docs, `${folder}`, `${file}`), randomBytes((megabytes * 1024 * 1024) / 100))
+  }
+  await world.atAgent(owner, 'protect', 'files', docs, '--name', 'docs')
+  await world.quietMoment('docs')
+  return { owner, spare, docs }
+}
 
 test('the vault reads back what it keeps, and has a source compared anew, as tasks', async (t) => {
   const world = await World.begin(t)
@@ -33,8 +83,7 @@ test('the vault reads back what it keeps, and has a source compared anew, as tas
   const compared = await ended(world, await begin(world, { kind: 'baseline', source: 'docs' }))
   assert.equal(compared.state, 'done', JSON.stringify(compared))
 
-  const client = socketApiClient(join(world.vaultFolder, 'api.sock'))
-  const list = await client.json('GET', '/v1/tasks', z.array(taskRecord))
+  const list = await atVault(world).json('GET', '/v1/tasks', z.array(taskRecord))
   assert.deepEqual(
     list.map(({ kind }) => kind),
     ['baseline', 'verify'],
@@ -42,4 +91,82 @@ test('the vault reads back what it keeps, and has a source compared anew, as tas
   await assert.rejects(begin(world, { kind: 'verify', source: 'none', at: 'latest' }), { code: 'not-found' })
   const asAgent = socketApiClient(join(agent.folder, 'api.sock'))
   await assert.rejects(asAgent.json('GET', '/v1/tasks', z.array(taskRecord)), { code: 'not-allowed' })
+})
+
+test(
+  'a source comes back on another server, which may read it for as long as that takes',
+  { skip: needsRsync },
+  async (t) => {
+    const world = await World.begin(t)
+    const { spare, docs } = await scene(world, 4)
+    const asSpare = socketApiClient(join(spare.folder, 'api.sock'))
+    const read = () => asSpare.json('GET', `/v1/sources/docs/stat?path=${encodeURIComponent(docs)}`, entry)
+    await assert.rejects(read(), { code: 'not-found' })
+    const to = join(world.folder, 'back')
+    const done = await ended(world, await begin(world, restoring(to)))
+    assert.equal(done.state, 'done', JSON.stringify(done))
+    assert.equal(done.result?.receipt?.['files'], 100)
+    assert.equal(differences(docs, join(to, docs)), '')
+    await assert.rejects(read(), { code: 'not-found' }, 'the grant is over')
+
+    const again = await ended(world, await begin(world, restoring(to)))
+    assert.equal(again.state, 'failed')
+    assert.equal(again.error?.code, 'target-not-empty')
+    assert.ok(again.error?.hint)
+  },
+)
+
+for (const [who, kill] of [
+  ['the agent', (_: World, spare: Agent) => spare.process.kill()],
+  ['the vault', (world: World) => world.vault.kill()],
+] as const) {
+  test(
+    `a restore goes on with the right bytes after ${who} was killed in its midst`,
+    { skip: needsRsync },
+    async (t) => {
+      const world = await World.begin(t)
+      const { spare, docs } = await scene(world, 200)
+      const to = join(world.folder, 'back')
+      const task = await begin(world, restoring(to))
+      await until(world, task, 'some bytes', ({ progress, state }) => state !== 'running' || (progress?.bytes ?? 0) > 0)
+      await kill(world, spare)
+      await waitFor(
+        'no process of it',
+        async () => restoresTo(to),
+        (found) => found.length === 0,
+      )
+      if (!spare.process.isRunning) await spare.process.start()
+      if (!world.vault.isRunning) await world.vault.start()
+      const stopped = await ended(world, task)
+      assert.equal(stopped.state, 'interrupted', JSON.stringify(stopped))
+      assert.ok(stopped.error?.hint)
+      await atVault(world).json('POST', `/v1/tasks/${task.id}/resume`, taskRecord)
+      const done = await ended(world, task)
+      assert.equal(done.state, 'done', JSON.stringify(done))
+      assert.equal(differences(docs, join(to, docs)), '')
+    },
+  )
+}
+
+test('a cancelled restore leaves no process, and its place can be gone on with by hand', async (t) => {
+  const world = await World.begin(t)
+  const { spare } = await scene(world, 200)
+  const to = join(world.folder, 'back')
+  const task = await begin(world, restoring(to))
+  await until(world, task, 'some bytes', ({ progress, state }) => state !== 'running' || (progress?.bytes ?? 0) > 0)
+  assert.equal(restoresTo(to).length, 1)
+  await atVault(world).json('POST', `/v1/tasks/${task.id}/cancel`, taskRecord)
+  const over = await ended(world, task)
+  assert.equal(over.state, 'cancelled', JSON.stringify(over))
+  assert.deepEqual(restoresTo(to), [])
+  await world.atVault(
+    'restore',
+    'docs',
+    '--at',
+    String(over.log.map(({ line }) => /--at=(seq:\d+)/.exec(line)?.[1]).find(Boolean)),
+    '--to',
+    to,
+    '--resume',
+  )
+  assert.ok(spare.process.isRunning)
 })

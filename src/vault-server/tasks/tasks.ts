@@ -205,9 +205,9 @@ export class Tasks implements AsyncDisposable {
       return
     }
     const lines = report.lines.slice(Math.max(0, task.logged - report.first))
-    if (report.first <= task.logged && lines.length > 0) {
+    if (lines.length > 0) {
       this.#log(report.id, lines)
-      task.logged += lines.length
+      task.logged = report.first + report.lines.length
     }
     if (report.progress !== undefined) task.record = { ...task.record, progress: report.progress }
     this.#touch(task)
