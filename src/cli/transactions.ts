@@ -1,14 +1,12 @@
 import type { Command } from 'commander'
+import { type ApiClient, apiPath } from '../api/client.ts'
+import { type TransactionRow, transactionsAnswer } from '../api/around.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { formatLsn, parseTimeline } from '../model/lsn.ts'
-import { formatMoment, type Moment } from '../model/moment.ts'
-import { parsePostgresPoint } from '../model/postgres-point.ts'
-import { type Bound, listTransactions, type Recoverable } from '../recover/postgres/transactions.ts'
+import { formatMoment } from '../model/moment.ts'
 import { connect } from './connect.ts'
 import { formatTable } from './format.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
-import { tellEntry } from './postgres.ts'
-import { apiTreeReader } from './tree-reader.ts'
+import { isoToMoment } from './points.ts'
 
 interface TransactionsOptions {
   from?: string
@@ -43,46 +41,49 @@ ${exitStatusHelp}`,
           message: `--limit ${options.limit} is no count`,
           hint: 'give a number from 1 to 1000000',
         })
-      const bound = (text: string | undefined): Bound | undefined =>
-        text === undefined || text === 'latest' ? undefined : parseBound(text, parts.clock.now() as Moment)
-      const rows = await listTransactions(apiTreeReader(connect(command, parts), source, parts.signal), {
-        from: bound(options.from),
-        to: bound(options.to),
-        limit,
-        timeline: options.timeline === undefined ? undefined : parseTimeline(options.timeline),
-      })
-      if (options.json)
-        for (const { entry, timeline } of rows)
-          parts.out.write(`${JSON.stringify({ ...tellEntry(entry), timeline })}\n`)
+      const rows = await newestRows(connect(command, parts), source, options, limit)
+      if (options.json) for (const row of rows) parts.out.write(`${JSON.stringify(row)}\n`)
       else parts.out.write(describe(rows))
     })
 }
 
-function parseBound(text: string, now: Moment): Bound {
-  const point = parsePostgresPoint(text, now)
-  if (point.kind === 'moment') return { moment: point.moment }
-  if (point.kind === 'lsn') return { lsn: point.lsn }
-  throw new TidemarkError('bad-request', {
-    message: `${text} is neither a moment nor an LSN`,
-    hint: 'give "10m ago", "2026-11-22 14:03:11" or "lsn:0/3000D18"',
-  })
+const rowsAtOnce = 5_000
+
+/** In the order of the log. */
+async function newestRows(
+  client: ApiClient,
+  source: string,
+  { from, to, timeline }: TransactionsOptions,
+  limit: number,
+): Promise<TransactionRow[]> {
+  const newestFirst: TransactionRow[] = []
+  for (let upTo = to; newestFirst.length < limit;) {
+    const path = apiPath(`/v1/sources/${encodeURIComponent(source)}/transactions`, {
+      from,
+      to: upTo,
+      timeline,
+      limit: Math.min(rowsAtOnce, limit - newestFirst.length),
+    })
+    const { transactions, more } = await client.json('GET', path, transactionsAnswer)
+    newestFirst.push(...transactions)
+    upTo = transactions.at(-1)?.before
+    if (!more || upTo === undefined) break
+  }
+  return newestFirst.reverse()
 }
 
-function describe(rows: readonly Recoverable[]): string {
+function describe(rows: readonly TransactionRow[]): string {
   if (rows.length === 0) return 'nothing to recover to there\n'
   return formatTable(
     ['LSN', 'XID', 'TIME', 'DATABASE', 'KIND', 'NAME'],
-    rows.map(({ entry }) => {
-      const transaction = entry.kind === 'restore-point' ? undefined : entry
-      return [
-        formatLsn(entry.start),
-        transaction === undefined ? '' : String(transaction.xid),
-        formatMoment(entry.time),
-        transaction?.database === undefined ? '' : String(transaction.database),
-        entry.kind,
-        entry.kind === 'restore-point' ? entry.name : 'gid' in entry ? (entry.gid ?? '') : '',
-      ]
-    }),
+    rows.map(({ lsn, xid, moment, database, kind, name }) => [
+      lsn,
+      xid === undefined ? '' : String(xid),
+      formatMoment(isoToMoment(moment)),
+      database ?? '',
+      kind,
+      name ?? '',
+    ]),
     [1, 3],
   )
 }

@@ -3,7 +3,7 @@ import { entry, resolvedPoint } from '../api/schemas.ts'
 import { isCode } from '../base/errors.ts'
 import { toBuffer, type TreePath } from '../model/path.ts'
 import { sequence } from '../model/sequence.ts'
-import type { TreeFile, TreeReader } from '../recover/postgres/tree-reader.ts'
+import type { TreeFile, TreeReader } from '../postgres-past/tree-reader.ts'
 import { isoToMoment } from './points.ts'
 
 /** The tree of a source, read over the vault's HTTP API. */

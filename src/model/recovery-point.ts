@@ -26,6 +26,12 @@ export interface RecoveryPoint {
   readonly hole?: Span | undefined
 }
 
+/** The same with no more than a restore needs: it stands still while the journal goes on. */
+export interface RestorePoint {
+  readonly at: Sequence
+  readonly moment: Moment
+}
+
 export interface Span {
   readonly since: Moment
   /** Undefined while it goes on. */

@@ -1,6 +1,5 @@
-import type { Moment } from '../model/moment.ts'
 import type { TreePath } from '../model/path.ts'
-import type { Sequence } from '../model/sequence.ts'
+import type { RestorePoint } from '../model/recovery-point.ts'
 
 /**
  * Where a restore gets its tree from: one point of one journal. Asked twice for the same, it gives the same.
@@ -19,11 +18,6 @@ export interface RestoreOrigin {
   read(requests: readonly ReadRequest[]): AsyncIterable<Uint8Array>
   /** HMAC key of chunk ids: what restored bytes are checked with, end to end. */
   readonly chunkKey: Uint8Array
-}
-
-export interface RestorePoint {
-  readonly at: Sequence
-  readonly moment: Moment
 }
 
 export interface ReadRequest {

@@ -2,7 +2,7 @@ import { TidemarkError } from '../base/errors.ts'
 import { formatMoment } from '../model/moment.ts'
 import { displayName } from '../model/path.ts'
 import { Notes } from './notes.ts'
-import type { RestorePoint } from './origin.ts'
+import type { RestorePoint } from '../model/recovery-point.ts'
 import type { Failure, Written } from './write-group.ts'
 
 /** What a restore has done, for the operator and for scripts. */

@@ -21,7 +21,7 @@ import { removeXattr } from '../base/syscalls/xattrs.ts'
 import { moment } from '../model/moment.ts'
 import { fromUtf8 } from '../model/path.ts'
 import { formatSequence, parseSequence } from '../model/sequence.ts'
-import type { RestorePoint } from './origin.ts'
+import type { RestorePoint } from '../model/recovery-point.ts'
 
 /**
  * The folder `.tidemark-restore` of a target: all that is not whole yet, and what is needed to go on after a stop.

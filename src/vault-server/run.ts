@@ -41,6 +41,7 @@ import { heldPointRoutes } from './routes/held-points.ts'
 import { measureRoutes } from './routes/measures.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { taskRoutes } from './routes/tasks.ts'
+import { aroundRoutes } from './routes/around.ts'
 import { viewRoutes } from './routes/views.ts'
 import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
@@ -143,6 +144,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   consoleRoutes(http, context)
   sourceRoutes(http, context)
   viewRoutes(http, context)
+  aroundRoutes(http, context)
   heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)

@@ -7,8 +7,8 @@ import { isCode } from '../../src/base/errors.ts'
 import { apiTreeReader } from '../../src/cli/tree-reader.ts'
 import { walFolder, walPath } from '../../src/format/postgres-tree.ts'
 import { parseWalSegmentName } from '../../src/model/lsn.ts'
-import { listTransactions } from '../../src/recover/postgres/transactions.ts'
-import { readWhole, type TreeReader } from '../../src/recover/postgres/tree-reader.ts'
+import { listTransactions } from '../../src/postgres-past/transactions.ts'
+import { readWhole, type TreeReader } from '../../src/postgres-past/tree-reader.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
 import { type Agent, waitFor, World } from '../e2e/harness.ts'
 import { Seeded } from '../sim/random.ts'
@@ -123,7 +123,7 @@ const start = ({ cluster, agent, world }: Scene, one: Victim): Promise<void> =>
 
 /** Every transaction of these, as the vault lists them. */
 async function listed(tree: TreeReader): Promise<Set<number>> {
-  const rows = await listTransactions(tree, { limit: 1_000_000 })
+  const { rows } = await listTransactions(tree, { limit: 1_000_000, order: 'newest' })
   return new Set(rows.flatMap(({ entry }) => (entry.kind === 'commit' ? [entry.xid] : [])))
 }
 

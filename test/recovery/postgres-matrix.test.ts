@@ -13,7 +13,7 @@ import { planRecovery, type RecoveryPlan } from '../../src/recover/postgres/plan
 import { findServer, serverUser } from '../../src/recover/postgres/server-programs.ts'
 import { RestoredServer } from '../../src/recover/postgres/server.ts'
 import { overrule } from '../../src/recover/postgres/settings.ts'
-import { readWhole } from '../../src/recover/postgres/tree-reader.ts'
+import { readWhole } from '../../src/postgres-past/tree-reader.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
 import { type Agent, waitFor, World } from '../e2e/harness.ts'
 import { Seeded } from '../sim/random.ts'

@@ -5,11 +5,19 @@ import type { Baseline } from '../../format/postgres-tree.ts'
 import { formatLsn, type Lsn, lsn, type Timeline } from '../../model/lsn.ts'
 import { formatMoment, type Moment } from '../../model/moment.ts'
 import type { PostgresPoint } from '../../model/postgres-point.ts'
-import type { RestorePoint } from '../origin.ts'
-import { Past, type Period } from './past.ts'
-import { entriesAlong, findStop, findStopFromEnd, isCommit, isFoundFromEnd, type Stop, type Target } from './targets.ts'
-import type { TreeReader } from './tree-reader.ts'
-import { clip, reachAlong, type WalFile } from './wal-known.ts'
+import type { RestorePoint } from '../../model/recovery-point.ts'
+import { Past, type Period } from '../../postgres-past/past.ts'
+import {
+  entriesAlong,
+  findStop,
+  findStopFromEnd,
+  isCommit,
+  isFoundFromEnd,
+  type Stop,
+  type Target,
+} from '../../postgres-past/targets.ts'
+import type { TreeReader } from '../../postgres-past/tree-reader.ts'
+import { clip, reachAlong, type WalFile } from '../../postgres-past/wal-known.ts'
 
 /** How a cluster is brought back: from which baseline, over which WAL, up to where. */
 export interface RecoveryPlan {

@@ -7,8 +7,8 @@ import { walFolder } from '../../format/postgres-tree.ts'
 import { lsn, parseWalSegmentName, walSegmentName } from '../../model/lsn.ts'
 import { joinPath } from '../../model/path.ts'
 import type { Sequence } from '../../model/sequence.ts'
-import type { TreeReader } from './tree-reader.ts'
-import type { WalFile } from './wal-known.ts'
+import type { TreeReader } from '../../postgres-past/tree-reader.ts'
+import type { WalFile } from '../../postgres-past/wal-known.ts'
 
 /**
  * The folder `tidemark/wal` of a restored data directory, in which WAL waits until recovery asks for it. Recovery runs the sh script

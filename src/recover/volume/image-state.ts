@@ -4,7 +4,7 @@ import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { syncFolder } from '../../base/sync-folder.ts'
 import { moment } from '../../model/moment.ts'
 import { formatSequence, parseSequence, type Sequence } from '../../model/sequence.ts'
-import type { RestorePoint } from '../origin.ts'
+import type { RestorePoint } from '../../model/recovery-point.ts'
 import type { LaidOver } from './image.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { Range } from '../../model/change.ts'
 import type { Sequence } from '../../model/sequence.ts'
-import type { RestorePoint } from '../origin.ts'
+import type { RestorePoint } from '../../model/recovery-point.ts'
 
 /** A volume as it stood at one point of its journal, at the vault. Asked twice for the same, it gives the same. */
 export interface VolumeOrigin {

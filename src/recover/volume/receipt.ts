@@ -1,7 +1,7 @@
 import { TidemarkError } from '../../base/errors.ts'
 import type { Range } from '../../model/change.ts'
 import { formatMoment } from '../../model/moment.ts'
-import type { RestorePoint } from '../origin.ts'
+import type { RestorePoint } from '../../model/recovery-point.ts'
 
 /** What the restore of a volume has done, for the operator and for scripts. */
 export interface VolumeReceipt extends RestorePoint {

@@ -9,15 +9,7 @@ import {
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment } from '../../model/moment.ts'
-import {
-  type BinaryString,
-  displayName,
-  fromAbsolute,
-  fromBuffer,
-  rootPath,
-  treePath,
-  type TreePath,
-} from '../../model/path.ts'
+import { type BinaryString, displayName } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import { sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
@@ -26,24 +18,19 @@ import type { ReadRequest } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { demandKnown, readableSource } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
+import { at, exactPath, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { gone, sendLines, sendStream } from '../../http/streams.ts'
 import type { Caller } from '../http.ts'
 import { resolvePoint } from '../resolve-point.ts'
 
-const named = z.object({ source: z.string() })
-const at = z.string().default('latest').describe('latest · a moment · seq:N · mark:LABEL · flush · flush:MOMENT')
-const path = z.string().optional().describe('absolute path, UTF-8')
-const pathBytes = z.base64().optional().describe('the exact path without its first "/", where it is not UTF-8')
-const where = z.object({ at, path, pathBytes })
 const readBodyBytesMax = 16 * 1024 * 1024
 
 /** Everything that looks at a moment: points, trees, contents, differences, manifests, verification. */
 export function viewRoutes(http: Http, context: Context): void {
-  const { vault, derived } = context
-  const { views } = derived
-  const { registry } = vault
+  const { views } = context.derived
+  const { registry } = context.vault
   const find = (caller: Caller, source: string): Id => readableSource(context, caller, source).id
   const resolve = (source: Id, point: string): Promise<RecoveryPoint> => resolvePoint(context, source, point)
 
@@ -68,15 +55,12 @@ export function viewRoutes(http: Http, context: Context): void {
     },
     async (request) => {
       const point = await resolve(find(request.caller, request.params.source), request.query.at)
+      const suspect = suspectIn(point)
       return {
         sequence: point.sequence,
         moment: isoMoment(point.moment),
         settled: point.settled,
-        ...(point.hole
-          ? { suspect: `changes were not kept one by one: ${point.hole.reason}` }
-          : point.suspect
-            ? { suspect: point.suspect.reason }
-            : {}),
+        ...(suspect === undefined ? {} : { suspect }),
       }
     },
   )
@@ -321,19 +305,6 @@ export function viewRoutes(http: Http, context: Context): void {
     },
   )
 }
-
-function pathIn({
-  path: text,
-  pathBytes: bytes,
-}: {
-  path?: string | undefined
-  pathBytes?: string | undefined
-}): TreePath {
-  if (bytes !== undefined) return exactPath(bytes)
-  return text === undefined ? rootPath : fromAbsolute(text)
-}
-
-const exactPath = (bytes: string): TreePath => treePath(fromBuffer(Buffer.from(bytes, 'base64')))
 
 function tellEntry({ path: place, type, bytes, attributes, links, target }: Entry): z.infer<typeof entry> {
   return {

@@ -179,6 +179,12 @@ export class IndexReader {
     return (this.#statements.openMarks.all(at, at) as unknown as SealedMarkRow[]).map((row) => this.#opened(row))
   }
 
+  /** Users' marks up to `at`, or after it, the nearest first. */
+  userMarks(at: number, side: 'before' | 'after', countMax: number): MarkRow[] {
+    const statement = side === 'before' ? this.#statements.userMarksUpTo : this.#statements.userMarksAfter
+    return (statement.all(at, countMax) as unknown as SealedMarkRow[]).map((row) => this.#opened(row))
+  }
+
   /** The newest user's mark of this label. */
   userMark(label: string): Sequence | undefined {
     const row = this.#statements.userMark.get(this.sealing.seal(Buffer.from(label, 'utf8')))
@@ -188,6 +194,12 @@ export class IndexReader {
   /** The last flush up to `upTo`. */
   lastFlush(upTo: number): Sequence | undefined {
     const row = this.#statements.flushUpTo.get(upTo)
+    return row === undefined ? undefined : sequence(row['sequence'] as number)
+  }
+
+  /** The first flush from `from` on. */
+  firstFlush(from: number): Sequence | undefined {
+    const row = this.#statements.flushFrom.get(from)
     return row === undefined ? undefined : sequence(row['sequence'] as number)
   }
 
@@ -273,6 +285,25 @@ export class IndexReader {
     return this.#statements.entriesEnded.all(after.until, after.id, to, from, countMax) as unknown as EntryRow[]
   }
 
+  /** Rows that began up to `at`, or after it, the nearest first. */
+  entriesBegunNear(at: number, side: 'before' | 'after', countMax: number): EntryRow[] {
+    const last = lastUpTo(this.#statements.entrySince, at)
+    const statement = side === 'before' ? this.#statements.entriesUpToId : this.#statements.entriesAfterId
+    return statement.all(last, countMax) as unknown as EntryRow[]
+  }
+
+  versionsNear(at: number, side: 'before' | 'after', countMax: number): VersionRow[] {
+    const last = lastUpTo(this.#statements.versionSince, at)
+    const statement = side === 'before' ? this.#statements.versionsUpToId : this.#statements.versionsAfterId
+    return statement.all(last, countMax) as unknown as VersionRow[]
+  }
+
+  /** Rows that ended up to `at`, or after it, the nearest first. */
+  entriesEndedNear(at: number, side: 'before' | 'after', countMax: number): EntryRow[] {
+    const statement = side === 'before' ? this.#statements.entriesEndedUpTo : this.#statements.entriesEndedAfter
+    return statement.all(at, countMax) as unknown as EntryRow[]
+  }
+
   #opened(row: SealedMarkRow): MarkRow {
     return {
       sequence: sequence(row.sequence),
@@ -313,6 +344,20 @@ export function sequenceIn(batch: BatchRow, when: number): Sequence {
     found = next
   }
   return sequence(found)
+}
+
+/** The number of the last row that began up to `at`, 0 where none did: rows are numbered in the order of their beginnings. */
+function lastUpTo(sinceOf: StatementSync, at: number): number {
+  const rowUpTo = (id: number) => sinceOf.get(id) as { id: number; since: number } | undefined
+  let low = 0
+  let high = rowUpTo(Number.MAX_SAFE_INTEGER)?.id ?? 0
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    const row = rowUpTo(middle)
+    if (row === undefined || row.since <= at) low = middle
+    else high = row.id - 1
+  }
+  return high
 }
 
 function prepareAll(database: DatabaseSync) {
@@ -364,6 +409,10 @@ function prepareAll(database: DatabaseSync) {
     userMark: database.prepare(
       `SELECT sequence FROM mark WHERE type = 'user' AND detail = ? ORDER BY sequence DESC LIMIT 1`,
     ),
+    userMarksUpTo: database.prepare(
+      `${mark} WHERE type = 'user' AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT ?`,
+    ),
+    userMarksAfter: database.prepare(`${mark} WHERE type = 'user' AND sequence > ? ORDER BY sequence, id LIMIT ?`),
     firstMark: database.prepare(`${mark} WHERE type = ? AND sequence > ? ORDER BY sequence, id LIMIT 1`),
     lastMark: database.prepare(`${mark} WHERE type = ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT 1`),
     flushFrom: database.prepare('SELECT sequence, number FROM flush WHERE sequence >= ? ORDER BY sequence LIMIT 1'),
@@ -371,9 +420,19 @@ function prepareAll(database: DatabaseSync) {
       'SELECT sequence, number FROM flush WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1',
     ),
     entriesById: database.prepare(`${entry} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
+    entrySince: database.prepare('SELECT id, since FROM entry WHERE id <= ? ORDER BY id DESC LIMIT 1'),
+    entriesUpToId: database.prepare(`${entry} WHERE id <= ? ORDER BY id DESC LIMIT ?`),
+    entriesAfterId: database.prepare(`${entry} WHERE id > ? ORDER BY id LIMIT ?`),
+    versionSince: database.prepare('SELECT id, since FROM version WHERE id <= ? ORDER BY id DESC LIMIT 1'),
+    versionsUpToId: database.prepare(`${version} WHERE id <= ? ORDER BY id DESC LIMIT ?`),
+    versionsAfterId: database.prepare(`${version} WHERE id > ? ORDER BY id LIMIT ?`),
     versionsById: database.prepare(`${version} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
     entriesEnded: database.prepare(`
       ${entry} INDEXED BY entry_ended
       WHERE until < ${forever} AND (until, id) > (?, ?) AND until <= ? AND since <= ? ORDER BY until, id LIMIT ?`),
+    entriesEndedUpTo: database.prepare(`
+      ${entry} INDEXED BY entry_ended WHERE until < ${forever} AND until <= ? ORDER BY until DESC, id DESC LIMIT ?`),
+    entriesEndedAfter: database.prepare(`
+      ${entry} INDEXED BY entry_ended WHERE until < ${forever} AND until > ? ORDER BY until, id LIMIT ?`),
   } satisfies Record<string, StatementSync>
 }

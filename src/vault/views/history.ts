@@ -95,7 +95,8 @@ function cameFrom(rows: IndexReader, span: PathSpan, checkpoint: number, path: T
   return stillThere ? undefined : before
 }
 
-function placed(rows: IndexReader, at: number): { sequence: Sequence; moment: Moment } {
+/** A change, and when it was captured. */
+export function placed(rows: IndexReader, at: number): { sequence: Sequence; moment: Moment } {
   const batch = rows.batchAt(at)
   const when = batch === undefined ? moment(rows.kept().checkpoint_moment) : momentIn(batch, at)
   return { sequence: sequence(at), moment: when }

@@ -9,6 +9,7 @@ import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { IndexReader } from '../index/index-reader.ts'
 import { indexFailure } from '../index/sqlite-failure.ts'
+import { type Around, aroundPoint, type AroundRequest } from './around.ts'
 import type { ContentReader } from './content-reader.ts'
 import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
@@ -45,6 +46,13 @@ export class LocalViews implements ViewService {
 
   points(source: Id, request: PointsRequest): Promise<PointRow[]> {
     return answer(() => listPoints(this.#find(source).rows, request))
+  }
+
+  around(source: Id, at: Sequence, request: AroundRequest): Promise<Around> {
+    return answer(() => {
+      const { rows } = this.#view(source, at)
+      return rows.atOnce(() => aroundPoint(rows, at, request))
+    })
   }
 
   stat(source: Id, at: Sequence, path: TreePath): Promise<Entry> {

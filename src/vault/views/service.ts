@@ -4,6 +4,7 @@ import type { BinaryString, TreePath } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
+import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
@@ -20,6 +21,8 @@ export interface ViewService {
   /** What a point as a person writes it (model/recovery-point.ts) means now. */
   resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint>
   points(source: Id, request: PointsRequest): Promise<PointRow[]>
+  /** What of files, flushes and users' marks lies nearest before and after a point. */
+  around(source: Id, at: Sequence, request: AroundRequest): Promise<Around>
   stat(source: Id, at: Sequence, path: TreePath): Promise<Entry>
   /** Children of a directory ascending by name, or the one entry; begins after the name `after` if one is given. */
   list(source: Id, at: Sequence, path: TreePath, signal?: AbortSignal, after?: BinaryString): AsyncIterable<Entry[]>

@@ -8,6 +8,7 @@ import type { Id } from '../../model/source.ts'
 import type { IndexProgress } from '../index/indexes.ts'
 import type { Calls } from '../threads/calls.ts'
 import { Thread } from '../threads/thread.ts'
+import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
@@ -47,6 +48,10 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
 
   points(source: Id, request: PointsRequest): Promise<PointRow[]> {
     return this.#one(source, (calls, asked) => calls.one('points', { ...asked, request }))
+  }
+
+  around(source: Id, at: Sequence, request: AroundRequest): Promise<Around> {
+    return this.#one(source, (calls, asked) => calls.one('around', { ...asked, at, request }))
   }
 
   stat(source: Id, at: Sequence, path: TreePath): Promise<Entry> {

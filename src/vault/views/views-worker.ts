@@ -15,6 +15,7 @@ import { openToRead } from '../index/schema.ts'
 import { Sealing } from '../index/sealing.ts'
 import { answerCalls, grouped, owned, single } from '../threads/calls.ts'
 import { openChunkReader, openJournalReader, type ReaderKeys } from '../vault.ts'
+import type { AroundRequest } from './around.ts'
 import { ContentReader } from './content-reader.ts'
 import { LocalViews, type ViewSource } from './local-views.ts'
 import type { PointsRequest } from './points.ts'
@@ -62,6 +63,8 @@ const answers = {
   resolve: (asked: Asked & { point: string; now: Moment }) =>
     single(open(asked).resolve(asked.source, asked.point, asked.now)),
   points: (asked: Asked & { request: PointsRequest }) => single(open(asked).points(asked.source, asked.request)),
+  around: (asked: Asked & { at: Sequence; request: AroundRequest }) =>
+    single(open(asked).around(asked.source, asked.at, asked.request)),
   stat: (asked: Asked & { at: Sequence; path: TreePath }) =>
     single(open(asked).stat(asked.source, asked.at, asked.path)),
   list: (asked: Asked & { at: Sequence; path: TreePath; after?: BinaryString }) =>

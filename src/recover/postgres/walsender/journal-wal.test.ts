@@ -10,7 +10,7 @@ import { advanceLsn, type Lsn, lsn, timeline } from '../../../model/lsn.ts'
 import { moment } from '../../../model/moment.ts'
 import { nameOf, parentOf, type TreePath } from '../../../model/path.ts'
 import { type Sequence, sequence } from '../../../model/sequence.ts'
-import type { TreeReader } from '../tree-reader.ts'
+import type { TreeReader } from '../../../postgres-past/tree-reader.ts'
 import { JournalWal } from './journal-wal.ts'
 
 const segmentBytes = 1024 * 1024

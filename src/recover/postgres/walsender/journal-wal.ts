@@ -16,8 +16,8 @@ import {
 } from '../../../model/lsn.ts'
 import { isWithin, joinPath, nameOf, parentOf, type TreePath } from '../../../model/path.ts'
 import { advance, type Sequence } from '../../../model/sequence.ts'
-import { readBaselines } from '../past.ts'
-import { readWhole, type TreeReader } from '../tree-reader.ts'
+import { readBaselines } from '../../../postgres-past/past.ts'
+import { readWhole, type TreeReader } from '../../../postgres-past/tree-reader.ts'
 import { notInHistory, segmentGone, type WalSource } from './wal-source.ts'
 
 export interface JournalWalParts {

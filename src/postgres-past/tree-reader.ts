@@ -1,6 +1,6 @@
-import type { Sequence } from '../../model/sequence.ts'
-import type { TreePath } from '../../model/path.ts'
-import type { RestorePoint } from '../origin.ts'
+import type { Sequence } from '../model/sequence.ts'
+import type { TreePath } from '../model/path.ts'
+import type { RestorePoint } from '../model/recovery-point.ts'
 
 /**
  * Reads parts of the tree of one source at any point of its journal. Asked twice for the same, it gives the same.
@@ -25,8 +25,13 @@ export interface TreeFile {
   readonly bytes: number
 }
 
-export async function readWhole(tree: TreeReader, path: TreePath, at: Sequence): Promise<Buffer> {
+export async function readWhole(
+  tree: TreeReader,
+  path: TreePath,
+  at: Sequence,
+  range?: { readonly from: number; readonly bytes: number },
+): Promise<Buffer> {
   const pieces: Uint8Array[] = []
-  for await (const piece of tree.read(path, at)) pieces.push(piece)
+  for await (const piece of tree.read(path, at, range)) pieces.push(piece)
   return Buffer.concat(pieces)
 }

@@ -1,5 +1,5 @@
-import { Malformed } from '../../base/bytes.ts'
-import { parseTimelineHistory } from '../../format/postgres-wire/timeline-history.ts'
+import { Malformed } from '../base/bytes.ts'
+import { parseTimelineHistory } from '../format/postgres-wire/timeline-history.ts'
 import {
   formatLsn,
   type Lsn,
@@ -9,7 +9,7 @@ import {
   timeline,
   walSegmentName,
   walSegmentStart,
-} from '../../model/lsn.ts'
+} from '../model/lsn.ts'
 import type { Stretch } from './targets.ts'
 
 /** A file below `wal/` that a recovery may ask for. */

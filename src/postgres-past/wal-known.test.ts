@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Lsn, lsn, timeline, walSegmentName } from '../../model/lsn.ts'
+import { type Lsn, lsn, timeline, walSegmentName } from '../model/lsn.ts'
 import { clip, historyOf, leadsTo, listsAlong, newestTimeline, reachAlong } from './wal-known.ts'
 
 const segmentBytes = 1 << 20

@@ -1,4 +1,4 @@
-import { isCode, TidemarkError } from '../../base/errors.ts'
+import { isCode, TidemarkError } from '../base/errors.ts'
 import {
   type Baseline,
   baselinesPath,
@@ -6,11 +6,11 @@ import {
   decodeBaselines,
   historyPath,
   walFolder,
-} from '../../format/postgres-tree.ts'
-import { lsn, type Timeline } from '../../model/lsn.ts'
-import { joinPath } from '../../model/path.ts'
-import { advance, type Sequence, sequence } from '../../model/sequence.ts'
-import type { RestorePoint } from '../origin.ts'
+} from '../format/postgres-tree.ts'
+import { lsn, type Timeline } from '../model/lsn.ts'
+import { joinPath } from '../model/path.ts'
+import { advance, type Sequence, sequence } from '../model/sequence.ts'
+import type { RestorePoint } from '../model/recovery-point.ts'
 import type { Stretch } from './targets.ts'
 import { readWhole, type TreeReader } from './tree-reader.ts'
 import { clip, historyOf, leadsTo, listsAlong, newestTimeline } from './wal-known.ts'
@@ -97,15 +97,16 @@ export class Past {
 
   /** The commit lists of a period from its beginning on, in the order of its history. */
   async *lists(period: Period): AsyncGenerator<Buffer> {
-    yield* this.#read(period, await this.#listNames(period), readAheadMax)
+    yield* this.#read(period, await this.listNames(period), readAheadMax)
   }
 
   /** The same from its end on: most of what is asked for is found soon. */
   async *listsFromEnd(period: Period): AsyncGenerator<Buffer> {
-    yield* this.#read(period, (await this.#listNames(period)).reverse(), readBackMax)
+    yield* this.#read(period, (await this.listNames(period)).reverse(), readBackMax)
   }
 
-  async #listNames({ view, stretches }: Period): Promise<string[]> {
+  /** The names of the commit lists of a period, in the order of its history. */
+  async listNames({ view, stretches }: Period): Promise<string[]> {
     const files = await this.#tree.list(commitsFolder, view.at)
     return listsAlong(
       files.map(({ name }) => name),
@@ -114,11 +115,17 @@ export class Past {
     )
   }
 
-  async *#read({ view }: Period, names: readonly string[], readAhead: number): AsyncGenerator<Buffer> {
+  /** One commit list, or its first bytes. */
+  readList({ view }: Period, name: string, bytesMax?: number): Promise<Buffer> {
+    const range = bytesMax === undefined ? undefined : { from: 0, bytes: bytesMax }
+    return readWhole(this.#tree, joinPath(commitsFolder, name), view.at, range)
+  }
+
+  async *#read(period: Period, names: readonly string[], readAhead: number): AsyncGenerator<Buffer> {
     const ahead: Promise<Buffer>[] = []
     for (let next = 0; next < names.length || ahead.length > 0;) {
       while (next < names.length && ahead.length < readAhead) {
-        const reading = readWhole(this.#tree, joinPath(commitsFolder, names[next++] as string), view.at)
+        const reading = this.readList(period, names[next++] as string)
         // Told where it is awaited.
         reading.catch(() => {})
         ahead.push(reading)

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type CommitListEntry, CommitListWriter } from '../../format/commits.ts'
-import { lsn, timeline, walSegmentStart } from '../../model/lsn.ts'
-import { moment } from '../../model/moment.ts'
+import { type CommitListEntry, CommitListWriter } from '../format/commits.ts'
+import { lsn, timeline, walSegmentStart } from '../model/lsn.ts'
+import { moment } from '../model/moment.ts'
 import {
   findStop,
   findStopFromEnd,

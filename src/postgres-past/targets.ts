@@ -1,7 +1,7 @@
-import { unreachable } from '../../base/assert.ts'
-import { type CommitListEntry, CommitListReader } from '../../format/commits.ts'
-import type { Lsn, Timeline } from '../../model/lsn.ts'
-import type { Moment } from '../../model/moment.ts'
+import { unreachable } from '../base/assert.ts'
+import { type CommitListEntry, CommitListReader } from '../format/commits.ts'
+import type { Lsn, Timeline } from '../model/lsn.ts'
+import type { Moment } from '../model/moment.ts'
 
 /**
  * Where a recovery shall stop, found in the commit lists. Everything becomes an LSN: PostgreSQL's own targets by xid, time and
@@ -50,7 +50,8 @@ export interface Stop {
   readonly droppedNotLater: number
 }
 
-interface Placed {
+/** What a cluster can be recovered to by name, and on which branch of its history it stands. */
+export interface Placed {
   readonly entry: CommitListEntry
   readonly timeline: Timeline
 }
@@ -147,7 +148,8 @@ export async function* entriesAlong(
   for await (const bytes of lists) yield* entriesOf(bytes, history)
 }
 
-function* entriesOf(bytes: Uint8Array, history: readonly Stretch[]): Generator<Placed> {
+/** The entries of one list that are along a history. */
+export function* entriesOf(bytes: Uint8Array, history: readonly Stretch[]): Generator<Placed> {
   const list = new CommitListReader(bytes)
   const { timeline } = list.header
   const stretch = history.find((one) => one.timeline === timeline)
