@@ -183,16 +183,21 @@ export const user = z.object({
   role,
   enabled: z.boolean(),
   hasTotp: z.boolean(),
+  mustChangePassword: z.boolean(),
   created: isoMoment,
   lastSignIn: isoMoment.nullable(),
 })
 export type User = z.infer<typeof user>
-export const newUser = z.object({ name: userName, role, password })
+export const newUser = z.object({ name: userName, role })
 export const userChange = z.object({
   role: role.optional(),
   enabled: z.boolean().optional(),
-  password: password.optional(),
-  resetTotp: z.literal(true).optional(),
+  resetPassword: z.literal(true).optional().describe('make a new one, told in the answer and to be changed at sign-in'),
+  resetTotp: z.literal(true).optional().describe('forget the authenticator, which is lost'),
+})
+export const userAnswer = z.object({
+  user,
+  password: z.string().optional().describe('where one was made: told here and nowhere else'),
 })
 
 export const auditRecord = z.object({
@@ -215,6 +220,10 @@ export const auditRequest = z.object({
   before: z.coerce.number().int().optional().describe('records older than this number'),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 })
+export const auditFormats = ['csv', 'jsonl'] as const
+export const auditExportRequest = auditRequest
+  .pick({ from: true, to: true, user: true, text: true })
+  .extend({ format: z.enum(auditFormats).default('csv') })
 export const auditVerification = z.object({
   records: z.int(),
   intact: z.boolean(),

@@ -68,7 +68,7 @@ ${exitStatusHelp}`,
     })
 }
 
-function tokenOf({ tokenFile }: { tokenFile?: string }, { environment }: Parts): string {
+export function tokenOf({ tokenFile }: { readonly tokenFile?: string }, { environment }: Parts): string {
   const token =
     tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : readFileSync(tokenFile === '-' ? 0 : tokenFile, 'utf8')
   if (token === undefined || token.trim() === '') {

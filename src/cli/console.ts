@@ -1,24 +1,24 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { type Role, role, roles, userName } from '../api/console.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { HttpsRequest } from '../console/listening.ts'
-import { homeDirectory } from './connect.ts'
+import { consoleAuditCommand } from './console-audit.ts'
+import { consoleDirectory, consolePages } from './console-connect.ts'
+import { consoleUserCommands } from './console-users.ts'
+import { consoleVaultCommands } from './console-vaults.ts'
 import { formatTable } from './format.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { parseAddress } from './option-values.ts'
 
 export const defaultConsoleListen = '127.0.0.1:7435'
-/** Beside dist in the package, beside src in a checkout. */
-const pages = join(import.meta.dirname, '..', '..', 'web', 'dist')
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
 
 // What serves is loaded only when it is needed: most commands are short.
 export function consoleCommands(program: Command, parts: Parts): void {
   const console = program.command('console').description('the console: every vault and agent on one screen')
-  const directoryOf = ({ dir }: { dir?: string }): string => dir ?? join(homeDirectory(parts), 'console')
+  const directoryOf = ({ dir }: { dir?: string }): string => dir ?? consoleDirectory(parts)
   const tell = (line: string): void => void parts.err.write(`${line}\n`)
 
   console
@@ -83,13 +83,16 @@ ${exitStatusHelp}`,
         {
           directory: directoryOf(options),
           listen: { ...listen, https: httpsOf(options, listen.host), isPlainAllowed: options.plain === true },
-          pages,
+          pages: consolePages,
           names: [hostname(), ...options.name],
         },
         { ...parts, tell },
         parts.signal,
       )
     })
+  consoleVaultCommands(console, parts)
+  consoleUserCommands(console, parts)
+  consoleAuditCommand(console, parts)
 }
 
 interface RunOptions {

@@ -78,14 +78,13 @@ export class Accounts {
 
   list(): User[] {
     const rows = this.#database.sqlite.prepare('SELECT * FROM accounts ORDER BY created, key').all()
-    return (rows as unknown as Row[]).map((row) => ({
-      name: row.name,
-      role: row.role,
-      enabled: row.enabled === 1,
-      hasTotp: row.totp !== null,
-      created: isoMoment(row.created as Moment),
-      lastSignIn: row.last_sign_in === null ? null : isoMoment(row.last_sign_in as Moment),
-    }))
+    return (rows as unknown as Row[]).map(userOf)
+  }
+
+  user(name: string): User {
+    const row = this.#row(accountKey(name))
+    if (row === undefined) throw noAccount(name)
+    return userOf(row)
   }
 
   find(name: string): Account | undefined {
@@ -96,7 +95,7 @@ export class Accounts {
   demand(name: string): Account {
     const found = this.find(name)
     if (found !== undefined) return found
-    throw new TidemarkError('not-found', { message: `there is no account "${name}"`, hint: 'see the list of users' })
+    throw noAccount(name)
   }
 
   /** Its password is to be changed by its owner. */
@@ -238,6 +237,19 @@ export class Accounts {
     this.#database.sqlite.prepare(sql).run(...values)
   }
 }
+
+const noAccount = (name: string): TidemarkError =>
+  new TidemarkError('not-found', { message: `there is no account "${name}"`, hint: 'see the list of users' })
+
+const userOf = (row: Row): User => ({
+  name: row.name,
+  role: row.role,
+  enabled: row.enabled === 1,
+  hasTotp: row.totp !== null,
+  mustChangePassword: row.must_change === 1,
+  created: isoMoment(row.created as Moment),
+  lastSignIn: row.last_sign_in === null ? null : isoMoment(row.last_sign_in as Moment),
+})
 
 const accountOf = (row: Row): Account => ({
   key: row.key,

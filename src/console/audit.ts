@@ -201,7 +201,11 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 const recordOf = (row: Row): AuditRecord => ({ ...row, at: isoMoment(row.at as Moment) })
 
-const shortened = (text: string): string => (text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text)
+/** Of what somebody sent: not endless, and nothing that a terminal would obey. */
+function shortened(text: string): string {
+  const shown = text.replaceAll(/\p{Cc}+/gu, ' ')
+  return shown.length > textMax ? `${shown.slice(0, textMax - 1)}…` : shown
+}
 
 function conditions({ from, to, user, text }: Pick<AuditWanted, 'from' | 'to' | 'user' | 'text'>): {
   where: string

@@ -1,7 +1,7 @@
 import { chmod, rm } from 'node:fs/promises'
 import { BlockList, isIP } from 'node:net'
 import { join, resolve } from 'node:path'
-import { TidemarkError } from '../base/errors.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
 import type { Http } from '../http/server.ts'
 import type { Context } from './context.ts'
@@ -10,12 +10,15 @@ import { type HttpsRequest, listen, type Listening, readHttps } from './listenin
 import { Live } from './live.ts'
 import { type ConsoleParts, type Held, openConsole } from './open.ts'
 import { pageRoutes } from './pages.ts'
-import { socketName } from './place.ts'
+import { readSecretKey, socketName } from './place.ts'
+import { auditRoutes } from './routes/audit.ts'
+import { documentRoutes } from './routes/documents.ts'
 import { liveRoutes } from './routes/live.ts'
 import { proxyRoutes } from './routes/proxy.ts'
 import { sessionRoutes } from './routes/session.ts'
+import { userRoutes } from './routes/users.ts'
 import { vaultRoutesOfConsole } from './routes/vaults.ts'
-import { makeConsoleHttp } from './server.ts'
+import { makeConsoleHttp, type RouteNeed } from './server.ts'
 
 export interface ListenRequest {
   readonly host: string
@@ -40,58 +43,83 @@ const sessionsEveryMs = 10_000
 /** How often a certificate is looked at again, and the audit log trimmed. */
 const housekeepingMs = 3_600_000
 
+export interface Started extends AsyncDisposable {
+  readonly context: Context
+  /** Every route with what it needs of who calls it. */
+  readonly routes: readonly RouteNeed[]
+  /** Where browsers connect, if they do. */
+  readonly port: number | undefined
+  /** For connections to come, from the files as they are now. */
+  renewCertificate(): Promise<void>
+}
+
 /** Serves the console of a directory until `signal` aborts. What was answered as done is durable however this ends. */
 export async function runConsole(request: RunRequest, parts: ConsoleParts, signal: AbortSignal): Promise<void> {
   const { clock, tell } = parts
-  const directory = resolve(request.directory)
-  const wanted = request.listen
-  if (wanted !== undefined) demandSafe(wanted)
-  using held = await openLocked(directory, parts)
-  const live = new Live()
-  await using federation = await Federation.open(live, { ...parts, table: held.vaultTable })
-  const context: Context = { ...held, live, federation }
-  const credential = wanted?.https && (await readHttps(directory, wanted.https, parts))
-  const names = new Set(request.names.map((name) => name.toLowerCase()))
-  let listening: Listening | undefined
-  const { http, admit } = await makeConsoleHttp(context, {
-    isHttps: credential !== undefined,
-    isOwnName: (name) => names.has(name) || listening?.covers(name) === true,
-  })
-  await addRoutes(http, context, { pages: request.pages, isHttps: credential !== undefined })
-  await using _socket = await serveSocket(http, join(directory, socketName))
-  await using opened = wanted && (await listen(wanted, credential, admit))
-  listening = opened
-  if (wanted !== undefined && opened !== undefined) {
-    const host = wanted.host.includes(':') ? `[${wanted.host}]` : wanted.host
-    tell(`console listens on ${credential === undefined ? 'http' : 'https'}://${host}:${opened.port}`)
+  await using console = await startConsole(request, parts)
+  const keep = async (what: string, work: () => void | Promise<void>): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      tell(`${what}: ${messageOf(error)}`, { error })
+    }
   }
   let nextMs = clock.monotonicMs()
   for (;;) {
-    context.sessions.endExpired()
+    console.context.sessions.endExpired()
     if (clock.monotonicMs() >= nextMs) {
       nextMs = clock.monotonicMs() + housekeepingMs
-      context.audit.trim()
-      if (wanted?.https && opened) opened.renew(await readHttps(directory, wanted.https, parts))
+      await keep('old audit records stay', () => console.context.audit.trim())
+      await keep('the certificate stays the one before', () => console.renewCertificate())
     }
     await clock.sleep(sessionsEveryMs, signal)
   }
 }
 
-async function openLocked(directory: string, parts: ConsoleParts): Promise<Held & Disposable> {
-  const lock = lockDirectory(directory)
-  try {
-    const context = await openConsole(directory, parts)
-    return {
-      ...context,
-      [Symbol.dispose]: () => {
-        context[Symbol.dispose]()
-        lock[Symbol.dispose]()
-      },
-    }
-  } catch (error) {
-    lock[Symbol.dispose]()
-    throw error
+/** A console at work, until it is disposed. */
+export async function startConsole(
+  { directory: where, listen: wanted, pages, names: given }: RunRequest,
+  parts: ConsoleParts,
+): Promise<Started> {
+  const directory = resolve(where)
+  if (wanted !== undefined) demandSafe(wanted)
+  await using opening = new AsyncDisposableStack()
+  const held = await openLocked(directory, parts, opening)
+  const live = new Live()
+  const federation = opening.use(await Federation.open(live, { ...parts, table: held.vaultTable }))
+  const context: Context = { ...held, live, federation }
+  const https = wanted?.https
+  const credential = https && (await readHttps(directory, https, parts))
+  const isHttps = credential !== undefined
+  const names = new Set(given.map((name) => name.toLowerCase()))
+  let listening: Listening | undefined
+  const { http, routes, admit } = await makeConsoleHttp(context, {
+    isHttps,
+    isOwnName: (name) => names.has(name) || listening?.covers(name) === true,
+  })
+  await addRoutes(http, context, { pages, isHttps })
+  opening.use(await serveSocket(http, join(directory, socketName)))
+  if (wanted !== undefined) {
+    listening = opening.use(await listen(wanted, credential, admit))
+    const host = wanted.host.includes(':') ? `[${wanted.host}]` : wanted.host
+    parts.tell(`console listens on ${isHttps ? 'https' : 'http'}://${host}:${listening.port}`)
   }
+  const all = opening.move()
+  return {
+    context,
+    routes,
+    port: listening?.port,
+    renewCertificate: async () => {
+      if (https !== undefined) listening?.renew(await readHttps(directory, https, parts))
+    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  }
+}
+
+async function openLocked(directory: string, parts: ConsoleParts, opening: AsyncDisposableStack): Promise<Held> {
+  await readSecretKey(directory)
+  opening.use(lockDirectory(directory))
+  return opening.use(await openConsole(directory, parts))
 }
 
 async function addRoutes(
@@ -100,15 +128,17 @@ async function addRoutes(
   { pages, isHttps }: { readonly pages: string; readonly isHttps: boolean },
 ): Promise<void> {
   sessionRoutes(http, context, isHttps)
+  userRoutes(http, context)
   vaultRoutesOfConsole(http, context)
   liveRoutes(http, context)
+  auditRoutes(http, context)
   await proxyRoutes(http, context)
-  http.get('/api/openapi.json', { config: { needs: 'signed-in' }, schema: { hide: true } }, async () => http.swagger())
   http.get('/api/health', { config: { needs: 'open' }, schema: { summary: 'Whether it works' } }, async () => {
     context.database.sqlite.prepare('SELECT 1').get()
     return { ok: true }
   })
   await pageRoutes(http, pages, context.random)
+  documentRoutes(http, context)
 }
 
 async function serveSocket(http: Http, path: string): Promise<AsyncDisposable> {

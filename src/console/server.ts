@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { assert } from '../base/assert.ts'
 import { type Http, makeHttpServer } from '../http/server.ts'
 import { softwareVersion } from '../wire/software.ts'
-import { type Asker, demandAllowed, demandOwnName, demandOwnPages, isChange } from './access.ts'
+import { type Asker, demandAllowed, demandOwnName, demandOwnPages, isChange, type Need } from './access.ts'
 import type { Context } from './context.ts'
 import { roleActions } from './roles.ts'
 import type { Session } from './sessions.ts'
@@ -15,6 +15,12 @@ export interface HttpRequest {
   readonly isOwnName: (name: string) => boolean
 }
 
+export interface RouteNeed {
+  readonly method: string
+  readonly url: string
+  readonly needs: Need
+}
+
 /** Refusals of somebody who is not signed in that are recorded within a minute; how many more there were is told once. */
 const strangersRecordedMax = 30
 const minuteMs = 60_000
@@ -23,7 +29,7 @@ const minuteMs = 60_000
 export async function makeConsoleHttp(
   context: Context,
   { isHttps, isOwnName }: HttpRequest,
-): Promise<{ http: Http; admit(socket: Socket): void }> {
+): Promise<{ http: Http; routes: readonly RouteNeed[]; admit(socket: Socket): void }> {
   const admitted = new WeakMap<Socket, string>()
   const http = await makeHttpServer({
     title: 'Tidemark console',
@@ -37,8 +43,11 @@ export async function makeConsoleHttp(
   http.decorateRequest('told')
   const recorder = new Recorder(context)
 
-  http.addHook('onRoute', ({ url, config }) => {
-    assert(config?.needs !== undefined, `the route ${url} says who may call it`)
+  const routes: RouteNeed[] = []
+  http.addHook('onRoute', ({ method, url, config }) => {
+    const needs = config?.needs
+    assert(needs !== undefined, `the route ${url} says who may call it`)
+    for (const one of [method].flat()) routes.push({ method: one, url, needs })
   })
   http.addHook('onRequest', async (request, reply) => {
     const address = admitted.get(request.raw.socket)
@@ -56,6 +65,7 @@ export async function makeConsoleHttp(
   http.addHook('onSend', async (request, reply) => recorder.record(request, reply))
   return {
     http,
+    routes,
     admit: (socket) => {
       admitted.set(socket, plainAddress(socket.remoteAddress ?? 'unknown'))
       http.server.emit('connection', socket)

@@ -12,7 +12,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { initConsole } from '../../src/console/init.ts'
 import { socketName as consoleSocketName } from '../../src/console/place.ts'
-import { type ListenRequest, runConsole } from '../../src/console/run.ts'
+import { type ListenRequest, type Started, startConsole } from '../../src/console/run.ts'
 import { initVault } from '../../src/vault-server/init.ts'
 import { socketName } from '../../src/vault-server/place.ts'
 import { runVault } from '../../src/vault-server/run.ts'
@@ -21,6 +21,7 @@ import { socketApiClient } from '../../src/wire/http-client.ts'
 /** A console at work with an account of each role, and what speaks to it as a browser does. */
 export interface TestConsole {
   readonly directory: string
+  readonly started: Started
   readonly port: number
   readonly origin: string
   /** What the command line speaks to. */
@@ -63,27 +64,20 @@ export async function testConsole(
     passwords?: Map<Role, string>
   } = {},
 ): Promise<TestConsole> {
-  const told: string[] = []
-  const started = Promise.withResolvers<number>()
-  const tell = (line: string): void => {
-    told.push(line)
-    const port = /listens on https?:\/\/[^ ]*:(\d+)$/.exec(line)?.[1]
-    if (port !== undefined) started.resolve(Number(port))
-  }
-  const parts = { clock, random: systemRandom, tell, passwordCost: quickCost }
+  const parts = { clock, random: systemRandom, tell: () => undefined, passwordCost: quickCost }
   if (passwords.size === 0) {
     const users = roles.map((role) => ({ name: nameOf(role), role }))
     const { accounts } = await initConsole({ directory, users }, parts)
     for (const { role, password } of accounts) passwords.set(role, password)
   }
-  const stop = new AbortController()
-  const ended = runConsole({ directory, listen, pages, names: [] }, parts, stop.signal)
-  const stopped = async (): Promise<void> => {
-    stop.abort(new Error('the test is over'))
-    await ended.catch((error: unknown) => assert.equal(error, stop.signal.reason))
+  const started = await startConsole({ directory, listen, pages, names: [] }, parts)
+  let isStopped = false
+  const stop = async (): Promise<void> => {
+    if (!isStopped) await started[Symbol.asyncDispose]()
+    isStopped = true
   }
-  context.after(stopped)
-  const port = await Promise.race([started.promise, ended.then(() => assert.fail('the console ended'))])
+  context.after(stop)
+  const port = started.port as number
   const origin = `http://127.0.0.1:${port}`
   return {
     directory,
@@ -91,7 +85,8 @@ export async function testConsole(
     origin,
     machine: socketApiClient(join(directory, consoleSocketName)),
     passwords,
-    stop: stopped,
+    started,
+    stop,
     signedIn: async (role) => {
       const browser = new Browser(port)
       const first = passwords.get(role) as string

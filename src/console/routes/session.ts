@@ -35,7 +35,13 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
     async (request, reply) => {
       const { user, password, code } = request.body
       const address = addressOf(request)
-      request.told = { action: 'sign-in', subject: user, user }
+      // Of an unknown name nothing is written: people type their password there.
+      const known = accounts.find(user)?.name
+      request.told = {
+        action: 'sign-in',
+        subject: known ?? 'an unknown name',
+        ...(known === undefined ? {} : { user: known }),
+      }
       const attempt = tries.begin(accountKey(user), address)
       if (!(await accounts.passwordMatches(user, password))) throw refused()
       const { name, key, hasTotp } = accounts.demand(user)
