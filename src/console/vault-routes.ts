@@ -21,6 +21,7 @@ export const vaultRoutes: readonly VaultRoute[] = [
   { method: 'GET', path: '/v1/openapi.json', action: 'see' },
   { method: 'GET', path: '/v1/status', action: 'see' },
   { method: 'GET', path: '/v1/space', action: 'see' },
+  { method: 'GET', path: '/v1/measures', action: 'see' },
 
   { method: 'GET', path: source, action: 'see' },
   { method: 'GET', path: `${source}/point`, action: 'see' },
