@@ -1,7 +1,7 @@
 import { useMemo } from 'react'
 import { useTexts } from '../language/language.ts'
 import { formatDuration } from './duration.ts'
-import { formatDay, formatMoment, formatMomentExactly, formatShortly, formatTime } from './moment.ts'
+import { formatDay, formatMoment, formatMomentExactly, formatShortly, formatShortTime, formatTime } from './moment.ts'
 import { formatCount, formatShare } from './number.ts'
 import { formatBytes, formatRate } from './size.ts'
 
@@ -15,6 +15,7 @@ const formats = {
   shortly: formatShortly,
   day: formatDay,
   time: formatTime,
+  shortTime: formatShortTime,
 }
 
 export type Formats = typeof formats & { readonly duration: (ms: number) => string }

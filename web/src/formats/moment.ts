@@ -14,7 +14,10 @@ export const formatDay = (moment: string | number): string => dayjs(moment).form
 /** `14:03:07`. */
 export const formatTime = (moment: string | number): string => dayjs(moment).format('HH:mm:ss')
 
-/** `14:03` today, `11-22 14:03` of another day. */
+/** `14:03`. */
+export const formatShortTime = (moment: string | number): string => dayjs(moment).format('HH:mm')
+
+/** `14:03:07` today, `11-22 14:03` of another day. */
 export function formatShortly(moment: string | number, nowMs: number): string {
   const at = dayjs(moment)
   return at.format(at.isSame(nowMs, 'day') ? 'HH:mm:ss' : 'MM-DD HH:mm')

@@ -1,17 +1,19 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { createContext, type ReactNode, use, useEffect, useState, useSyncExternalStore } from 'react'
-import { useSession } from '../api/session.ts'
+import { useMay, useSession } from '../api/session.ts'
 import type { LiveState } from './state.ts'
 import { LiveStore } from './store.ts'
 
 const context = createContext<LiveStore | null>(null)
 
-/** Opens the one stream of live events for what is below it. */
+/** Opens the one stream of live events for what is below it, where the role may see any. */
 export function Live({ children }: { children: ReactNode }): ReactNode {
   const queries = useQueryClient()
   const session = useSession()
   const [store] = useState(() => new LiveStore(() => void session.ask()))
+  const isOpen = useMay()('see')
   useEffect(() => {
+    if (!isOpen) return undefined
     store.open()
     const off = store.onVaultEvent((vault, event) => {
       if (event.kind === 'agents') void queries.invalidateQueries({ queryKey: ['agents', vault] })
@@ -21,7 +23,7 @@ export function Live({ children }: { children: ReactNode }): ReactNode {
       off()
       store.close()
     }
-  }, [store, queries])
+  }, [store, queries, isOpen])
   return <context.Provider value={store}>{children}</context.Provider>
 }
 

@@ -5,14 +5,15 @@ import antChinese from 'antd/locale/zh_CN'
 import dayjs from 'dayjs'
 import 'dayjs/locale/zh-cn'
 import { type ReactNode, useEffect } from 'react'
-import { createBrowserRouter, RouterProvider } from 'react-router'
+import { createBrowserRouter, type RouteObject, RouterProvider } from 'react-router'
 import { ApiFailure } from '../api/client.ts'
 import { useTexts } from '../language/language.ts'
 import { Broken, NotFound } from './broken.tsx'
 import { Frame } from './frame.tsx'
 import { usePreferences } from './preferences.ts'
-import { pages } from './routes.tsx'
+import { type Page, pages, wall } from './routes.tsx'
 import { Guarded, SignedIn } from './signed-in.tsx'
+import { Loading } from './states.tsx'
 import { antThemeOf, usePaletteOf, useThemeName } from './theme.ts'
 
 /** What vaults and consoles refuse they refuse again; a lost answer is asked for once more. */
@@ -31,31 +32,31 @@ const queries = new QueryClient({
 const router = createBrowserRouter([
   {
     element: <SignedIn />,
+    hydrateFallbackElement: <Loading rows={8} />,
     errorElement: <Broken />,
     children: [
+      { errorElement: <Broken />, children: [routeOf(wall)] },
       {
         element: <Frame />,
         children: [
-          {
-            errorElement: <Broken />,
-            children: [
-              ...pages.map(({ path, action, load }) => ({
-                path,
-                lazy: async () => {
-                  const { Component } = await load()
-                  return { element: <Guarded action={action} page={<Component />} /> }
-                },
-              })),
-              { path: '*', element: <NotFound /> },
-            ],
-          },
+          { errorElement: <Broken />, children: [...pages.map(routeOf), { path: '*', element: <NotFound /> }] },
         ],
       },
     ],
   },
 ])
 
-export function App({ nonce }: { nonce: string | undefined }): ReactNode {
+function routeOf({ path, action, load }: Page): RouteObject {
+  return {
+    path,
+    lazy: async () => {
+      const { Component } = await load()
+      return { element: <Guarded action={action} page={<Component />} /> }
+    },
+  }
+}
+
+export function App(): ReactNode {
   const t = useTexts()
   const { language } = usePreferences()
   const themeName = useThemeName()
@@ -66,11 +67,7 @@ export function App({ nonce }: { nonce: string | undefined }): ReactNode {
     dayjs.locale(language === 'zh-CN' ? 'zh-cn' : 'en')
   }, [language, t])
   return (
-    <ConfigProvider
-      locale={language === 'zh-CN' ? antChinese : antEnglish}
-      theme={antThemeOf(themeName)}
-      {...(nonce === undefined ? {} : { csp: { nonce } })}
-    >
+    <ConfigProvider locale={language === 'zh-CN' ? antChinese : antEnglish} theme={antThemeOf(themeName)}>
       <AntApp className="app">
         <QueryClientProvider client={queries}>
           <RouterProvider router={router} />

@@ -2,7 +2,7 @@ import { DownOutlined, GlobalOutlined, MoonOutlined, SunOutlined, UserOutlined }
 import { Button, Dropdown, Tooltip } from 'antd'
 import type { ReactNode } from 'react'
 import { useLocation } from 'react-router'
-import { useMe, useSession } from '../api/session.ts'
+import { useMay, useMe, useSession } from '../api/session.ts'
 import { useFormats } from '../formats/formats.ts'
 import { zoneName } from '../formats/moment.ts'
 import { languageNames, useTexts } from '../language/language.ts'
@@ -31,8 +31,10 @@ export function Header(): ReactNode {
 /** Says plainly whether what is on the screen is how things are. */
 export function LiveIndicator(): ReactNode {
   const t = useTexts()
+  const may = useMay()
   const { connection } = useLive()
   const formats = useFormats()
+  if (!may('see')) return null
   switch (connection.kind) {
     case 'live':
       return (

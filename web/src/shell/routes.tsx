@@ -35,6 +35,9 @@ export const pages: readonly Page[] = [
   },
 ]
 
+/** Stands alone, without the frame of the others. */
+export const wall: Page = { path: '/wall', action: 'see', load: () => import('../pages/wall.tsx') }
+
 /** The navigation's page that the path `at` belongs to. */
 export function pageOf(at: string): Page | undefined {
   return pages.find(({ path, navigation }) => {

@@ -1,9 +1,10 @@
 import { lazy, type ReactNode, Suspense } from 'react'
-import { Outlet } from 'react-router'
+import { Navigate, Outlet, useLocation } from 'react-router'
 import type { Action } from '../../../src/api/console.ts'
 import { useMay, useMe } from '../api/session.ts'
 import { useTexts } from '../language/language.ts'
 import { Live } from '../live/live.tsx'
+import { pages } from './routes.tsx'
 import { Failed, Loading, Notice } from './states.tsx'
 
 const SignIn = lazy(async () => ({ default: (await import('../pages/sign-in.tsx')).SignIn }))
@@ -32,6 +33,9 @@ export function SignedIn(): ReactNode {
 export function Guarded({ action, page }: { action: Action; page: ReactNode }): ReactNode {
   const t = useTexts()
   const may = useMay()
-  if (!may(action)) return <Notice tone="idle" title={t.shell.notAllowed} hint={t.shell.notAllowedHint} />
-  return page
+  const { pathname } = useLocation()
+  if (may(action)) return page
+  const own = pages.find((one) => one.navigation !== undefined && may(one.action))
+  if (pathname === '/' && own !== undefined) return <Navigate to={own.path} replace />
+  return <Notice tone="idle" title={t.shell.notAllowed} hint={t.shell.notAllowedHint} />
 }

@@ -1,8 +1,7 @@
 import { Tooltip } from 'antd'
 import type { ReactNode } from 'react'
-import type { SourceState } from '../../../src/api/schemas.ts'
 import { useTexts } from '../language/language.ts'
-import { type Tone, toneOf } from './source-states.ts'
+import { type ShownState, type Tone, toneOf } from './source-states.ts'
 
 /** A shape for each tone, so that a state is told without its colour too. */
 const shapes: Record<Tone, ReactNode> = {
@@ -23,7 +22,7 @@ export function ToneShape({ tone }: { tone: Tone }): ReactNode {
 }
 
 /** The state of a source or system: shape, colour and word; its sentence, with the next step, where one points at it. */
-export function StateMark({ state }: { state: SourceState }): ReactNode {
+export function StateMark({ state }: { state: ShownState }): ReactNode {
   const t = useTexts()
   return (
     <Tooltip title={t.states.sentences[state]}>

@@ -56,7 +56,7 @@ export function usePaletteOf(name: 'light' | 'dark'): void {
 export function antThemeOf(name: 'light' | 'dark'): ThemeConfig {
   const colour = colours[name]
   return {
-    algorithm: [name === 'dark' ? antTheme.darkAlgorithm : antTheme.defaultAlgorithm, antTheme.compactAlgorithm],
+    algorithm: name === 'dark' ? antTheme.darkAlgorithm : antTheme.defaultAlgorithm,
     token: {
       colorPrimary: colour.accent,
       colorInfo: colour.accent,
@@ -73,6 +73,8 @@ export function antThemeOf(name: 'light' | 'dark'): ThemeConfig {
       colorTextTertiary: colour.inkQuiet,
       colorTextDescription: colour.inkQuiet,
       borderRadius: 4,
+      controlHeight: 30,
+      controlHeightSM: 24,
       fontSize: 13,
       fontFamily: 'var(--font)',
       fontFamilyCode: 'var(--font-code)',

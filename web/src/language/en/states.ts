@@ -5,6 +5,7 @@ export const states = {
     late: 'Late',
     stalled: 'Stalled',
     offline: 'Offline',
+    unknown: 'Unknown',
     vanished: 'Vanished',
     damaged: 'Damaged',
     baseline: 'Baseline',
@@ -20,6 +21,8 @@ export const states = {
       'The server is connected, but nothing becomes durable at the vault. Look at the problem named here and at the free space of the vault.',
     offline:
       'The server is not connected. Check that it runs, that its agent runs, and that the line to the vault is up.',
+    unknown:
+      'Its vault cannot be reached, so nobody here knows. Bring the line to that vault back; protection goes on meanwhile.',
     vanished: 'The protected path is gone. Mount or bring it back; nothing has been taken as deleted.',
     damaged:
       'Part of what the vault keeps cannot be read. Verify it, and let it be healed from another vault or take a new baseline.',
