@@ -7,6 +7,8 @@ import { apiPath } from '../api/client.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { Tell, TellBatch } from '../base/tell.ts'
+import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
 import { encodeManifest } from '../format/manifest.ts'
 import { moment } from '../model/moment.ts'
 import type { Problem } from '../model/report.ts'
@@ -26,6 +28,8 @@ import { Wake } from '../base/wake.ts'
 import { Backoff } from '../base/backoff.ts'
 import { AgentHome } from './identity.ts'
 import { serveLocally } from './local-api.ts'
+import { AgentMetrics } from './metrics.ts'
+import { watchedAgent } from './watched.ts'
 import { type Release, Releases, type ReleaseStatus } from './releases.ts'
 import { AgentTasks } from './tasks/agent-tasks.ts'
 import type { StartCommand } from './tasks/command-process.ts'
@@ -40,8 +44,10 @@ export interface AgentParts {
   readonly startCommand: StartCommand
   readonly clock: Clock
   readonly random: Random
-  /** Told, in a line each, of what the operator would want to find in a log. */
-  readonly tell: (line: string) => void
+  readonly tell: Tell
+  /** Where metrics and health are told to whoever asks; nowhere but at the agent's socket without it. */
+  readonly metrics?: WatchedAddress | undefined
+  readonly tellBatch?: TellBatch | undefined
 }
 
 export interface AgentStatus {
@@ -50,6 +56,8 @@ export interface AgentStatus {
   readonly software: string
   readonly vault: { readonly id: Id; readonly host: string; readonly port: number }
   readonly connected: boolean
+  /** Times the vault was reached. */
+  readonly connections: number
   readonly certificateExpires: string
   readonly sources: readonly ProtectionStatus[]
   /** No longer protected, and not let go yet. */
@@ -65,10 +73,14 @@ export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<
   const { directory, clock, tell } = parts
   const home = await AgentHome.open(directory)
   using _lock = lockDirectory(directory)
+  const metrics = new AgentMetrics(clock)
   const tasks = await AgentTasks.open({ directory: resolve(directory), start: parts.startCommand, clock, tell })
-  const agent = new Agent(home, tasks, parts)
-  await using _socket = await serveLocally(join(directory, socketName), agent)
+  const agent = new Agent(home, tasks, parts, metrics.acknowledged)
+  const watched = watchedAgent(() => agent.status(), metrics)
+  await using _socket = await serveLocally(join(directory, socketName), agent, watched)
+  await using watchers = parts.metrics && (await listenForWatchers(parts.metrics, watched))
   tell(`agent ${home.identity.name} (${home.identity.agent}) of vault ${home.identity.host}:${home.identity.port}`)
+  if (watchers !== undefined) tell(`metrics at http://${parts.metrics?.host}:${watchers.port}/metrics`)
   await together(signal, [
     (inside) => agent.protect(inside),
     (inside) => agent.follow(inside),
@@ -80,19 +92,14 @@ export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<
   })
 }
 
-async function renewing(
-  home: AgentHome,
-  clock: Clock,
-  tell: (line: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
+async function renewing(home: AgentHome, clock: Clock, tell: Tell, signal: AbortSignal): Promise<void> {
   for (;;) {
     if (home.needsRenewal(clock)) {
       try {
         await home.renew()
         tell('the certificate was renewed')
       } catch (error) {
-        tell(`the certificate could not be renewed, it is tried again: ${messageOf(error)}`)
+        tell(`the certificate could not be renewed, it is tried again: ${messageOf(error)}`, { error })
       }
     }
     await clock.sleep(renewalCheckMs, signal)
@@ -119,11 +126,14 @@ class Agent {
   /** Whether the definitions are the vault's of this run, not those remembered. */
   #isFresh = false
   #connected = false
+  #connections = 0
+  readonly #acknowledged: (ms: number) => void
   #lastError: TidemarkError | undefined
   /** Kept with the certificate it was opened for. */
   #door: { readonly certificate: string; readonly door: HttpDoor } | undefined
 
-  constructor(home: AgentHome, tasks: AgentTasks, parts: AgentParts) {
+  constructor(home: AgentHome, tasks: AgentTasks, parts: AgentParts, acknowledged: (ms: number) => void) {
+    this.#acknowledged = acknowledged
     this.#home = home
     this.#tasks = tasks
     this.#parts = parts
@@ -144,6 +154,7 @@ class Agent {
       software,
       vault: { id: vault, host, port },
       connected: this.#connected,
+      connections: this.#connections,
       certificateExpires: new Date(expiresAt(this.#home.credential.certificate) / 1000).toISOString(),
       sources: Array.from(this.#running.values(), ({ protection }) => protection.status()),
       releases: this.releases.status(),
@@ -184,7 +195,8 @@ class Agent {
           error instanceof TidemarkError
             ? error
             : new TidemarkError('interrupted', { message: messageOf(error), cause: error })
-        if (this.#lastError?.message !== told.message) tell(`no line to the vault: ${told.message}`)
+        if (this.#lastError?.message !== told.message)
+          tell(`no line to the vault: ${told.message}`, { level: 'warn', error: told })
         this.#lastError = told
       } finally {
         this.#connected = false
@@ -196,6 +208,7 @@ class Agent {
   #learn(sources: readonly SourceDefinition[], backoff: Backoff): void {
     backoff.succeeded()
     if (!this.#connected) {
+      this.#connections++
       this.#parts.tell('the vault is reached')
       this.releases.vaultReached()
     }
@@ -235,7 +248,7 @@ class Agent {
       }
       await this.#stop(id)
       if (next) continue
-      this.#parts.tell(`${definition.name} is no longer protected`)
+      this.#parts.tell(`${definition.name} is no longer protected`, { source: definition.id })
       await this.releases.add(definition)
     }
     for (const definition of definitions) {
@@ -246,7 +259,7 @@ class Agent {
   }
 
   #start(definition: SourceDefinition): void {
-    const { captures, clock, random, tell } = this.#parts
+    const { captures, clock, random, tell, tellBatch } = this.#parts
     const home = this.#home
     const protection = new Protection({
       definition,
@@ -267,10 +280,12 @@ class Agent {
       reached: this.#reached,
       clock,
       random,
+      acknowledged: this.#acknowledged,
+      tellBatch,
     })
     const stop = new AbortController()
     const isPaused = definition.paused
-    if (!isPaused) tell(`protecting ${definition.name}`)
+    if (!isPaused) tell(`protecting ${definition.name}`, { source: definition.id })
     const ended = isPaused ? Promise.resolve() : this.#keepRunning(protection, stop.signal)
     this.#running.set(definition.id, { definition, protection, stop, ended })
   }
@@ -283,7 +298,8 @@ class Agent {
         await protection.run(signal)
       } catch (error) {
         protection.failed(error)
-        this.#parts.tell(`protection of ${protection.status().name} failed, it is begun again: ${messageOf(error)}`)
+        const { id, name } = protection.status()
+        this.#parts.tell(`protection of ${name} failed, it is begun again: ${messageOf(error)}`, { source: id, error })
         await backoff.wait(signal).catch(() => undefined)
       }
     }

@@ -4,6 +4,7 @@ import http from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Problem } from '../model/report.ts'
+import { answerWatcher, type Watched, watchedPaths } from '../monitoring/watched.ts'
 import type { HttpDoor } from '../wire/http-client.ts'
 import type { Releases } from './releases.ts'
 
@@ -28,12 +29,12 @@ export interface LocalAgent {
 
 /**
  * The agent's socket, for this user alone: `GET /agent` tells of the agent itself, `POST /agent/releases/NAME/again` and
- * `…/forget` are for what it could not let go, everything below `/v1/` is the vault's API, asked with the agent's
+ * `…/forget` are for what it could not let go, `/metrics`, `/healthz` and `/readyz` are for who watches it, everything below `/v1/` is the vault's API, asked with the agent's
  * certificate. So the same commands work on the protected server.
  */
-export async function serveLocally(path: string, agent: LocalAgent): Promise<AsyncDisposable> {
+export async function serveLocally(path: string, agent: LocalAgent, watched: Watched): Promise<AsyncDisposable> {
   const server = http.createServer((request, response) => {
-    answer(request, response, agent).catch((error: unknown) => {
+    answer(request, response, agent, watched).catch((error: unknown) => {
       if (response.headersSent) response.destroy(error instanceof Error ? error : undefined)
       else tell(response, error)
     })
@@ -53,9 +54,20 @@ export async function serveLocally(path: string, agent: LocalAgent): Promise<Asy
   }
 }
 
-async function answer(request: http.IncomingMessage, response: http.ServerResponse, agent: LocalAgent): Promise<void> {
+async function answer(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  agent: LocalAgent,
+  watched: Watched,
+): Promise<void> {
   const { method = 'GET', url = '/' } = request
   if (url === '/agent' && method === 'GET') return tellJson(response, 200, agent.status())
+  const path = watchedPaths.find((one) => one === url)
+  if (path !== undefined && method === 'GET') {
+    const { status, type, text } = await answerWatcher(path, watched)
+    response.writeHead(status, { 'content-type': type }).end(text)
+    return
+  }
   const [, name, what] = /^\/agent\/releases\/([^/]+)\/(again|forget)$/.exec(url) ?? []
   if (name !== undefined && method === 'POST') {
     request.resume()

@@ -4,6 +4,7 @@ import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { isCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { TellBatch } from '../base/tell.ts'
 import type { Capture, CaptureOutput, CaptureRequest } from '../capture/capture.ts'
 import type { ChunkId } from '../model/change.ts'
 import { moment } from '../model/moment.ts'
@@ -23,6 +24,7 @@ import { Backlog, bulkBytesLimit, bulkBytesMin } from './backlog.ts'
 import { Backoff } from '../base/backoff.ts'
 import { Holes } from './holes.ts'
 import { bringBack, chunksNotBrought } from './lost-chunks.ts'
+import { Traffic, type TrafficTotals } from './traffic.ts'
 
 export type OpenCapture = (request: CaptureRequest) => Promise<Capture>
 
@@ -48,6 +50,9 @@ export interface ProtectionParts {
   readonly reached?: Wake | undefined
   readonly clock: Clock
   readonly random: Random
+  /** Told how long after its last byte was sent a batch was acknowledged. */
+  readonly acknowledged?: ((ms: number) => void) | undefined
+  readonly tellBatch?: TellBatch | undefined
 }
 
 /** The vault's chunk key, as it was last told: what a start without a line needs. */
@@ -76,11 +81,17 @@ export interface ProtectionStatus {
   readonly captured: Sequence
   readonly memoryBytes: number
   readonly spoolBytes: number
+  readonly spoolBytesMax: number
   readonly spoolFull: boolean
   /** Age of the newest moment up to which everything is known to be at the vault; absent before the first. */
   readonly lagMs: number | undefined
+  /** Lag above which the source counts as late. */
+  readonly lagMsMax: number
   /** How far the vault's clock is ahead. */
   readonly clockAheadMs: number | undefined
+  /** The shortest of this session, there and back. */
+  readonly roundTripMs: number | undefined
+  readonly totals: TrafficTotals
   readonly lastError: { readonly code: string; readonly message: string; readonly hint?: string } | undefined
 }
 
@@ -120,11 +131,13 @@ export class Protection {
   #marks: { readonly tag: number; readonly sequence: Sequence }[] = []
   #report: CaptureReport | undefined
   #manifestWanted = false
+  readonly #traffic: Traffic
   #lastError: TidemarkError | undefined
 
   constructor(parts: ProtectionParts) {
     this.#parts = parts
     this.#definition = parts.definition
+    this.#traffic = new Traffic({ ...parts, source: parts.definition.id })
   }
 
   /** In what does not touch the capture. */
@@ -133,7 +146,7 @@ export class Protection {
   }
 
   status(): ProtectionStatus {
-    const { id, name, kind, paused } = this.#definition
+    const { id, name, kind, paused, policy } = this.#definition
     const error = this.#lastError
     return {
       id,
@@ -146,9 +159,13 @@ export class Protection {
       captured: this.#backlog?.end ?? beforeFirst,
       memoryBytes: this.#backlog?.memoryBytes ?? 0,
       spoolBytes: this.#backlog?.spoolBytes ?? 0,
+      spoolBytesMax: this.#parts.spoolBytesMax,
       spoolFull: this.#backlog?.isFull ?? false,
       lagMs: this.#lagMs(),
+      lagMsMax: policy.lagMsMax,
       clockAheadMs: this.#session?.clockOffset?.aheadMs,
+      roundTripMs: this.#session?.clockOffset?.roundTripMs,
+      totals: this.#traffic.totals,
       lastError: error && {
         code: error.code,
         message: error.message,
@@ -250,6 +267,7 @@ export class Protection {
     switch (output.kind) {
       case 'batch': {
         const { stoppedSince } = await backlog.add(output, signal)
+        this.#traffic.captured(output)
         this.#marks.push(...output.marks)
         holes.taken(output)
         if (stoppedSince !== undefined) {
@@ -364,6 +382,7 @@ export class Protection {
 
   #lineUp(backlog: Backlog, session: JournalSession): void {
     this.#session = session
+    this.#traffic.began()
     this.#lastError = undefined
     this.#isStalled = false
     backlog.line(true)
@@ -397,8 +416,10 @@ export class Protection {
         const isInDoubt = this.#completeUpTo !== undefined && batch.last <= this.#completeUpTo
         return isInDoubt ? this.#complete(batch, backlog, session, signal) : batch
       },
+      sent: (batch) => this.#traffic.sent(batch),
       unanswered: () => Array.from(this.#offers, ([tag, ids]) => ({ tag, ids })),
       acknowledged: (durable) => {
+        this.#traffic.acknowledged(durable)
         backlog.acknowledged(durable)
         holes.acknowledged(durable)
         if (this.#completeUpTo !== undefined && durable >= this.#completeUpTo) this.#completeUpTo = undefined

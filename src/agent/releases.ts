@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isCode, isSystemError, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Tell } from '../base/tell.ts'
 import type { Problem } from '../model/report.ts'
 import type { SourceDefinition, SourceKind } from '../model/source.ts'
 import { writeSecret } from '../wire/authority.ts'
@@ -26,7 +27,7 @@ export interface ReleasesParts {
   readonly report: (source: SourceDefinition, problems: readonly Problem[], signal: AbortSignal) => Promise<void>
   readonly clock: Clock
   readonly random: Random
-  readonly tell: (line: string) => void
+  readonly tell: Tell
 }
 
 /** A source that is not let go yet. */

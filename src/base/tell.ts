@@ -11,7 +11,7 @@ export interface Facts {
   readonly error?: unknown
 }
 
-/** Where one batch is on its way, each as milliseconds since the Unix epoch by the clock of who tells it. */
+/** The way of one batch. Times are ISO 8601 in UTC with microseconds, by the clock of who tells them. */
 export interface BatchTold {
   /** The same at both ends: see `batchName`. */
   readonly batch: string
@@ -19,10 +19,13 @@ export interface BatchTold {
   readonly first: number
   readonly last: number
   readonly bytes: number
-  readonly captured?: number
-  readonly sent?: number
-  readonly received?: number
-  readonly durable?: number
+  /** At the agent: its last change, its last byte, the vault's word that it is durable. */
+  readonly captured?: string
+  readonly sent?: string
+  readonly acknowledged?: string
+  /** At the vault. */
+  readonly received?: string
+  readonly durable?: string
 }
 
 /** Told of each batch once it is durable. It is there only while somebody wants to know: else nothing is made for it. */

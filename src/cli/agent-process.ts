@@ -1,6 +1,6 @@
 import { homedir, userInfo } from 'node:os'
 import { resolve } from 'node:path'
-import { runAgent } from '../agent/agent.ts'
+import { type AgentParts, runAgent } from '../agent/agent.ts'
 import { commandStarter } from '../agent/tasks/command-process.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
@@ -14,7 +14,7 @@ import type { Parts } from './parts.ts'
 /** The agent's process is composed here: each kind of source with the capture that knows it. */
 export const runAgentProcess = (
   directory: string,
-  { clock, random, signal, tell }: Parts & { tell: (line: string) => void },
+  { clock, random, signal, tell, tellBatch, metrics }: Parts & Pick<AgentParts, 'tell' | 'tellBatch' | 'metrics'>,
 ): Promise<void> =>
   runAgent(
     {
@@ -36,6 +36,8 @@ export const runAgentProcess = (
       clock,
       random,
       tell,
+      tellBatch,
+      metrics,
     },
     signal,
   )

@@ -6,6 +6,7 @@ import { collectLessOften } from '../base/heap.ts'
 import { namePattern } from '../model/source.ts'
 import { agentDirectory } from './connect.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
+import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 import { parseAddress } from './option-values.ts'
 
 export function agentCommands(program: Command, parts: Parts): void {
@@ -53,17 +54,26 @@ ${exitStatusHelp}`,
       )
     })
 
-  agent
-    .command('run')
+  withWatchedOptions(agent.command('run'), 'agent')
     .description('protect this server until stopped')
     .option('--dir <directory>', "the agent's directory; default TIDEMARK_HOME/agent")
-    .addHelpText('after', `\nExample:\n  tidemark agent run\n${exitStatusHelp}`)
-    .action(async (options: { dir?: string }) => {
+    .addHelpText(
+      'after',
+      `
+What --metrics opens is plain HTTP, for GET /metrics, /healthz and /readyz alone; the agent's socket answers them always.
+
+Examples:
+  tidemark agent run
+  tidemark agent run --metrics --log-format json
+${exitStatusHelp}`,
+    )
+    .action(async (options: WatchedOptions & { dir?: string }) => {
       collectLessOften()
       const { runAgentProcess } = await import('./agent-process.ts')
       await runAgentProcess(directoryOf(options), {
         ...parts,
-        tell: (line: string) => void parts.err.write(`${line}\n`),
+        ...processLog(options, 'agent', parts),
+        metrics: watchedAddress(options, 'agent'),
       })
     })
 }

@@ -11,11 +11,10 @@ import { formatCount, formatTable } from './format.ts'
 import { isoToMoment } from './points.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { duration, parseAddress } from './option-values.ts'
-import { watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
+import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
 export const defaultListen = '127.0.0.1:7433'
-const metricsPort = 9433
 
 // What serves is loaded only when it is needed: most commands are short.
 export function vaultCommands(program: Command, parts: Parts): void {
@@ -52,7 +51,7 @@ export function vaultCommands(program: Command, parts: Parts): void {
       },
     )
 
-  withWatchedOptions(vault.command('run'), metricsPort)
+  withWatchedOptions(vault.command('run'), 'vault')
     .description('serve the vault until stopped')
     .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/vault')
     .option(
@@ -67,7 +66,7 @@ What --metrics opens is plain HTTP, for GET /metrics, /healthz and /readyz alone
 
 Examples:
   tidemark vault run --listen 0.0.0.0:7433
-  tidemark vault run --listen 0.0.0.0:7433 --metrics 10.0.0.7:${metricsPort}
+  tidemark vault run --listen 0.0.0.0:7433 --metrics 10.0.0.7:9433 --log-format json
 ${exitStatusHelp}`,
     )
     .action(async (options: WatchedOptions & { dir?: string; listen: string }) => {
@@ -77,9 +76,9 @@ ${exitStatusHelp}`,
         {
           directory: directoryOf(options),
           ...parseAddress(options.listen, '--listen'),
-          metrics: watchedAddress(options, metricsPort),
+          metrics: watchedAddress(options, 'vault'),
         },
-        { ...parts, tell },
+        { ...parts, ...processLog(options, 'vault', parts) },
         parts.signal,
       )
     })

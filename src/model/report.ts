@@ -13,6 +13,8 @@ export interface CaptureReport {
   readonly backlogBytes?: number
   /** Kept by the source or beside it, and not captured yet: of a volume, what its log holds. */
   readonly uncapturedBytes?: number
+  /** How often so many hints came at once that some were lost, since the capture was opened; then everything is compared. */
+  readonly hintsLost?: number
   /** When everything was last begun to be copied or compared, by the agent's clock; 0 where it is not known. */
   readonly compared?: Moment
   /** Of a baseline or reconciliation under way. Totals are 0 while they are not known. */

@@ -83,7 +83,7 @@ export class VaultMetrics {
     const { registry } = vault
     const [{ name, version, stalled, damage, freeBytes, storedBytes }, sources] = await Promise.all([
       statuses.vault(),
-      statuses.sources(registry.sources),
+      statuses.sources(vault.openSources),
     ])
     const known = this.#vault
     known.info.reset()
@@ -96,7 +96,7 @@ export class VaultMetrics {
     for (const agent of registry.agents)
       if (!agent.revoked) known.agents.set({ agent: agent.name }, Number(live.isConnected(agent.id)))
     known.consoles.set(registry.consoles.filter(({ id }) => live.isConnected(id)).length)
-    known.sessions.set(registry.sources.filter(({ id }) => live.source(id).isShipping).length)
+    known.sessions.set(vault.openSources.filter(({ id }) => live.source(id).isShipping).length)
     known.views.set(derived.openViews)
     known.held.set(held.count)
     for (const one of Object.values(this.#sources)) one.reset()

@@ -1,4 +1,8 @@
 import type { Clock } from '../base/clock.ts'
+import { type BatchTold, batchName, type Tell, type TellBatch } from '../base/tell.ts'
+import { decodeBatch } from '../format/batch.ts'
+import { isoMoment, moment } from '../model/moment.ts'
+import { advance } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import type { Vault } from '../vault/vault.ts'
 import type { Appender, VaultPort } from '../wire/ports.ts'
@@ -6,37 +10,46 @@ import { software } from '../wire/software.ts'
 import type { Live } from './live.ts'
 import type { Tasks } from './tasks/tasks.ts'
 
+export interface PortParts {
+  readonly vault: Vault
+  readonly live: Live
+  readonly tasks: Pick<Tasks, 'connect'>
+  readonly clock: Clock
+  readonly tell: Tell
+  readonly tellBatch?: TellBatch | undefined
+}
+
 /** The vault as the link sees it: its journals, and beside them what lives as long as the process. */
-export function vaultPort(vault: Vault, live: Live, clock: Clock, tasks: Pick<Tasks, 'connect'>): VaultPort {
+export function vaultPort(parts: PortParts): VaultPort {
+  const { vault, tasks } = parts
   return {
     id: vault.id,
     software,
     chunkKey: vault.registry.chunkKey,
-    definitions: (agent, signal) => definitions(vault, live, agent, signal),
+    definitions: (agent, signal) => definitions(parts, agent, signal),
     control: (agent, peer) => tasks.connect(agent, peer),
-    append: (agent, source, signal) => append(vault, live, clock, agent, source, signal),
+    append: (agent, source, signal) => append(parts, agent, source, signal),
   }
 }
 
 /** While an agent follows its definitions it is connected. */
 async function* definitions(
-  vault: Vault,
-  live: Live,
+  { vault, live, tell }: PortParts,
   agent: Id,
   signal: AbortSignal,
 ): AsyncGenerator<readonly SourceDefinition[]> {
+  const { name } = vault.registry.agent(agent)
   using _connected = live.connected(agent)
-  yield* vault.definitions(agent, signal)
+  tell(`agent ${name} is connected`, { agent: name })
+  try {
+    yield* vault.definitions(agent, signal)
+  } finally {
+    tell(`agent ${name} is away`, { agent: name })
+  }
 }
 
-async function append(
-  vault: Vault,
-  live: Live,
-  clock: Clock,
-  agent: Id,
-  source: Id,
-  signal: AbortSignal,
-): Promise<Appender> {
+async function append(parts: PortParts, agent: Id, source: Id, signal: AbortSignal): Promise<Appender> {
+  const { vault, live, clock, tellBatch } = parts
   const appender = await vault.appender(agent, source, signal)
   const liveSource = live.source(source)
   const session = liveSource.enter()
@@ -58,8 +71,10 @@ async function append(
       liveSource.meter.received(bytes.length, clock.monotonicMs())
     },
     batch: async (bytes) => {
+      const told = tellBatch && wayOf(source, bytes, clock)
       await appender.batch(bytes)
       const { durable } = appender
+      if (told) tellBatch({ ...told, durable: isoMoment(moment(clock.now())) })
       liveSource.meter.durable(durable, durable - before.sequence, bytes.length, clock.monotonicMs())
       before.sequence = durable
     },
@@ -71,4 +86,12 @@ async function append(
       await appender[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Where a batch stands that was received now. Only to be told of: the appender reads it by itself. */
+function wayOf(source: Id, bytes: Uint8Array, clock: Clock): BatchTold {
+  const received = isoMoment(moment(clock.now()))
+  const { first, changes } = decodeBatch(bytes)
+  const last = advance(first, changes.length - 1)
+  return { batch: batchName(source, first), source, first, last, bytes: bytes.length, received }
 }

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
-import type { Tell } from '../base/tell.ts'
+import type { Tell, TellBatch } from '../base/tell.ts'
 import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
 import type { Watched } from '../monitoring/watched.ts'
 import { directoryStore } from '../store/directory.ts'
@@ -45,6 +45,7 @@ import { aroundRoutes } from './routes/around.ts'
 import { viewRoutes } from './routes/views.ts'
 import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
+import { tellStalls } from './stalls.ts'
 import { Statuses } from './statuses.ts'
 import { openDerived } from './derived.ts'
 import { doAtVault } from './tasks/at-vault.ts'
@@ -64,6 +65,7 @@ export interface RunParts {
   readonly clock: Clock
   readonly random: Random
   readonly tell: Tell
+  readonly tellBatch?: TellBatch | undefined
 }
 
 /**
@@ -128,7 +130,11 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   const known = (): Set<string> =>
     new Set([...vault.registry.sources, ...vault.registry.damagedSources].map(({ id }) => id))
   const recorder = new Recorder({ clock, measures, look: () => context.statuses.look(), known })
-  await Promise.all([keepRetention(derived, vault, { ...parts, held }, stop), recorder.run(stop)])
+  await Promise.all([
+    keepRetention(derived, vault, { ...parts, held }, stop),
+    recorder.run(stop),
+    tellStalls(vault, clock, tell, stop),
+  ])
   failed.signal.throwIfAborted()
 }
 
@@ -166,13 +172,13 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
 
 function serveTls(
   { host, port }: RunRequest,
-  { clock, tell }: RunParts,
+  { clock, tell, tellBatch }: RunParts,
   context: { vault: Vault; live: Live; tasks: Tasks; credentials: VaultCredentials },
   admit: Awaited<ReturnType<typeof makeHttp>>['admit'],
   signal: AbortSignal,
 ) {
   const { vault, live, tasks, credentials } = context
-  const port_ = vaultPort(vault, live, clock, tasks)
+  const port_ = vaultPort({ vault, live, tasks, clock, tell, tellBatch })
   return listenTls({
     host,
     port,

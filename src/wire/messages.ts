@@ -150,6 +150,7 @@ const reportSchema = z.object({
     dirty: count,
     backlogBytes: z.int().min(0).optional(),
     uncapturedBytes: z.int().min(0).optional(),
+    hintsLost: z.int().min(0).optional(),
     compared: momentSchema.optional(),
     progress: z.object({ files: count, filesTotal: count, bytes: count, bytesTotal: count }).optional(),
     watching: text,

@@ -21,12 +21,16 @@ export interface ShippedBatch {
   readonly blocks: readonly Uint8Array[]
   readonly bytes: Uint8Array
   readonly bulk: boolean
+  /** Of its last change, where that is known. */
+  readonly moment?: Moment
 }
 
 /** What a journal session ships and whom it tells what comes back. It outlives sessions. */
 export interface Cargo {
   /** The batch that begins at `first`, as soon as there is one. */
   next(first: Sequence, signal: AbortSignal): Promise<ShippedBatch>
+  /** Its last byte was taken by the line. */
+  sent?(batch: ShippedBatch): void
   /** Offers without an answer so far; each session asks them again. */
   unanswered(): Iterable<{ readonly tag: number; readonly ids: readonly ChunkId[] }>
   /** Everything up to `durable` is durable; each session begins with what was durable before it. */
@@ -148,7 +152,8 @@ export class JournalSession {
   async #ship(cargo: Cargo, pace: Pace, signal: AbortSignal): Promise<void> {
     for (;;) {
       const next = advance(this.#sent, 1)
-      const { first, last, blocks, bytes, bulk } = await cargo.next(next, signal)
+      const batch = await cargo.next(next, signal)
+      const { first, last, blocks, bytes, bulk } = batch
       assert(first === next && last >= first, 'batches are shipped in order, without a gap')
       if (bulk) await this.#window.room(signal)
       this.#window.sent(
@@ -158,6 +163,7 @@ export class JournalSession {
       for (const block of blocks) await this.#sendPaced({ kind: 'block', bytes: block }, pace, bulk, signal)
       this.#sent = last
       await this.#sendPaced({ kind: 'batch', bytes }, pace, bulk, signal)
+      cargo.sent?.(batch)
     }
   }
 

@@ -117,21 +117,21 @@ export class World {
   readonly #processes: Process[] = []
   readonly #endings: (() => Promise<void>)[] = []
 
-  private constructor(folder: string, vaultFolder: string, port: number) {
+  private constructor(folder: string, vaultFolder: string, port: number, vaultOptions: readonly string[]) {
     this.folder = folder
     this.vaultFolder = vaultFolder
     this.port = port
     this.vault = this.#process(
-      ['vault', 'run', '--dir', vaultFolder, '--listen', `127.0.0.1:${port}`],
+      ['vault', 'run', '--dir', vaultFolder, '--listen', `127.0.0.1:${port}`, ...vaultOptions],
       /listens on/,
       'vault',
     )
   }
 
   /** A new, running vault. `vaultFolder` may be on a file system of its own. */
-  static async begin(t: TestContext, vaultFolder?: string): Promise<World> {
+  static async begin(t: TestContext, vaultFolder?: string, vaultOptions: readonly string[] = []): Promise<World> {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-e2e-'))
-    const world = new World(folder, vaultFolder ?? join(folder, 'vault'), await freePort())
+    const world = new World(folder, vaultFolder ?? join(folder, 'vault'), await freePort(), vaultOptions)
     t.after(async () => {
       for (const end of world.#endings.reverse()) await end()
       await Promise.all(world.#processes.map((one) => one.kill()))
@@ -144,13 +144,17 @@ export class World {
   }
 
   /** An enrolled agent, not running yet. */
-  async join(name: string): Promise<Agent> {
+  async join(name: string, options: readonly string[] = []): Promise<Agent> {
     const { token } = JSON.parse((await this.atVault('vault', 'token', '--json')).out) as { token: string }
     const folder = join(this.folder, name)
     await this.expect(['agent', 'join', `127.0.0.1:${this.port}`, '--name', name, '--dir', folder], {
       TIDEMARK_TOKEN: token,
     })
-    return { name, folder, process: this.#process(['agent', 'run', '--dir', folder], /reached|no line/, name) }
+    return {
+      name,
+      folder,
+      process: this.#process(['agent', 'run', '--dir', folder, ...options], /reached|no line/, name),
+    }
   }
 
   /** Ends what works in the folder of this world, before that is removed. The last one that is told ends first. */

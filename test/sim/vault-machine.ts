@@ -142,7 +142,9 @@ export class VaultMachine implements Disposable {
     }
     const { signal } = this.#stop
     vault.onDurable(({ source, durable }) => this.#protected.get(source)!.indexer?.durable(durable))
-    const port = this.#noting(passed(plant.port, vaultPort(vault, new Live(clock), clock, noTasks)))
+    const port = this.#noting(
+      passed(plant.port, vaultPort({ vault, live: new Live(clock), tasks: noTasks, clock, tell: () => undefined })),
+    )
     network.listen(this.name, life, (link, from) => {
       const agent = this.#agents.get(from)!
       serveConnection(link, { agent }, port, clock, signal).then(

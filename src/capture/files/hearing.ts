@@ -30,6 +30,7 @@ export class Hearing implements Noticed {
   #heard: Moment
   #heardBefore: Moment
   #isLost = false
+  #hintsLost = 0
   #capturing: DirtyName | undefined
 
   constructor(parts: HearingParts) {
@@ -43,6 +44,11 @@ export class Hearing implements Noticed {
     return this.#heard
   }
 
+  /** How often more happened at once than could be told or remembered. */
+  get hintsLost(): number {
+    return this.#hintsLost
+  }
+
   drain(): void {
     const { clock, watching, dirty, overflowed } = this.#parts
     this.#heardBefore = this.#heard
@@ -51,6 +57,7 @@ export class Hearing implements Noticed {
     this.#heard = now
     if (!this.#isLost && !dirty.isFull) return
     this.#isLost = false
+    this.#hintsLost++
     if (dirty.isFull) dirty.clear()
     overflowed()
   }

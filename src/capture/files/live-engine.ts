@@ -203,6 +203,7 @@ export class LiveEngine implements Disposable {
       clock,
       batches,
       coverage,
+      hearing,
       dirtyCapture,
       comparisons,
       anchors,

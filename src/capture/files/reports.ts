@@ -17,6 +17,7 @@ export interface ReportsParts {
   readonly clock: Clock
   readonly batches: CatalogBatches
   readonly coverage: Coverage
+  readonly hearing: { readonly hintsLost: number }
   readonly dirtyCapture: DirtyCapture
   readonly comparisons: Comparisons
   readonly anchors: Anchors
@@ -44,7 +45,7 @@ export class Reports {
   }
 
   report(): void {
-    const { clock, batches, coverage, dirtyCapture, comparisons, watching, problems, hand } = this.#parts
+    const { clock, batches, coverage, hearing, dirtyCapture, comparisons, watching, problems, hand } = this.#parts
     const nowMs = clock.monotonicMs()
     const state = this.#state()
     const isOther = state !== this.#reportedState || problems.takeChanged()
@@ -60,6 +61,7 @@ export class Reports {
       upTo: batches.sequence,
       dirty: dirtyCapture.size,
       ...(compared === 0 ? {} : { compared }),
+      hintsLost: hearing.hintsLost,
       ...(progress === undefined ? {} : { progress }),
       watching: watching.names,
       problems: problems.list(),
