@@ -69,17 +69,25 @@ export function viewRoutes(http: Http, context: Context): void {
     from: z.string().optional(),
     to: z.string().optional(),
     limit: z.coerce.number().int().min(1).max(100_000).default(50),
+    restMs: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .max(86_400_000)
+      .default(1000)
+      .describe('batches further apart than this are two rows of activity'),
   })
   http.get(
     '/v1/sources/:source/points',
     { schema: { summary: 'Recovery points, as lines of JSON', params: named, querystring: span } },
     async (request, reply) => {
       const source = find(request.caller, request.params.source)
-      const { from, to, limit } = request.query
+      const { from, to, limit, restMs } = request.query
       const rows = await views.points(source, {
         ...(from === undefined ? {} : { from: (await resolve(source, from)).moment }),
         ...(to === undefined ? {} : { to: (await resolve(source, to)).moment }),
         limit,
+        restUs: restMs * 1000,
       })
       return sendLines(reply, lines(rows.map(tellPoint)))
     },

@@ -42,10 +42,11 @@ export interface PointsRequest {
   readonly to?: Moment
   /** At most so many rows of activity, which become coarser, and so many others, the newest. */
   readonly limit: number
+  /** Batches further apart than this are two rows of activity; a second where it is left out. */
+  readonly restUs?: number
 }
 
-/** Batches further apart than this are two rows of activity. */
-const restUs = 1_000_000
+const restUsUsual = 1_000_000
 /** Above so many batches activity is told by stretches of equal length. */
 const batchesMax = 20_000
 
@@ -161,7 +162,7 @@ export function listPoints(rows: IndexReader, request: PointsRequest): PointRow[
   const to = request.to === undefined ? indexed : latest === undefined ? 0 : sequenceIn(latest, request.to)
   if (to < from) return []
   const points = [
-    ...activity(rows, { from, to, limit: request.limit }),
+    ...activity(rows, { from, to, limit: request.limit, restUs: request.restUs ?? restUsUsual }),
     ...told(rows, { from, to, limit: request.limit }),
   ]
   return points.sort((a, b) => a.moment - b.moment || a.sequence - b.sequence)
@@ -201,12 +202,16 @@ function told(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[]
 const placed = ({ sequence: at, moment: when }: MarkRow) => ({ sequence: at, moment: when })
 const spanRow = ({ until, reason }: Span) => ({ until, reason })
 
-function activity(rows: IndexReader, range: SequenceRange): PointRow[] {
+interface ActivityRange extends SequenceRange {
+  readonly restUs: number
+}
+
+function activity(rows: IndexReader, range: ActivityRange): PointRow[] {
   return exactActivity(rows, range) ?? coarseActivity(rows, range)
 }
 
 /** One row for each run of batches; undefined where there are too many. */
-function exactActivity(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[] | undefined {
+function exactActivity(rows: IndexReader, { from, to, limit, restUs }: ActivityRange): PointRow[] | undefined {
   const batches = rows.batchesFrom(rows.batchAt(from)?.first ?? from, batchesMax + 1).filter(({ first }) => first <= to)
   if (batches.length > batchesMax) return undefined
   const runs: [BatchRow, BatchRow][] = []

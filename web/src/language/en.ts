@@ -3,10 +3,13 @@ import { servers } from './en/servers.ts'
 import { shell } from './en/shell.ts'
 import { signIn } from './en/sign-in.ts'
 import { states } from './en/states.ts'
+import { system } from './en/system.ts'
+import { systems } from './en/systems.ts'
+import { timeline } from './en/timeline.ts'
 import { units } from './en/units.ts'
 import { vaults } from './en/vaults.ts'
 
 /** One part for each page. What is here must be in every language: another one that lacks it does not compile. */
-export const en = { units, shell, states, signIn, overview, servers, vaults }
+export const en = { units, shell, states, signIn, overview, servers, vaults, timeline, systems, system }
 
 export type Texts = typeof en

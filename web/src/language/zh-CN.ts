@@ -4,7 +4,10 @@ import { servers } from './zh-CN/servers.ts'
 import { shell } from './zh-CN/shell.ts'
 import { signIn } from './zh-CN/sign-in.ts'
 import { states } from './zh-CN/states.ts'
+import { system } from './zh-CN/system.ts'
+import { systems } from './zh-CN/systems.ts'
+import { timeline } from './zh-CN/timeline.ts'
 import { units } from './zh-CN/units.ts'
 import { vaults } from './zh-CN/vaults.ts'
 
-export const zhCn: Texts = { units, shell, states, signIn, overview, servers, vaults }
+export const zhCn: Texts = { units, shell, states, signIn, overview, servers, vaults, timeline, systems, system }

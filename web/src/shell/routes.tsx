@@ -1,4 +1,4 @@
-import { CloudServerOutlined, DashboardOutlined, DatabaseOutlined } from '@ant-design/icons'
+import { AppstoreOutlined, CloudServerOutlined, DashboardOutlined, DatabaseOutlined } from '@ant-design/icons'
 import type { ComponentType } from 'react'
 import type { Action } from '../../../src/api/console.ts'
 import type { Texts } from '../language/en.ts'
@@ -21,6 +21,13 @@ export const pages: readonly Page[] = [
     load: () => import('../pages/overview.tsx'),
     navigation: { icon: DashboardOutlined, text: (t) => t.shell.overview },
   },
+  {
+    path: '/systems',
+    action: 'see',
+    load: () => import('../pages/systems.tsx'),
+    navigation: { icon: AppstoreOutlined, text: (t) => t.shell.systems },
+  },
+  { path: '/systems/:system', action: 'see', load: () => import('../pages/system.tsx') },
   {
     path: '/servers',
     action: 'see',

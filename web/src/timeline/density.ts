@@ -48,14 +48,6 @@ function spread(columns: Float32Array, begin: number, end: number, changes: numb
   }
 }
 
-/**
- * Height of a column, 0 to 1, by its changes a second: one change must be seen beside a million, so it is a logarithm. `densest` is
- * what has the full height.
- */
+/** Height of a column, 0 to 1, by its changes a second. Its root: one change is seen beside a million, and busy hours differ. */
 export const heightOf = (rate: number, densest: number): number =>
-  rate <= 0
-    ? 0
-    : Math.min(1, 0.08 + (0.92 * Math.log1p(rate / quietRate(densest))) / Math.log1p(densest / quietRate(densest)))
-
-/** Below a ten-thousandth of the densest all is equally low. */
-const quietRate = (densest: number): number => densest / 10_000
+  rate <= 0 ? 0 : Math.min(1, 0.06 + 0.94 * Math.sqrt(rate / densest))

@@ -19,10 +19,10 @@ export function drawAxis(context: CanvasRenderingContext2D, { scale, layout, lab
     const x = Math.round(pixelAt(scale, tick.at))
     context.fillStyle = theme.line
     context.fillRect(x, fineBaseline - 7, 1, bottom - fineBaseline + 7)
-    context.fillStyle = theme.textWeak
+    context.fillStyle = theme.inkQuiet
     context.fillText(labels.fine(tick), x + 5, fineBaseline)
   }
-  context.fillStyle = theme.text
+  context.fillStyle = theme.ink
   for (const [index, tick] of coarse.entries()) {
     const x = pixelAt(scale, tick.at)
     const next = coarse[index + 1]
@@ -49,8 +49,8 @@ export function drawChosen(context: CanvasRenderingContext2D, picture: Picture):
     pill(context, picture, { x: nowX, text: nowText, colour: theme.background, letters: theme.now })
   }
   if (hover !== undefined) {
-    line(hover.x, theme.textWeak, 1)
-    pill(context, picture, { x: hover.x, text: hover.text, colour: theme.background, letters: theme.text })
+    line(hover.x, theme.inkQuiet, 1)
+    pill(context, picture, { x: hover.x, text: hover.text, colour: theme.background, letters: theme.ink })
   }
   if (chosen === undefined) return
   const x = pixelAt(scale, chosen.at)

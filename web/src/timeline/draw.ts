@@ -71,7 +71,7 @@ function drawOutside(
   const end = Math.max(begin, pixelAt(scale, now))
   if (end < scale.width) context.fillRect(Math.max(0, end), top, scale.width - Math.max(0, end), height)
   if (begin > 0 && earliest !== undefined && begin < scale.width) {
-    context.fillStyle = theme.textWeak
+    context.fillStyle = theme.inkQuiet
     context.fillRect(Math.round(begin), top, 1, height)
   }
 }

@@ -12,8 +12,8 @@ export interface Theme {
   readonly trackAlternate: string
   readonly line: string
   readonly lineStrong: string
-  readonly text: string
-  readonly textWeak: string
+  readonly ink: string
+  readonly inkQuiet: string
   readonly activity: string
   readonly activityUnknown: string
   readonly hole: string

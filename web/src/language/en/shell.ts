@@ -6,6 +6,7 @@ export const shell = {
   narrow: 'Narrow the navigation',
   widen: 'Widen the navigation',
   overview: 'Overview',
+  systems: 'Systems',
   servers: 'Servers',
   vaults: 'Vaults',
   language: 'Language',

@@ -8,6 +8,7 @@ export const shell: Texts['shell'] = {
   narrow: '收起导航',
   widen: '展开导航',
   overview: '总览',
+  systems: '业务系统',
   servers: '主站',
   vaults: '从站',
   language: '语言',

@@ -1,0 +1,15 @@
+export const systems = {
+  search: 'Search systems and sources',
+  name: 'System',
+  state: 'State',
+  sources: 'Sources',
+  servers: 'Servers',
+  lag: 'Lag',
+  window: 'Restorable from',
+  problem: 'Next step',
+  states: 'States',
+  noneFound: 'No system matches',
+  noneFoundHint: 'Change the search or the filter of states.',
+  restore: 'Restore',
+  notYet: 'nothing yet',
+}

@@ -1,0 +1,76 @@
+import { useQueries } from '@tanstack/react-query'
+import { useMemo } from 'react'
+import type { PointRow } from '../../../src/api/schemas.ts'
+import { getLines, get, vaultPath, withQuery } from '../api/client.ts'
+import type { PlacedSource } from '../live/systems.ts'
+import { toInstant } from './instant.ts'
+import { type Landmark, toLandmarks, type Verified } from './landmarks.ts'
+import type { SurfaceTrack } from './surface.ts'
+import { trackKey } from './vault-past.ts'
+
+/** Marks, holes and other spans of a whole window: the newest so many of each source. */
+const landmarksMax = 1000
+const askAgainMs = 10_000
+const nothing: never[] = []
+
+/** What the timeline shows of sources; it changes when they do. */
+export function useTracks(sources: readonly PlacedSource[]): SurfaceTrack[] {
+  const landmarks = useQueries({
+    queries: sources.map(({ vault, source }) => ({
+      queryKey: ['landmarks', vault.id, source.id],
+      queryFn: async ({ signal }: { signal: AbortSignal }): Promise<Landmark[]> =>
+        toLandmarks(
+          await getLines<PointRow>(pathOf(vault.id, source.id, '/points', landmarksMax), 2 * landmarksMax, signal),
+        ),
+      refetchInterval: askAgainMs,
+      enabled: source.earliest !== null,
+    })),
+    combine: dataOf<Landmark[]>,
+  })
+  const verified = useQueries({
+    queries: sources.map(({ vault, source }) => ({
+      queryKey: ['verifications', vault.id, source.id],
+      queryFn: ({ signal }: { signal: AbortSignal }): Promise<Verified[]> => askVerified(vault.id, source.id, signal),
+      refetchInterval: askAgainMs,
+    })),
+    combine: dataOf<Verified[]>,
+  })
+  return useMemo(
+    () =>
+      sources.map(({ vault, source }, index) => ({
+        key: trackKey(vault.id, source.id),
+        name: source.name,
+        earliest: source.earliest === null ? undefined : toInstant(source.earliest),
+        latest: source.moment === null ? undefined : toInstant(source.moment),
+        landmarks: landmarks[index] ?? nothing,
+        verified: verified[index] ?? nothing,
+        hasTransactions: source.kind === 'postgres',
+      })),
+    [sources, landmarks, verified],
+  )
+}
+
+const dataOf = <T>(answers: readonly { readonly data: T | undefined }[]): (T | undefined)[] =>
+  answers.map(({ data }) => data)
+
+interface Verification {
+  /** When it was made. */
+  readonly moment: string
+  /** What was verified. */
+  readonly point: string
+  readonly good: boolean
+  readonly text: string
+}
+
+async function askVerified(vault: string, source: string, signal: AbortSignal): Promise<Verified[]> {
+  const { verifications } = await get<{ verifications: readonly Verification[] }>(
+    pathOf(vault, source, '/verifications', landmarksMax),
+    signal,
+  )
+  return verifications
+    .map(({ moment, point, good, text }) => ({ made: toInstant(moment), at: toInstant(point), isGood: good, text }))
+    .sort((a, b) => a.at - b.at)
+}
+
+const pathOf = (vault: string, source: string, path: string, limit: number): string =>
+  withQuery(vaultPath(vault, `/sources/${encodeURIComponent(source)}${path}`), { limit })
