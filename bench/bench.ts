@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { isChromiumInstalled } from './browser/built-page.ts'
 import { benchDirectory, type Dataset, fullSize, makeDataset, quickSize } from './dataset.ts'
 import { describeMachine, machineLines, watchersOfFileSystems } from './machine.ts'
 import { isPostgresInstalled } from './postgres/programs.ts'
@@ -17,6 +18,7 @@ import { pgStandby } from './rows/pg-standby.ts'
 import { pgWal } from './rows/pg-wal.ts'
 import { reconcile } from './rows/reconcile.ts'
 import { restore } from './rows/restore.ts'
+import { timeline } from './rows/timeline.ts'
 import { view } from './rows/view.ts'
 import { volumeIo } from './rows/volume-io.ts'
 import { volumePgbench } from './rows/volume-pgbench.ts'
@@ -30,7 +32,8 @@ const volumes = [
   ...(isServingInstalled ? [volumeIo] : []),
   ...(isServingInstalled && canMount && isPostgresInstalled ? [volumePgbench] : []),
 ]
-const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : []), ...volumes]
+const browser = isChromiumInstalled ? [timeline] : []
+const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : []), ...volumes, ...browser]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named
 

@@ -9,6 +9,7 @@ export type Unit =
   | 'changes/s'
   | 'commits/s'
   | 'requests/s'
+  | 'frames/s'
   | 'CPU s'
   | 'CPU s/GiB'
 

@@ -172,3 +172,10 @@ test('flushes are found by moment, and counted in stretches of activity', async 
     [1, undefined],
   ])
 })
+
+test('batches side by side are one row of activity, or rows of their own for who looks closely', async () => {
+  using world = await rowsOf([[[10, write]], [[10.4, write]], [[10.9, write]], [[20, write]]])
+  const rowsAt = (restUs?: number) =>
+    listPoints(world.rows, { limit: 50, ...(restUs === undefined ? {} : { restUs }) }).length
+  assert.deepEqual([rowsAt(), rowsAt(0), rowsAt(450_000), rowsAt(60 * second)], [2, 4, 3, 1])
+})

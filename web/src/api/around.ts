@@ -1,5 +1,6 @@
 import { keepPreviousData, useQueries } from '@tanstack/react-query'
 import type { AroundAnswer } from '../../../src/api/around.ts'
+import type { ResolvedPointAnswer } from '../../../src/api/schemas.ts'
 import type { PlacedSource } from '../live/systems.ts'
 import { get, vaultPath, withQuery } from './client.ts'
 
@@ -9,16 +10,19 @@ export const sourcePath = (vault: string, source: string, path: string): string 
 export interface Around {
   readonly placed: PlacedSource
   readonly point: string
-  readonly answer: AroundAnswer | undefined
+  readonly gets: ResolvedPointAnswer | undefined
+  /** Undefined for who may not look at contents, too. */
+  readonly near: AroundAnswer | undefined
   readonly isLoading: boolean
   readonly failure: Error | null
 }
 
-/** What a moment holds of each source; `pointOf` gives the POINT of each. */
+/** What a moment holds of each source; `pointOf` gives the POINT of each. Who may not look at contents is told the points alone. */
 export function useAround(
   sources: readonly PlacedSource[],
   pointOf: (placed: PlacedSource) => string,
   limit: number,
+  mayLook: boolean,
 ): Around[] {
   const answers = useQueries({
     queries: sources.map((placed) => {
@@ -26,9 +30,11 @@ export function useAround(
       const at = pointOf(placed)
       return {
         // The newest moment moves on with each change.
-        queryKey: ['around', vault.id, source.id, at, limit, at === 'latest' ? source.sequence : ''],
+        queryKey: ['around', vault.id, source.id, at, limit, mayLook, at === 'latest' ? source.sequence : ''],
         queryFn: ({ signal }: { signal: AbortSignal }) =>
-          get<AroundAnswer>(withQuery(sourcePath(vault.id, source.id, '/around'), { at, limit }), signal),
+          mayLook
+            ? get<AroundAnswer>(withQuery(sourcePath(vault.id, source.id, '/around'), { at, limit }), signal)
+            : get<ResolvedPointAnswer>(withQuery(sourcePath(vault.id, source.id, '/point'), { at }), signal),
         placeholderData: keepPreviousData,
         enabled: source.earliest !== null,
       }
@@ -37,8 +43,12 @@ export function useAround(
   return sources.map((placed, index) => ({
     placed,
     point: pointOf(placed),
-    answer: answers[index]?.data,
+    gets: answers[index]?.data,
+    near: isNear(answers[index]?.data) ? answers[index].data : undefined,
     isLoading: answers[index]?.isFetching ?? false,
     failure: answers[index]?.error ?? null,
   }))
 }
+
+const isNear = (answer: AroundAnswer | ResolvedPointAnswer | undefined): answer is AroundAnswer =>
+  answer !== undefined && 'filesBefore' in answer

@@ -28,7 +28,7 @@ export function AroundPanel({ sources, chosen, pointOf, choose, deeds }: AroundP
   const t = useTexts()
   const mayLook = useMay()('contents')
   const [limit, setLimit] = useState(nearFirst)
-  const around = useAround(sources, pointOf, limit)
+  const around = useAround(sources, pointOf, limit, mayLook)
   return (
     <>
       <header>
@@ -81,16 +81,16 @@ function Gets({
         { title: t.system.source, render: (_, { placed }) => <strong>{placed.source.name}</strong> },
         {
           title: t.system.gets,
-          render: (_, { answer, failure }) => {
+          render: (_, { gets, failure }) => {
             if (failure !== null) return <FailureLine failure={failure} />
-            if (answer === undefined) return '…'
-            const at = toInstant(answer.moment)
+            if (gets === undefined) return '…'
+            const at = toInstant(gets.moment)
             const behind = chosen === undefined ? 0 : chosen - at
             return (
               <>
                 <code>{writeMoment(at)}</code>{' '}
                 <span className="quiet">
-                  {t.system.sequence(formats.count(answer.sequence))}
+                  {t.system.sequence(formats.count(gets.sequence))}
                   {behind >= 1000 ? ` · ${t.system.getsBehind(formats.duration(behind / 1000))}` : ''}
                 </span>
               </>
@@ -99,11 +99,11 @@ function Gets({
         },
         {
           title: t.system.quality,
-          render: (_, { answer }) => {
-            if (answer === undefined) return ''
-            if (answer.suspect !== undefined)
-              return <Tag color="warning">{t.system.suspect(reasonOf(answer.suspect.replace(/^.*: /, ''), t))}</Tag>
-            return answer.settled ? <Tag color="success">{t.system.settled}</Tag> : <Tag>{t.system.unsettled}</Tag>
+          render: (_, { gets }) => {
+            if (gets === undefined) return ''
+            if (gets.suspect !== undefined)
+              return <Tag color="warning">{t.system.suspect(reasonOf(gets.suspect.replace(/^.*: /, ''), t))}</Tag>
+            return gets.settled ? <Tag color="success">{t.system.settled}</Tag> : <Tag>{t.system.unsettled}</Tag>
           },
         },
       ]}
@@ -118,7 +118,7 @@ function Details({
   readonly around: Around
   readonly choose: (choice: Choice) => void
 }): ReactNode {
-  const { placed, answer, failure } = around
+  const { placed, near: answer, failure } = around
   if (failure !== null && answer === undefined) return null
   return (
     <section aria-label={placed.source.name}>
