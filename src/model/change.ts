@@ -89,5 +89,6 @@ export const suspectReasons = [
   'schedule',
   'vanished',
   'request',
+  'mirror',
 ] as const
 export type SuspectReason = (typeof suspectReasons)[number]

@@ -20,6 +20,7 @@ import {
   type WrittenFile,
 } from '../support/virtual-machine.ts'
 import { ended } from '../support/volume-device.ts'
+import type { MirrorLeg } from '../../src/nbd/mirror-leg.ts'
 import { keptGroup, VolumeServerProcess } from '../support/volume-server-process.ts'
 
 /**
@@ -100,6 +101,8 @@ async function useMirror(scene: Scene): Promise<Expected[]> {
   const shape = ['--level=1', '--raid-devices=2', '--bitmap=internal', '--bitmap-chunk=1M', '--metadata=1.0', '--run']
   await machine.run(mdadm, '--create', mirror, ...shape, localDisk, '--write-mostly', device)
   await inSync(machine)
+  const { membership, ...leg } = await lookAtLeg(scene)
+  assert.deepEqual(leg, { state: 'in-sync', mirror: 'md0' })
   await makeFileSystem(machine, mirror)
   const first = machine.written.length
   await writesWhile(machine, () => machine.writes(10))
@@ -108,12 +111,17 @@ async function useMirror(scene: Scene): Promise<Expected[]> {
   await writesWhile(machine, async () => {
     await endServer(scene)
     await untilThere(machine, String.raw`grep 'nbd0\[.*(F)' /proc/mdstat`)
+    assert.equal((await lookAtLeg(scene)).state, 'away')
     await machine.writes(10)
     await serveAgain(scene)
     // The mirror may not have let go of it yet.
     await untilThere(machine, `${mdadm} ${mirror} --remove ${device}`)
+    assert.equal((await lookAtLeg(scene)).state, 'away', 'also when the mirror has let go of it')
     await untilThere(machine, `${mdadm} ${mirror} --re-add ${device}`)
     await inSync(machine)
+    const again = await lookAtLeg(scene)
+    assert.equal(again.state, 'in-sync')
+    assert.notEqual(again.membership, membership, 'it was away in between')
     assert.ok((await bytesSent(machine)) - sent < bytes / 2, 'what the leg lacks is copied, and no more')
     await machine.writes(5)
   })
@@ -185,6 +193,11 @@ async function serveAgain({ agent, server, machine, id }: Scene): Promise<void> 
   const path = server.folder.nbd
   const taken = await machine.expect({ kind: 'take-back', path, exportName: 'disk', owner: deviceOwner(id) })
   assert.equal(taken, device)
+}
+
+/** As the agent would, were it in the machine. */
+async function lookAtLeg({ machine, id }: Scene): Promise<MirrorLeg> {
+  return JSON.parse(await machine.expect({ kind: 'look-at-leg', owner: deviceOwner(id) }))
 }
 
 const inSync = (machine: VirtualMachine): Promise<void> => untilThere(machine, String.raw`grep '\[UU\]' /proc/mdstat`)

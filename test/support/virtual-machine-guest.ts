@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { takeDevicesBack } from '../../src/nbd/kernel-device.ts'
+import { MirrorLegs } from '../../src/nbd/mirror-leg.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import type { Parts, Terminal } from '../../src/cli/parts.ts'
@@ -18,6 +19,7 @@ await once(socket, 'connect')
 const say = (message: FromGuest): void => void socket.write(`${JSON.stringify(message)}\n`)
 socket.on('close', () => process.exit(0))
 
+let legs: MirrorLegs | undefined
 let stop = new AbortController()
 let writing: Promise<void> = Promise.resolve()
 
@@ -45,6 +47,9 @@ async function answer(message: ToGuest): Promise<Answer> {
       const taken = await takeDevicesBack(message, new AbortController().signal)
       return { status: 0, output: taken.join(' ') }
     }
+    case 'look-at-leg':
+      legs ??= new MirrorLegs(message.owner)
+      return { status: 0, output: JSON.stringify(legs.look()) }
     case 'write':
       stop = new AbortController()
       writing = write(message.folder, stop.signal)

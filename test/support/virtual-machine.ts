@@ -35,6 +35,8 @@ export type ToGuest =
   /** The command line of this project. */
   | { readonly kind: 'tidemark'; readonly args: readonly string[] }
   /** What a new volume server does for the devices of its predecessor. */
+  /** Of one owner: answered by a `MirrorLeg` as JSON. */
+  | { readonly kind: 'look-at-leg'; readonly owner: string }
   | { readonly kind: 'take-back'; readonly path: string; readonly exportName: string; readonly owner: string }
   /** Files are written from now on, one after the other; each one that is durable is told. */
   | { readonly kind: 'write'; readonly folder: string }

@@ -16,6 +16,7 @@ import { type Moment, moment } from '../../model/moment.ts'
  *   u8 copy  0 none  1 under way  2 under way, onto zeros;  varint up to where it has come
  *   varint moment at which everything was last begun to be copied or compared; not in version 1
  *   varint moment of that last record as the log has it, 0 where it has not come from the log; not before version 3
+ *   varint moment since when the mirror that the volume is a leg of goes on without it, 0 where it does not; not before version 3
  */
 export interface Cursor {
   readonly moment: Moment
@@ -38,6 +39,8 @@ export interface Place extends LogPlace {
   readonly compared: Moment
   /** Moment of the record, as the log has it; 0 where the journal has none of it. Another log may have another record of that number. */
   readonly recorded: Moment
+  /** Since when the mirror goes on without this leg; 0 where it does not. */
+  readonly awaySince: Moment
 }
 
 /** A copy of the whole volume, which has come up to here. */
@@ -55,7 +58,7 @@ export function encodeCursor({ moment: at, session, place }: Cursor): Buffer {
   const writer = new ByteWriter(64).u8(version).varint(at).u32(session)
   writer.u8(place === undefined ? 0 : 1)
   if (place !== undefined) {
-    const { epoch, number, bytes, suspect, copy, compared, recorded } = place
+    const { epoch, number, bytes, suspect, copy, compared, recorded, awaySince } = place
     writer.varint(epoch).varint(number).varint(bytes)
     writer.u8(suspect === undefined ? 0 : 1 + suspectReasons.indexOf(suspect))
     writer
@@ -63,6 +66,7 @@ export function encodeCursor({ moment: at, session, place }: Cursor): Buffer {
       .varint(copy?.at ?? 0)
       .varint(compared)
       .varint(recorded)
+      .varint(awaySince)
   }
   return writer.finish()
 }
@@ -101,6 +105,7 @@ function readPlace(reader: ByteReader, found: number): Place {
   const at = reader.varint()
   const compared = moment(found < 2 ? 0 : reader.varint())
   const recorded = moment(found < 3 ? 0 : reader.varint())
+  const awaySince = moment(found < 3 ? 0 : reader.varint())
   if (suspect > suspectReasons.length || copy > 2) throw new Malformed(`suspect ${suspect}, copy ${copy}`)
   return {
     epoch,
@@ -110,5 +115,6 @@ function readPlace(reader: ByteReader, found: number): Place {
     copy: copy === 0 ? undefined : { at, isOntoZeros: copy === 2 },
     compared,
     recorded,
+    awaySince,
   }
 }

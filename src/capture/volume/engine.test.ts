@@ -7,8 +7,10 @@ import { decodeBlock } from '../../format/block.ts'
 import type { VolumeRecord } from '../../format/volume-log.ts'
 import { inlineBytesMax } from '../../model/batch.ts'
 import type { Change, ChunkId } from '../../model/change.ts'
+import type { CaptureReport } from '../../model/report.ts'
 import { beforeFirst, type Sequence } from '../../model/sequence.ts'
 import { defaultPolicy, defaultVolume, type Id } from '../../model/source.ts'
+import type { MirrorLeg } from '../../nbd/mirror-leg.ts'
 import { Seeded } from '../../../test/sim/random.ts'
 import { applyRecord, pause, turn, VolumeServerInMemory } from '../../../test/support/volume-server-in-memory.ts'
 import type { CaptureOutput } from '../capture.ts'
@@ -177,6 +179,8 @@ class Agent {
   #line = true
   readonly marked: { tag: number; sequence: Sequence }[] = []
   failure: unknown
+  leg: MirrorLeg = { state: 'unknown' }
+  report: CaptureReport | undefined
 
   constructor(judge: Judge, server: VolumeServerInMemory, random: Seeded, clock: Clock, everyMs = neverMs) {
     this.#judge = judge
@@ -208,12 +212,15 @@ class Agent {
         clock: this.#clock,
         random: this.#random,
         hand: (output) => {
-          if (this.#engine === engine && output.kind !== 'report') this.#outputs.push(output)
+          if (this.#engine !== engine) return
+          if (output.kind === 'report') this.report = output.report
+          else this.#outputs.push(output)
         },
         openServer: async () => {
           await pause(this.#random)
           return this.#server.open()
         },
+        lookAtLeg: () => this.leg,
       },
     )
     this.#engine = engine
@@ -424,6 +431,50 @@ test('a volume that was put back to an earlier state, and written to since, is c
   await agent.crash()
   assert.ifError(agent.failure)
   assert.equal(judge.holes, 1)
+})
+
+test('while a mirror goes on without its leg nothing counts as covered; once the leg is whole there is a hole', async (t) => {
+  const random = new Seeded(3)
+  const clock = new TurningClock(random)
+  const server = new VolumeServerInMemory(random, clock, 300_000)
+  const judge = new Judge(server)
+  const agent = new Agent(judge, server, random, clock)
+  t.after(() => agent.crash())
+  const until = async (isSo: () => boolean): Promise<void> => {
+    for (let round = 0; round < roundsToRest; round++) {
+      server.sync()
+      agent.takeAll()
+      agent.acknowledge()
+      if (isSo()) return
+      await turn()
+    }
+    assert.fail(`it does not become so: ${isSo}`)
+  }
+  const isAt = (last: number): boolean => judge.place?.number === last && judge.place.suspect === undefined
+  agent.leg = { state: 'in-sync', mirror: 'md0', membership: 'md0 1' }
+  agent.open()
+  for (let count = 0; count < 20; count++) server.write()
+  await until(() => isAt(server.last) && judge.isSettled)
+  agent.leg = { state: 'away', mirror: 'md0' }
+  await until(() => (judge.place?.awaySince ?? 0) > 0 && agent.report?.problems[0]?.code === 'mirror-leg-away')
+  const { covered } = agent.report ?? {}
+  await agent.crash()
+  agent.leg = { state: 'unknown' }
+  agent.open()
+  await until(() => agent.report?.problems[0]?.code === 'mirror-leg-away')
+  agent.leg = { state: 'copying', mirror: 'md0' }
+  for (let count = 0; count < 20; count++) server.write()
+  await until(() => isAt(server.last))
+  assert.equal(judge.isSettled, false)
+  assert.ok((agent.report?.covered ?? 0) <= (covered ?? 0))
+  assert.equal(judge.holes, 0)
+  agent.leg = { state: 'in-sync', mirror: 'md0', membership: 'md0 2' }
+  await until(() => judge.holes === 1 && judge.isSettled)
+  assert.deepEqual([judge.place?.awaySince, judge.completed.at(-1)], [0, 'mirror'])
+  agent.leg = { state: 'in-sync', mirror: 'md0', membership: 'md0 3' }
+  await until(() => judge.holes === 2 && judge.isSettled)
+  await agent.crash()
+  assert.ifError(agent.failure)
 })
 
 test('everything is compared again and again in its time, also over restarts of the agent', async () => {

@@ -8,6 +8,7 @@ import { inlineBytesMax } from '../../model/batch.ts'
 import { moment } from '../../model/moment.ts'
 import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
 import type { VolumeSettings } from '../../model/source.ts'
+import type { MirrorLeg } from '../../nbd/mirror-leg.ts'
 import type { Lane } from '../batch-builder.ts'
 import type { CapturedBatch, CaptureOutput } from '../capture.ts'
 import { ChunkIds } from '../chunk-ids.ts'
@@ -23,6 +24,7 @@ import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
+import { MirrorWatch } from './mirror-watch.ts'
 import type { OpenServer, ServerLink } from './server-link.ts'
 import { isOfAnotherPast, progressAt, stateAt, takingUp, whyGap } from './state.ts'
 
@@ -31,6 +33,8 @@ export interface EngineParts {
   readonly random: Random
   readonly hand: (output: CaptureOutput) => void
   readonly openServer: OpenServer
+  /** How the volume does as a leg of a mirror. */
+  readonly lookAtLeg: () => MirrorLeg
 }
 
 /** What becomes durable within so long after a batch goes together. */
@@ -81,6 +85,7 @@ export class Engine {
   readonly #stop = new AbortController()
   readonly #changed = new Wake()
   readonly #marks = new AskedMarks()
+  readonly #mirror: MirrorWatch
   #link: ServerLink | undefined
   /** Whether the log of the link is known to be the one that the journal goes on with: before, nothing of its records may be said. */
   #isTakenUp = false
@@ -101,6 +106,7 @@ export class Engine {
     this.#settings = settings
     this.#reconcileMs = request.source.policy.reconcileMs
     this.#parts = parts
+    this.#mirror = new MirrorWatch(parts.lookAtLeg)
     this.#ids = new ChunkIds(request.chunkKey)
     this.#journal = new Journal({
       cursor: decodeCursor(request.cursor),
@@ -128,6 +134,7 @@ export class Engine {
         break
       case 'reconcile':
         this.#wanted.isEverything = true
+        this.#mirror.trust()
         break
       case 'hole':
         this.#journal.hole(message.since, message.reason)
@@ -284,7 +291,14 @@ export class Engine {
   }
 
   #progressed(): void {
-    if (this.#coverage.reached(this.#journal.place.number)) this.#journal.covered(this.#coverage.covered)
+    const journal = this.#journal
+    const { number, awaySince } = journal.place
+    if (!(awaySince !== 0 && journal.isWithinRecord) && this.#coverage.reached(number)) {
+      const { covered } = this.#coverage
+      journal.covered(covered)
+      // Only of a leg that is whole something is heard.
+      if (awaySince !== 0) journal.legCame(covered, number === this.#conversation?.durable)
+    }
     this.#changed.wake()
   }
 
@@ -293,12 +307,24 @@ export class Engine {
     const { clock } = this.#parts
     for (;;) {
       const at = moment(clock.now())
+      const isWhole = this.#lookAtMirror()
       const number = await conversation.place()
-      this.#coverage.heard(at, number)
+      if (isWhole) this.#coverage.heard(at, number)
+      else this.#coverage.restart()
       this.#progressed()
       await this.#changed.until(() => (this.#coverage.isWaiting ? undefined : true), signal)
       await clock.sleep(this.#isBusy ? beatMs.busy : beatMs.usual, signal)
     }
+  }
+
+  /** Whether what the volume holds is all that was written. */
+  #lookAtMirror(): boolean {
+    const journal = this.#journal
+    const { awaySince } = journal.place
+    const { isWhole, wasAway, problems } = this.#mirror.look(awaySince)
+    this.#problems.set('mirror', ...problems)
+    if (awaySince === 0 && (wasAway || !isWhole)) journal.legWent(this.#coverage.covered || journal.moment)
+    return isWhole
   }
 
   // Copies

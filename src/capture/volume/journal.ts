@@ -97,7 +97,7 @@ export class Journal {
 
   /** The disk in it is the volume as it stood after the last record. */
   get isExact(): boolean {
-    return this.#place !== undefined && this.#place.suspect === undefined
+    return this.#place !== undefined && this.#place.suspect === undefined && this.#place.awaySince === 0
   }
 
   /** Every record with an earlier moment is in the journal. */
@@ -114,7 +114,7 @@ export class Journal {
     this.#builder.begin('live', { changes: 2, bytes: markBytes })
     const copy = { at: 0, isOntoZeros: true }
     const compared = moment(this.#clock.now())
-    this.#place = { ...at, bytes, suspect: 'baseline', copy, compared, recorded: moment(0) }
+    this.#place = { ...at, bytes, suspect: 'baseline', copy, compared, recorded: moment(0), awaySince: moment(0) }
     const content = { type: 'file', bytes, extents: [] } as const
     this.#write('live', { kind: 'put', path: diskPath, attributes: this.#attributes(), content })
     this.#mark({ type: 'suspect', reason: 'baseline' })
@@ -123,7 +123,7 @@ export class Journal {
 
   /** What happened from `since` on until the log that is left begins is not in the journal, but in the volume. */
   gap(at: LogPlace, lost: { readonly since: Moment; readonly why: string; readonly isAllInDoubt: boolean }): void {
-    const { copy, bytes, compared } = this.place
+    const { copy, bytes, compared, awaySince } = this.place
     assert(!this.#isWithinRecord, 'a gap lies between two records')
     const from = lost.isAllInDoubt ? 0 : copy?.at
     const reason: SuspectReason = lost.isAllInDoubt ? 'start' : 'spool-full'
@@ -135,6 +135,7 @@ export class Journal {
       copy: from === undefined ? undefined : { at: from, isOntoZeros: false },
       compared: lost.isAllInDoubt ? moment(this.#clock.now()) : compared,
       recorded: moment(0),
+      awaySince,
     }
     this.#mark({ type: 'hole', since: lost.since, reason: lost.why })
     this.#mark({ type: 'suspect', reason })
@@ -245,8 +246,30 @@ export class Journal {
     if (suspect === undefined && copy === undefined) return this.#builder.close(isSettled)
     this.#builder.begin('live', { changes: 1, bytes: markBytes })
     this.#place = { ...this.place, suspect: undefined, copy: undefined }
-    this.#mark({ type: 'complete', reason: suspect ?? 'request' })
-    this.#builder.close(isSettled)
+    // What a mirror has written elsewhere is still to come.
+    if (this.place.awaySince === 0) this.#mark({ type: 'complete', reason: suspect ?? 'request' })
+    this.#builder.close(isSettled && this.isExact)
+  }
+
+  // Mirrors
+
+  /** The mirror that the volume is a leg of goes on without it: what is in the journal from here on is behind the mirror. */
+  legWent(since: Moment): void {
+    this.#builder.begin('live', { changes: 1, bytes: markBytes })
+    this.#place = { ...this.place, awaySince: since }
+    this.#mark({ type: 'suspect', reason: 'mirror' })
+    this.#builder.close(false)
+  }
+
+  /** The leg has all that the mirror had written up to `at`, and so has the journal; in between the volume was in states that the mirror never had. */
+  legCame(at: Moment, isSettled: boolean): void {
+    assert(!this.#isWithinRecord, 'a leg is whole between two records')
+    const { awaySince, suspect } = this.place
+    this.#builder.begin('live', { changes: 2, bytes: 2 * markBytes })
+    this.#place = { ...this.place, awaySince: moment(0) }
+    this.#mark({ type: 'hole', since: awaySince, reason: 'the mirror went on without this leg' }, at)
+    if (suspect === undefined) this.#mark({ type: 'complete', reason: 'mirror' }, at)
+    this.#builder.close(isSettled && this.isExact)
   }
 
   // Marks

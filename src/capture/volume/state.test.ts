@@ -13,6 +13,7 @@ const placeAt = (epoch: number, number: number): Place => ({
   copy: undefined,
   compared: moment(0),
   recorded: moment(0),
+  awaySince: moment(0),
 })
 
 const factsOf = (epoch: number, first: number, acknowledged: VolumeFacts['acknowledged']): VolumeFacts => ({

@@ -6,7 +6,9 @@ import { connectServer } from './connect.ts'
 import { Engine } from './engine.ts'
 import type { EngineRequest } from './messages.ts'
 import type { OpenServer } from './server-link.ts'
+import { MirrorLegs } from '../../nbd/mirror-leg.ts'
 import { describeVolume, type ServerHome, withServer } from './start-server.ts'
+import { deviceOwner } from './volume-folder.ts'
 
 const { home, ...request } = workerData as EngineRequest & { home: ServerHome }
 const { source } = request
@@ -17,4 +19,6 @@ const openServer: OpenServer = async (signal) => {
   return await withServer(home, folder, systemClock, signal, () => connectServer(address, signal))
 }
 
-await runEngine((hand) => new Engine(request, { clock: systemClock, random: systemRandom, hand, openServer }))
+const legs = new MirrorLegs(deviceOwner(source.id))
+const parts = { clock: systemClock, random: systemRandom, openServer, lookAtLeg: () => legs.look() }
+await runEngine((hand) => new Engine(request, { ...parts, hand }))

@@ -129,6 +129,7 @@ export class SimulatedVolume implements ProtectedSource {
     }
     const make = (hand: (output: CaptureOutput) => void): Engine =>
       new Engine(request, {
+        lookAtLeg: () => ({ state: 'unknown' }),
         clock,
         random: this.#random,
         hand: (output) => {
