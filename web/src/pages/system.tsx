@@ -1,9 +1,9 @@
-import { type ReactNode, useMemo } from 'react'
+import type { ReactNode } from 'react'
 import { Link, useParams, useSearchParams } from 'react-router'
 import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
 import { useLive } from '../live/live.tsx'
-import { systemsOf } from '../live/systems.ts'
+import { useSystems } from '../live/use-systems.ts'
 import { StateMark } from '../shell/state-mark.tsx'
 import { Empty, Loading } from '../shell/states.tsx'
 import { toInstant, toIso } from '../timeline/instant.ts'
@@ -21,8 +21,7 @@ export function Component(): ReactNode {
   const live = useLive()
   const { system: name = '' } = useParams()
   const [parameters, setParameters] = useSearchParams()
-  const systems = useMemo(() => systemsOf(live), [live])
-  const found = systems.find((one) => one.name === name)
+  const found = useSystems().find((one) => one.name === name)
   if (live.connection.kind === 'connecting') return <Loading rows={10} />
   if (found === undefined)
     return (

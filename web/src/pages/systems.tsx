@@ -1,13 +1,13 @@
 import { Input, Select, Space, Table } from 'antd'
-import { type ReactNode, useMemo, useState } from 'react'
+import { type ReactNode, useState } from 'react'
 import { Link, useNavigate } from 'react-router'
-import type { SourceState } from '../../../src/api/schemas.ts'
 import { useMay } from '../api/session.ts'
 import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
 import { useLive } from '../live/live.tsx'
-import { type System, systemsOf } from '../live/systems.ts'
-import { rankOf } from '../shell/source-states.ts'
+import type { System } from '../live/systems.ts'
+import { useSystems } from '../live/use-systems.ts'
+import { rankOf, type ShownState } from '../shell/source-states.ts'
 import { StateMark } from '../shell/state-mark.tsx'
 import { Empty, Loading } from '../shell/states.tsx'
 import { restoreLink, systemLink } from './links.ts'
@@ -22,8 +22,8 @@ export function Component(): ReactNode {
   const may = useMay()
   const navigate = useNavigate()
   const [sought, setSought] = useState('')
-  const [states, setStates] = useState<readonly SourceState[]>([])
-  const systems = useMemo(() => systemsOf(live), [live])
+  const [states, setStates] = useState<readonly ShownState[]>([])
+  const systems = useSystems()
   if (live.connection.kind === 'connecting') return <Loading rows={8} />
   if (live.vaults.size === 0) return <Empty title={t.overview.noVault} hint={t.overview.noVaultHint} />
   if (systems.length === 0) return <Empty title={t.overview.noSystem} hint={t.overview.noSystemHint} />
@@ -41,7 +41,7 @@ export function Component(): ReactNode {
             style={{ width: 280 }}
             onChange={({ target }) => setSought(target.value)}
           />
-          <Select<SourceState[]>
+          <Select<ShownState[]>
             mode="multiple"
             allowClear
             placeholder={t.systems.states}

@@ -3,7 +3,7 @@ import { Button, Tooltip } from 'antd'
 import { type ReactNode, useCallback, useId, useRef } from 'react'
 import { useTexts } from '../language/language.ts'
 import { useLive } from '../live/live.tsx'
-import type { PlacedSource } from '../live/systems.ts'
+import { type PlacedSource, shownState } from '../live/systems.ts'
 import { usePreferences } from '../shell/preferences.ts'
 import { toneOf } from '../shell/source-states.ts'
 import { ToneShape } from '../shell/state-mark.tsx'
@@ -106,7 +106,7 @@ export function Timeline({ sources, chosen, choose, enter, isCompact = false }: 
           {sources.map(({ vault, source }) => (
             <li key={trackKey(vault.id, source.id)} style={{ height: trackHeight }}>
               <span className="timeline-name" title={source.name}>
-                <ToneShape tone={toneOf(source.state)} /> {source.name}
+                <ToneShape tone={toneOf(shownState({ vault, source }))} /> {source.name}
               </span>
               <span className="quiet">
                 {t.timeline.sourceKinds[source.kind]} · {vault.name}

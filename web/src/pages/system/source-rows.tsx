@@ -2,7 +2,7 @@ import { Table } from 'antd'
 import type { ReactNode } from 'react'
 import { useFormats } from '../../formats/formats.ts'
 import { useTexts } from '../../language/language.ts'
-import type { PlacedSource } from '../../live/systems.ts'
+import { type PlacedSource, shownState } from '../../live/systems.ts'
 import { StateMark } from '../../shell/state-mark.tsx'
 
 const problemsOf = ({ source }: PlacedSource): ReactNode => <Problems problems={source.problems} />
@@ -49,7 +49,7 @@ export function SourceRows({ sources }: { readonly sources: readonly PlacedSourc
             </>
           ),
         },
-        { title: t.systems.state, render: (_, { source }) => <StateMark state={source.state} /> },
+        { title: t.systems.state, render: (_, placed) => <StateMark state={shownState(placed)} /> },
         {
           title: t.system.lag,
           align: 'right',
