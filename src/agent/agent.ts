@@ -10,6 +10,7 @@ import type { Random } from '../base/random.ts'
 import type { Tell, TellBatch } from '../base/tell.ts'
 import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
 import { encodeManifest } from '../format/manifest.ts'
+import { type BandwidthLimit, localMinutesAhead } from '../model/bandwidth.ts'
 import { moment } from '../model/moment.ts'
 import type { Problem } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
@@ -187,8 +188,13 @@ class Agent {
           reporting: (send: (report: TaskReport) => Promise<void>) => this.#tasks.reporting(send),
           ordered: (order: TaskOrder) => this.#tasks.ordered(order),
           cancelled: (id: Id, run: number) => this.#tasks.cancelled(id, run),
+          limited: (limits: readonly BandwidthLimit[]) => this.#pace.limit(limits),
         }
-        await followVault(await this.#dial(signal), { software }, told, clock, signal)
+        const server = {
+          minutesAhead: localMinutesAhead(clock.now() / 1000),
+          limits: this.#home.settings.bandwidth,
+        }
+        await followVault(await this.#dial(signal), { software, server }, told, clock, signal)
       } catch (error) {
         signal.throwIfAborted()
         const told =

@@ -3,6 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { enrolAnswer } from '../api/schemas.ts'
+import { bandwidthLimits } from '../api/tasks.ts'
 import type { Clock } from '../base/clock.ts'
 import { isSystemError, messageOf, TidemarkError } from '../base/errors.ts'
 import { pathExists } from '../base/path-exists.ts'
@@ -13,7 +14,6 @@ import { leftMs, readCredential, writeCredential, writeSecret } from '../wire/au
 import { parseToken, proofText } from '../wire/enrolment.ts'
 import { apiClient, vaultDoor } from '../wire/http-client.ts'
 import { sourceDefinitionSchema } from '../wire/messages.ts'
-import { bandwidthSchema } from '../wire/pace.ts'
 import { agentCertificateMs, createCsr, type Credential, publicKeyFingerprint, signText } from '../wire/pki.ts'
 import { fetchAuthority } from '../wire/tls.ts'
 
@@ -53,7 +53,7 @@ export const spoolBytesMaxDefault: number = 10 * 1024 ** 3
 
 export const settingsSchema = z.object({
   /** Limits of what is shipped, by time of day. */
-  bandwidth: bandwidthSchema.default([]),
+  bandwidth: bandwidthLimits.default([]),
   /** Of one source on this server's disk while the vault is not reached. */
   spoolBytesMax: z
     .int()

@@ -131,14 +131,19 @@ export const tasksRunningMax = 4
 export const tasksKeptMax = 200
 export const logLinesMax = 1000
 
-/** Limits of what an agent sends, by time of day of the agent's server; the first that fits holds, none: no limit. */
-export const bandwidthRule = z.object({
-  days: z.array(z.int().min(1).max(7)).min(1).describe('1 Monday to 7 Sunday'),
-  from: z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/),
-  to: z.string().regex(/^(([01]\d|2[0-3]):[0-5]\d|24:00)$/),
-  bytesPerSecond: z.int().min(64 * 1024),
+const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'must be a time such as 08:30')
+
+/** model/bandwidth.ts says what it means. */
+export const bandwidthLimit = z.object({
+  from: timeOfDay,
+  to: timeOfDay,
+  days: z.array(z.int().min(0).max(6)).min(1).optional().describe('0 is Sunday; absent: every day'),
+  bytesPerSecond: z.int().min(1024),
 })
-export type BandwidthRule = z.infer<typeof bandwidthRule>
+export const bandwidthLimits = z
+  .array(bandwidthLimit)
+  .max(64)
+  .describe("by local time of the agent's server; the first that fits holds, none: no limit")
 
 export const agentDetails = z.object({
   id: identifier,
@@ -152,10 +157,12 @@ export const agentDetails = z.object({
   certificateExpires: isoMoment.nullable(),
   roundTripMs: z.number().nullable(),
   bytesPerSecond: z.number().describe('received from it'),
-  limits: z.array(bandwidthRule),
-  limitNow: z.int().nullable().describe('bytes per second'),
+  limits: bandwidthLimits.describe('set at the vault'),
+  limitsOnServer: bandwidthLimits.describe("in the agent's own settings.json; where both limit, the lower holds"),
+  limitNow: z.int().nullable().describe('bytes per second; the lower of both'),
   backlogBytes: z.int(),
   secondsToCatchUp: z.number().nullable(),
   sources: z.array(z.string()),
 })
+export const agentChange = z.object({ limits: bandwidthLimits })
 export type AgentDetails = z.infer<typeof agentDetails>

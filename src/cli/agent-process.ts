@@ -32,7 +32,7 @@ export const runAgentProcess = (
         // It waits for whoever uses the volume.
         volume: { letGo: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending) },
       },
-      startCommand: commandStarter(thisProgram(), clock),
+      startCommand: commandStarter(thisProgram(), process.env, clock),
       clock,
       random,
       tell,

@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
-import type { Registry } from '../vault/registry.ts'
+import type { Agent, Registry } from '../vault/registry.ts'
 import type { Context } from './context.ts'
 import type { Caller } from './http.ts'
 
@@ -66,6 +66,15 @@ export function readableSource(
     if (found !== undefined) return found
   }
   return sourceFor(registry, caller, nameOrId)
+}
+
+export function agentNamed(registry: Registry, nameOrId: string): Agent {
+  const agent = registry.agents.find(({ id, name }) => id === nameOrId || name === nameOrId)
+  if (agent) return agent
+  throw new TidemarkError('not-found', {
+    message: `there is no agent "${nameOrId}"`,
+    hint: '"tidemark agents" lists them',
+  })
 }
 
 /** The agent that a new source is for: the asking one, or the one the operator names. */

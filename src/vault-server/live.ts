@@ -4,7 +4,7 @@ import type { Moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import { type Sequence, sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
-import type { AppenderRequest } from '../wire/ports.ts'
+import type { AgentPeer, AppenderRequest } from '../wire/ports.ts'
 import { SourceMeter } from './meter.ts'
 
 /** Requests that wait for one capture; more are refused. */
@@ -12,11 +12,18 @@ const requestsMax = 64
 /** How long a user waits for a mark to be durable. */
 const markMsMax = 30_000
 
+export interface MetAgent extends Pick<AgentPeer, 'software' | 'server' | 'roundTripMs'> {
+  readonly address: string | undefined
+  readonly certificateExpires: Moment | undefined
+  readonly lastContact: Moment
+}
+
 /** What lives as long as the process: how each source does, who is connected, what captures are asked to do. */
 export class Live {
   readonly #clock: Clock
   readonly #sources = new Map<Id, LiveSource>()
   readonly #connections = new Map<Id, number>()
+  readonly #met = new Map<Id, MetAgent>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -37,6 +44,27 @@ export class Live {
 
   isConnected(agent: Id): boolean {
     return (this.#connections.get(agent) ?? 0) > 0
+  }
+
+  /** What is known of an agent since this vault was started; undefined before its first control connection. */
+  agent(id: Id): MetAgent | undefined {
+    const met = this.#met.get(id)
+    return met && { ...met, lastContact: this.isConnected(id) ? (this.#clock.now() as Moment) : met.lastContact }
+  }
+
+  /** The control connection of an agent is up, until what is returned is disposed of. */
+  met(peer: AgentPeer): Disposable {
+    const { agent, address, certificateExpires, software, server } = peer
+    const met = {
+      software,
+      server,
+      address,
+      certificateExpires,
+      roundTripMs: peer.roundTripMs,
+      lastContact: this.#clock.now() as Moment,
+    }
+    this.#met.set(agent, met)
+    return { [Symbol.dispose]: () => void (met.lastContact = this.#clock.now() as Moment) }
   }
 
   connected(agent: Id): Disposable {

@@ -13,7 +13,7 @@ import type { Tasks } from './tasks/tasks.ts'
 export interface PortParts {
   readonly vault: Vault
   readonly live: Live
-  readonly tasks: Pick<Tasks, 'connect'>
+  readonly tasks: Pick<Tasks, 'connect' | 'tell'>
   readonly clock: Clock
   readonly tell: Tell
   readonly tellBatch?: TellBatch | undefined
@@ -21,13 +21,24 @@ export interface PortParts {
 
 /** The vault as the link sees it: its journals, and beside them what lives as long as the process. */
 export function vaultPort(parts: PortParts): VaultPort {
-  const { vault, tasks } = parts
+  const { vault, live, tasks } = parts
   return {
     id: vault.id,
     software,
     chunkKey: vault.registry.chunkKey,
     definitions: (agent, signal) => definitions(parts, agent, signal),
-    control: (agent, peer) => tasks.connect(agent, peer),
+    control: (peer) => {
+      const session = tasks.connect(peer)
+      tasks.tell(peer.agent, { kind: 'limits', limits: vault.registry.agent(peer.agent).limits ?? [] })
+      const met = live.met(peer)
+      return {
+        ...session,
+        [Symbol.dispose]: () => {
+          met[Symbol.dispose]()
+          session[Symbol.dispose]()
+        },
+      }
+    },
     append: (agent, source, signal) => append(parts, agent, source, signal),
   }
 }

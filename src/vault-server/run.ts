@@ -33,6 +33,7 @@ import {
 import { vaultPort } from './port.ts'
 import { VaultMetrics } from './metrics.ts'
 import { keepRetention } from './retention.ts'
+import { agentRoutes } from './routes/agents.ts'
 import { consoleRoutes } from './routes/consoles.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
 import { eventRoutes } from './routes/events.ts'
@@ -147,6 +148,7 @@ const callerOf = (peer: { readonly role: Role; readonly id: Id } | undefined): C
 async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Watched, socketPath: string) {
   const { http, admit } = await makeHttp()
   enrolmentRoutes(http, context)
+  agentRoutes(http, context)
   consoleRoutes(http, context)
   sourceRoutes(http, context)
   viewRoutes(http, context)

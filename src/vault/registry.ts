@@ -31,6 +31,17 @@ const agentRecord = z.object({
   certificates: z.array(z.string()),
   revoked: z.boolean(),
   enrolled: moment,
+  /** See model/bandwidth.ts. */
+  limits: z
+    .array(
+      z.object({
+        from: z.string(),
+        to: z.string(),
+        days: z.array(z.number()).optional(),
+        bytesPerSecond: z.number(),
+      }),
+    )
+    .optional(),
 })
 export type Agent = Readonly<z.infer<typeof agentRecord>>
 
@@ -237,7 +248,7 @@ export class Registry {
     })
   }
 
-  changeAgent(agent: Id, change: Partial<Pick<Agent, 'name' | 'certificates' | 'revoked'>>): Promise<Agent> {
+  changeAgent(agent: Id, change: Partial<Pick<Agent, 'name' | 'certificates' | 'revoked' | 'limits'>>): Promise<Agent> {
     return this.#next(async () => {
       const before = this.agent(agent)
       if (change.name !== undefined && this.agents.some((other) => other.id !== agent && other.name === change.name)) {

@@ -366,7 +366,13 @@ test('definitions are told at once and after every change, until the vault stops
     const stop = new AbortController()
     const served = serveConnection(far, { agent: agentInMemory }, journal, clock, stop.signal)
     const told: number[] = []
-    const following = followVault(near, about, countingSources(told), clock, new AbortController().signal)
+    const following = followVault(
+      near,
+      { software: about.software, server: { minutesAhead: 480, limits: [] } },
+      countingSources(told),
+      clock,
+      new AbortController().signal,
+    )
     await clock.sleep(100)
     const definition = {
       id: source,
@@ -393,6 +399,7 @@ const countingSources = (told: number[]): Told => ({
   reporting: () => ({ [Symbol.dispose]: () => undefined }),
   ordered: () => undefined,
   cancelled: () => undefined,
+  limited: () => undefined,
 })
 
 /** Bytes that are mostly of the protocol: whole messages, some damaged, some noise. */

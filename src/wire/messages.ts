@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import { unreachable } from '../base/assert.ts'
 import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
+import { bandwidthLimits } from '../api/tasks.ts'
+import type { BandwidthLimit } from '../model/bandwidth.ts'
 import { cursorBytesMax } from '../model/batch.ts'
 import { type ChunkId, chunkIdBytes } from '../model/change.ts'
 import { type Moment, moment } from '../model/moment.ts'
@@ -26,6 +28,7 @@ import { type TaskOrder, taskOrder, type TaskReport, taskReport, taskReportBytes
  *
  * Of version 2, on control connections:
  *   21 task-report   A→V  JSON          39 task          V→A  JSON          40 task-cancel   V→A  JSON
+ *   41 limits        V→A  JSON
  */
 export const protocolVersions: readonly number[] = [1, 2]
 /** Below it an agent takes no tasks. */
@@ -52,6 +55,7 @@ export type Message =
   | ({ kind: 'task' } & TaskOrder)
   | { kind: 'task-cancel'; id: Id; run: number }
   | { kind: 'task-report'; report: TaskReport }
+  | { kind: 'limits'; limits: readonly BandwidthLimit[] }
 
 export interface Hello {
   /** Protocol versions that the agent speaks. */
@@ -61,6 +65,16 @@ export interface Hello {
   readonly now: Moment
   /** What the connection is for: one journal, or the agent as a whole. */
   readonly role: { readonly is: 'control' } | { readonly is: 'journal'; readonly source: Id }
+  /** Of a control connection, from version 2 on. */
+  readonly server?: ServerAbout | undefined
+}
+
+/** What a vault cannot know of an agent's server. */
+export interface ServerAbout {
+  /** How far its local time is ahead of UTC. */
+  readonly minutesAhead: number
+  /** That are set on it; what the vault limits comes beside. */
+  readonly limits: readonly BandwidthLimit[]
 }
 
 export interface Welcome {
@@ -98,6 +112,7 @@ const types = {
   'task-report': 21,
   'task': 39,
   'task-cancel': 40,
+  'limits': 41,
 } as const satisfies Record<Message['kind'], number>
 
 const kinds = new Map<number, Message['kind']>(
@@ -126,6 +141,7 @@ const helloSchema = z.object({
     z.object({ is: z.literal('control') }),
     z.object({ is: z.literal('journal'), source: idSchema }),
   ]),
+  server: z.object({ minutesAhead: z.int().min(-1440).max(1440), limits: bandwidthLimits }).optional(),
 })
 
 const welcomeSchema = z.object({
@@ -193,6 +209,8 @@ export const sourceDefinitionSchema = z.object({
 
 const cancelSchema = z.object({ id: idSchema, run: z.int().min(1) })
 
+const limitsSchema = z.object({ limits: bandwidthLimits })
+
 const definitionsSchema = z.object({ sources: z.array(sourceDefinitionSchema).max(sourcesMax) })
 
 /** The parts to send for a message; bytes of blocks and batches are not copied. */
@@ -201,7 +219,7 @@ export const messageParts = (message: Message): Uint8Array[] => frameParts(types
 function payloadOf(message: Message): Uint8Array {
   switch (message.kind) {
     case 'hello':
-      return json({ versions: message.versions, software: message.software, now: message.now, role: message.role })
+      return json({ ...message, kind: undefined })
     case 'welcome':
       return json({ ...message, kind: undefined, journal: message.journal && journalJson(message.journal) })
     case 'refuse':
@@ -236,6 +254,8 @@ function payloadOf(message: Message): Uint8Array {
       return json({ id: message.id, run: message.run })
     case 'task-report':
       return json(message.report)
+    case 'limits':
+      return json({ limits: message.limits })
     case 'stalled':
     case 'going-on':
     case 'reconcile':
@@ -285,6 +305,8 @@ export function readMessage({ type, payload }: Frame): Message {
       return { kind, ...parsed(taskOrder, payload) }
     case 'task-cancel':
       return { kind, ...parsed(cancelSchema, payload) }
+    case 'limits':
+      return { kind, ...parsed(limitsSchema, payload) }
     case 'task-report':
       if (payload.length > taskReportBytesMax) throw new Malformed(`task-report of ${payload.length} bytes`)
       return { kind, report: parsed(taskReport, payload) }

@@ -4,7 +4,9 @@ import { Life, MachineClock, SimulatedTime } from '../../test/sim/clock.ts'
 import { Trace } from '../../test/sim/trace.ts'
 import type { Clock } from '../base/clock.ts'
 import { sequence } from '../model/sequence.ts'
-import { bandwidthSchema, type BandwidthLimit, limitAt, Pace } from './pace.ts'
+import { bandwidthLimits } from '../api/tasks.ts'
+import { type BandwidthLimit, limitAt } from '../model/bandwidth.ts'
+import { Pace } from './pace.ts'
 import { Window, windowBytesMin } from './window.ts'
 
 const never = new AbortController().signal
@@ -44,6 +46,30 @@ test('live changes go before bulk that waits', () =>
     assert.ok(order.indexOf('live') <= 1, order.join())
   }))
 
+test('of the limits of the server and of the vault the lower holds, from when it is told', () =>
+  inVirtualTime(async (clock) => {
+    const pace = new Pace(always(1_000_000), clock)
+    const measured = async (bytes: number): Promise<number> => {
+      const started = clock.monotonicMs()
+      for (let sent = 0; sent < bytes; sent += 10_000) await pace.take(10_000, true, never)
+      return bytes / (clock.monotonicMs() - started)
+    }
+    assert.ok((await measured(5_000_000)) > 900)
+    pace.limit(always(100_000))
+    assert.ok((await measured(500_000)) < 130)
+    pace.limit(always(9_000_000))
+    assert.ok((await measured(5_000_000)) < 1100)
+    const alone = new Pace([], clock)
+    await alone.take(1e12, true, never)
+    alone.limit(always(1024))
+    await alone.take(1024 * 10, true, never)
+    const waiting = alone.take(1, true, never)
+    alone.limit([])
+    const before = clock.monotonicMs()
+    await waiting
+    assert.ok(clock.monotonicMs() - before <= 1000, 'and so does that there is none any more')
+  }))
+
 test('a wait for the line ends when it is aborted', () =>
   inVirtualTime(async (clock) => {
     const pace = new Pace(always(1024), clock)
@@ -53,6 +79,14 @@ test('a wait for the line ends when it is aborted', () =>
     stop.abort(new Error('enough'))
     await assert.rejects(waiting, /enough/)
   }))
+
+test('a schedule counts by the time of the server, wherever it is looked at', () => {
+  const limits: BandwidthLimit[] = [{ from: '08:00', to: '09:00', days: [1], bytesPerSecond: 2000 }]
+  // A Monday, 00:30 UTC.
+  const nowMs = Date.parse('2026-11-23T00:30:00Z')
+  assert.equal(limitAt(limits, nowMs, 480), 2000)
+  assert.equal(limitAt(limits, nowMs, 0), undefined)
+})
 
 test('a schedule counts by local time and day, also over midnight', () => {
   const limits: BandwidthLimit[] = [
@@ -69,8 +103,8 @@ test('a schedule counts by local time and day, also over midnight', () => {
   assert.equal(at(6, 5, 59), 9000)
   assert.equal(at(6, 6), undefined)
   assert.equal(at(5, 5), undefined)
-  assert.ok(bandwidthSchema.safeParse(limits).success)
-  assert.ok(!bandwidthSchema.safeParse([{ from: '25:00', to: '06:00', bytesPerSecond: 5000 }]).success)
+  assert.ok(bandwidthLimits.safeParse(limits).success)
+  assert.ok(!bandwidthLimits.safeParse([{ from: '25:00', to: '06:00', bytesPerSecond: 5000 }]).success)
 })
 
 test('the window finds the capacity of a long line and gives bulk no more than it takes', () =>

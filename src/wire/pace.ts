@@ -1,44 +1,6 @@
-import * as z from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { Wake } from '../base/wake.ts'
-
-/**
- * How many bytes per second may be shipped, by time of day. The first entry that covers the present minute counts;
- * where none does, there is no limit. `from` and `to` are local times; a span over midnight belongs to the day it
- * starts on. `days`: 0 is Sunday; absent means every day.
- */
-export interface BandwidthLimit {
-  readonly from: string
-  readonly to: string
-  readonly days?: readonly number[] | undefined
-  readonly bytesPerSecond: number
-}
-
-const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'must be a time such as 08:30')
-
-export const bandwidthSchema = z.array(
-  z.object({
-    from: timeOfDay,
-    to: timeOfDay,
-    days: z.array(z.int().min(0).max(6)).optional(),
-    bytesPerSecond: z.int().min(1024),
-  }),
-)
-
-/** The limit at a moment (milliseconds since the Unix epoch), or undefined. */
-export function limitAt(limits: readonly BandwidthLimit[], nowMs: number): number | undefined {
-  const local = new Date(nowMs)
-  const minute = local.getHours() * 60 + local.getMinutes()
-  const today = local.getDay()
-  const yesterday = (today + 6) % 7
-  return limits.find(({ from, to, days = [0, 1, 2, 3, 4, 5, 6] }) => {
-    const [start, end] = [minuteOf(from), minuteOf(to)]
-    if (start < end) return days.includes(today) && minute >= start && minute < end
-    return (days.includes(today) && minute >= start) || (days.includes(yesterday) && minute < end)
-  })?.bytesPerSecond
-}
-
-const minuteOf = (time: string): number => Number(time.slice(0, 2)) * 60 + Number(time.slice(3))
+import { type BandwidthLimit, limitAt, lower } from '../model/bandwidth.ts'
 
 /** Bytes that may go at once after a pause. */
 const burstMs = 100
@@ -49,7 +11,8 @@ const waitMsMax = 1000
  * bucket once, so that a part larger than the burst passes, and what follows waits for it.
  */
 export class Pace {
-  readonly #limits: readonly BandwidthLimit[]
+  readonly #ofServer: readonly BandwidthLimit[]
+  #ofVault: readonly BandwidthLimit[] = []
   readonly #clock: Clock
   readonly #turn = new Wake()
   #tokens = 0
@@ -57,18 +20,25 @@ export class Pace {
   #liveWaiting = 0
 
   constructor(limits: readonly BandwidthLimit[], clock: Clock) {
-    this.#limits = limits
+    this.#ofServer = limits
     this.#clock = clock
     this.#filledAt = clock.monotonicMs()
   }
 
+  /** What the vault limits beside what is set on this server: the lower of both holds, from the next part on. */
+  limit(limits: readonly BandwidthLimit[]): void {
+    this.#ofVault = limits
+    this.#turn.wake()
+  }
+
   /** Resolves when `bytes` may be sent. */
   async take(bytes: number, bulk: boolean, signal: AbortSignal): Promise<void> {
-    if (this.#limits.length === 0) return
+    if (this.#ofServer.length === 0 && this.#ofVault.length === 0) return
     if (!bulk) this.#liveWaiting++
     try {
       for (;;) {
-        const perSecond = limitAt(this.#limits, this.#clock.now() / 1000)
+        const nowMs = this.#clock.now() / 1000
+        const perSecond = lower(limitAt(this.#ofServer, nowMs), limitAt(this.#ofVault, nowMs))
         if (perSecond === undefined) return
         this.#fill(perSecond)
         if (this.#tokens > 0 && (!bulk || this.#liveWaiting === 0)) {

@@ -1,8 +1,10 @@
 import type { ChunkId } from '../model/change.ts'
+import type { BandwidthLimit } from '../model/bandwidth.ts'
 import type { Moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
+import type { ServerAbout } from './messages.ts'
 import type { TaskOrder, TaskReport } from './orders.ts'
 
 /** What the vault's end of the link needs of the vault. The vault implements it; wire knows only this. */
@@ -14,7 +16,7 @@ export interface VaultPort {
   /** The sources of an agent, and again whenever they change. */
   definitions(agent: Id, signal: AbortSignal): AsyncIterable<readonly SourceDefinition[]>
   /** An agent's control connection begins. It is over when what is returned is disposed of. */
-  control(agent: Id, peer: AgentPeer): AgentOrders
+  control(peer: AgentPeer): AgentOrders
   /**
    * Opens the journal of a source for appending by its agent. A journal has one appender: an older session of the
    * same agent is ended first. Throws `not-allowed` or `not-found`.
@@ -22,11 +24,19 @@ export interface VaultPort {
   append(agent: Id, source: Id, signal: AbortSignal): Promise<Appender>
 }
 
+/** Who has dialled, as the connection proves it. */
+export interface Dialled {
+  readonly agent: Id
+  readonly address?: string
+  readonly certificateExpires?: Moment
+}
+
 /** What is known of an agent while its control connection is up. */
-export interface AgentPeer {
+export interface AgentPeer extends Dialled {
   /** The protocol version that both speak. */
   readonly version: number
   readonly software: string
+  readonly server: ServerAbout | undefined
   /** Shortest so far; undefined before the first answer to a ping. */
   readonly roundTripMs: () => number | undefined
 }
@@ -34,6 +44,7 @@ export interface AgentPeer {
 export type AgentOrder =
   | ({ readonly kind: 'task' } & TaskOrder)
   | { readonly kind: 'task-cancel'; readonly id: Id; readonly run: number }
+  | { readonly kind: 'limits'; readonly limits: readonly BandwidthLimit[] }
 
 export interface AgentOrders extends Disposable {
   /** What the agent is told, as it comes. Ends when another control connection of the agent has taken its place. */

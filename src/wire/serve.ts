@@ -3,12 +3,11 @@ import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { moment } from '../model/moment.ts'
 import type { Sequence } from '../model/sequence.ts'
-import type { Id } from '../model/source.ts'
 import { Conversation, RefusedByPeer, violation } from './conversation.ts'
 import { frameBytesMax } from './frames.ts'
 import type { Link } from './link.ts'
 import { type Message, orderVersionMin, protocolVersions, type Welcome } from './messages.ts'
-import type { Appender, VaultPort } from './ports.ts'
+import type { AgentPeer, Appender, Dialled, VaultPort } from './ports.ts'
 import { together, unlessAborted } from '../base/together.ts'
 import { Wake } from '../base/wake.ts'
 
@@ -26,14 +25,14 @@ export type ConnectionEnd =
  */
 export async function serveConnection(
   link: Link,
-  peer: { readonly agent: Id },
+  peer: Dialled,
   vault: VaultPort,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<ConnectionEnd> {
   const conversation = new Conversation(link, clock)
   try {
-    await serve(conversation, peer.agent, vault, clock, signal)
+    await serve(conversation, peer, vault, clock, signal)
     await link[Symbol.asyncDispose]()
     return { how: 'closed' }
   } catch (caught) {
@@ -57,7 +56,7 @@ export async function serveConnection(
 
 async function serve(
   conversation: Conversation,
-  agent: Id,
+  peer: Dialled,
   vault: VaultPort,
   clock: Clock,
   signal: AbortSignal,
@@ -75,11 +74,16 @@ async function serve(
   if (hello.role.is === 'control') {
     conversation.accepted()
     await conversation.send({ kind: 'welcome', ...welcome })
-    return serveControl(conversation, agent, vault, welcome.version, hello.software, signal)
+    return serveControl(
+      conversation,
+      vault,
+      { ...peer, version: welcome.version, software: hello.software, server: hello.server },
+      signal,
+    )
   }
   // The appender is told of the end of this connection by this signal, before it is disposed of.
   const ended = new AbortController()
-  await using appender = await vault.append(agent, hello.role.source, AbortSignal.any([signal, ended.signal]))
+  await using appender = await vault.append(peer.agent, hello.role.source, AbortSignal.any([signal, ended.signal]))
   conversation.accepted()
   const journal = { durable: appender.durable, cursor: appender.cursor, chunkKey: vault.chunkKey }
   await conversation.send({ kind: 'welcome', ...welcome, journal })
@@ -101,16 +105,18 @@ function commonVersion(offered: readonly number[]): number {
 
 async function serveControl(
   conversation: Conversation,
-  agent: Id,
   vault: VaultPort,
-  version: number,
-  software: string,
+  { agent, address, certificateExpires, version, software, server }: Omit<AgentPeer, 'roundTripMs'>,
   signal: AbortSignal,
 ): Promise<void> {
   const takesOrders = version >= orderVersionMin
-  using session = vault.control(agent, {
+  using session = vault.control({
+    agent,
+    ...(address === undefined ? {} : { address }),
+    ...(certificateExpires === undefined ? {} : { certificateExpires }),
     version,
     software,
+    server,
     roundTripMs: () => conversation.clockOffset?.roundTripMs,
   })
   const orders = session.orders[Symbol.asyncIterator]()

@@ -2,13 +2,22 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { ChunkId } from '../model/change.ts'
+import type { BandwidthLimit } from '../model/bandwidth.ts'
 import { type Moment, moment } from '../model/moment.ts'
 import type { CaptureReport } from '../model/report.ts'
 import { advance, type Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
 import { type ClockOffset, Conversation, RefusedByPeer, violation } from './conversation.ts'
 import type { Link } from './link.ts'
-import { type Hello, type Message, offerIdsMax, orderVersionMin, protocolVersions, type Welcome } from './messages.ts'
+import {
+  type Hello,
+  type Message,
+  offerIdsMax,
+  orderVersionMin,
+  protocolVersions,
+  type ServerAbout,
+  type Welcome,
+} from './messages.ts'
 import type { TaskOrder, TaskReport } from './orders.ts'
 import type { Pace } from './pace.ts'
 import type { AppenderRequest } from './ports.ts'
@@ -217,19 +226,20 @@ export interface Told {
   reporting(send: (report: TaskReport) => Promise<void>): Disposable
   ordered(order: TaskOrder): void
   cancelled(id: Id, run: number): void
+  limited(limits: readonly BandwidthLimit[]): void
 }
 
 /** The agent's control connection. A vault of version 1 of the link orders nothing. */
 export async function followVault(
   link: Link,
-  about: { readonly software: string },
+  about: { readonly software: string; readonly server: ServerAbout },
   told: Told,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
   const conversation = new Conversation(link, clock)
   await closingOnFailure(link, conversation, async () => {
-    const welcome = await greet(conversation, { role: { is: 'control' }, software: about.software }, clock, signal)
+    const welcome = await greet(conversation, { role: { is: 'control' }, ...about }, clock, signal)
     try {
       await together(signal, [
         (inside) => conversation.heartbeat(inside),
@@ -257,12 +267,13 @@ function hear(message: Message, told: Told, welcome: Welcome): void {
   if (welcome.version >= orderVersionMin && message.kind === 'task') return told.ordered(message)
   if (welcome.version >= orderVersionMin && message.kind === 'task-cancel')
     return told.cancelled(message.id, message.run)
+  if (welcome.version >= orderVersionMin && message.kind === 'limits') return told.limited(message.limits)
   throw violation(`${message.kind} on a control connection`)
 }
 
 async function greet(
   conversation: Conversation,
-  about: { readonly role: Hello['role']; readonly software: string },
+  about: Pick<Hello, 'role' | 'software' | 'server'>,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Welcome> {
@@ -270,9 +281,8 @@ async function greet(
   await conversation.send({
     kind: 'hello',
     versions: protocolVersions,
-    software: about.software,
     now,
-    role: about.role,
+    ...about,
   })
   const welcome = await conversation.greeting(signal)
   if (welcome === undefined) {

@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net'
 import tls from 'node:tls'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, systemCode, TidemarkError } from '../base/errors.ts'
+import type { Moment } from '../model/moment.ts'
 import type { Id } from '../model/source.ts'
+import type { Dialled } from './ports.ts'
 import type { VaultCredentials } from './authority.ts'
 import { Conversation } from './conversation.ts'
 import { type Link, lingerMs } from './link.ts'
@@ -23,10 +25,6 @@ const common = {
   secureOptions: constants.SSL_OP_NO_TICKET,
 } as const
 
-export interface TlsPeer {
-  readonly agent: Id
-}
-
 /** Who a certificate of this vault is for. */
 export type Role = 'agent' | 'console'
 
@@ -37,7 +35,7 @@ export interface Listening {
   /** What is enrolled and not revoked under that id, and has this certificate; asked for every connection. */
   readonly admits: (id: Id, serial: string) => Role | undefined
   /** An agent's connection for the link. What is returned is waited for when listening ends. */
-  readonly link: (link: Link, peer: TlsPeer) => Promise<void>
+  readonly link: (link: Link, peer: Dialled) => Promise<void>
   /** A connection for HTTP, of an agent, a console or a stranger. */
   readonly http: (socket: tls.TLSSocket, peer: { readonly role: Role; readonly id: Id } | undefined) => void
   /** Told of connections that came to nothing, for the log. */
@@ -88,7 +86,7 @@ export async function listenTls(listening: Listening): Promise<Listener> {
     const serving =
       agent instanceof TidemarkError
         ? new Conversation(link, clock).refuse(agent)
-        : listening.link(link, { agent: agent.id })
+        : listening.link(link, { agent: agent.id, address: from, certificateExpires: agent.certificateExpires })
     links.add(serving)
     void serving.finally(() => links.delete(serving))
   })
@@ -112,7 +110,7 @@ export async function listenTls(listening: Listening): Promise<Listener> {
 function identify(
   socket: tls.TLSSocket,
   { admits, clock }: Listening,
-): { readonly role: Role; readonly id: Id } | TidemarkError {
+): { readonly role: Role; readonly id: Id; readonly certificateExpires: Moment } | TidemarkError {
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return stranger('no certificate was shown', 'enrol with "tidemark agent join"')
   // With rejectUnauthorized off, Node.js tells here why the certificate would have been rejected.
@@ -132,7 +130,7 @@ function identify(
     )
   }
   const role = admits(id, certificate.serialNumber)
-  if (role !== undefined) return { role, id }
+  if (role !== undefined) return { role, id, certificateExpires: expiresAt(certificate) }
   return new TidemarkError('not-allowed', {
     message: 'this agent has been revoked, or replaced by another machine',
     hint: 'if that was a mistake, enrol the server anew, in another directory, with "tidemark agent join"',

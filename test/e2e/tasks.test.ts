@@ -4,8 +4,9 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
-import { type TaskBody, taskRecord, type TaskRecord } from '../../src/api/tasks.ts'
+import { agentDetails, type TaskBody, taskRecord, type TaskRecord } from '../../src/api/tasks.ts'
 import { entry } from '../../src/api/schemas.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
 import { type Agent, differences, needsRsync, waitFor, World } from './harness.ts'
 
@@ -169,4 +170,38 @@ test('a cancelled restore leaves no process, and its place can be gone on with b
     '--resume',
   )
   assert.ok(spare.process.isRunning)
+})
+
+test('what a server may send is limited by the vault at once, and told with how the server does', async (t) => {
+  const world = await World.begin(t)
+  const agent = await world.join('web')
+  await agent.process.start()
+  const details = () => atVault(world).json('GET', '/v1/agents/web', agentDetails)
+  const met = await waitFor('met', details, ({ connected, roundTripMs }) => connected && roundTripMs !== null)
+  assert.match(String(met.software), /^tidemark /)
+  assert.ok(met.certificateExpires !== null && met.address !== null && met.lastContact !== null)
+  assert.equal(met.limitNow, null)
+  const limit = { from: '00:00', to: '24:00', bytesPerSecond: 300 * 1024 }
+  await atVault(world).json('PATCH', '/v1/agents/web', agentDetails, { limits: [limit] })
+  const docs = world.directory('docs')
+  writeFileSync(join(docs, 'large'), randomBytes(1024 * 1024))
+  const began = systemClock.monotonicMs()
+  await world.atAgent(agent, 'protect', 'files', docs, '--name', 'docs')
+  await world.quietMoment('docs')
+  assert.ok(systemClock.monotonicMs() - began > 2500, 'a megabyte takes its time')
+  assert.equal((await details()).limitNow, 300 * 1024)
+  // It is the vault's: it outlives both.
+  await world.vault.stop()
+  await world.vault.start()
+  const again = await waitFor('met again', details, ({ connected }) => connected)
+  assert.deepEqual(again.limits, [limit])
+  await atVault(world).json('PATCH', '/v1/agents/web', agentDetails, {
+    limits: [{ ...limit, bytesPerSecond: 64 * 1024 }],
+  })
+  writeFileSync(join(docs, 'more'), randomBytes(8 * 1024 * 1024))
+  await world.until('docs', 'on the way', ({ dirty, lagBytes }) => dirty + lagBytes > 0)
+  await atVault(world).json('PATCH', '/v1/agents/web', agentDetails, { limits: [] })
+  const freed = systemClock.monotonicMs()
+  await world.quietMoment('docs')
+  assert.ok(systemClock.monotonicMs() - freed < 60_000, 'and not the two minutes of before')
 })

@@ -50,6 +50,7 @@ const noTasks = {
   connect: () => {
     throw new Error('there is no control connection here')
   },
+  tell: () => undefined,
 }
 
 export class VaultMachine implements Disposable {

@@ -94,6 +94,7 @@ export const agentSeen = (name: string, other: Partial<AgentDetails> = {}): Agen
   roundTripMs: 3,
   bytesPerSecond: 0,
   limits: [],
+  limitsOnServer: [],
   limitNow: null,
   backlogBytes: 0,
   secondsToCatchUp: null,

@@ -41,14 +41,14 @@ export type StartCommand = (
  * happens, and takes that for an interruption.
  */
 export const commandStarter =
-  (program: readonly string[], clock: Clock): StartCommand =>
+  (program: readonly string[], environment: NodeJS.ProcessEnv, clock: Clock): StartCommand =>
   (args, heard) => {
     const [file = process.execPath, ...before] = program
     const child = spawn(file, [...before, ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
       cwd: '/',
-      env: { ...process.env, TIDEMARK_ENDS_WITH_INPUT: '1' },
+      env: { ...environment, TIDEMARK_ENDS_WITH_INPUT: '1' },
     })
     // Told by its end.
     child.on('error', () => undefined)

@@ -1,23 +1,20 @@
-import { z } from 'zod'
-import { agentRecord, enrolAnswer, enrolRequest, renewRequest, tokenAnswer, tokenRequest } from '../../api/schemas.ts'
+import type { z } from 'zod'
+import { enrolAnswer, enrolRequest, renewRequest, tokenAnswer, tokenRequest } from '../../api/schemas.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
 import { formatToken, newEnrolment, proofText, replacingSecret } from '../../wire/enrolment.ts'
 import { issueFromCsr, publicKeyFingerprint, serialOf, signerOf } from '../../wire/pki.ts'
-import { demandOperator } from '../access.ts'
+import { agentNamed, demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 
 /** Serial numbers remembered of one agent. */
 const certificatesKeptMax = 8
 
-/** Tokens, enrolment, renewal of certificates, and the enrolled agents. */
-export function enrolmentRoutes(
-  http: Http,
-  { vault, live, tasks, credentials, address, clock, random }: Context,
-): void {
+/** Tokens, enrolment and renewal of certificates. */
+export function enrolmentRoutes(http: Http, { vault, credentials, address, clock, random }: Context): void {
   const { registry } = vault
   const now = (): Moment => clock.now() as Moment
 
@@ -27,7 +24,7 @@ export function enrolmentRoutes(
     async (request) => {
       demandOperator(request.caller)
       const { validMs, replaces: wanted } = request.body
-      const replaces = wanted === undefined ? undefined : notRevoked(agentNamed(wanted)).id
+      const replaces = wanted === undefined ? undefined : notRevoked(agentNamed(registry, wanted)).id
       const { secret, open } = newEnrolment(now(), validMs, random)
       const text = secret.toString('base64url')
       const kept = replaces === undefined ? text : replacingSecret(text, replaces)
@@ -89,15 +86,6 @@ export function enrolmentRoutes(
     }
   }
 
-  const agentNamed = (nameOrId: string): Agent => {
-    const agent = registry.agents.find(({ id, name }) => id === nameOrId || name === nameOrId)
-    if (agent) return agent
-    throw new TidemarkError('not-found', {
-      message: `there is no agent "${nameOrId}"`,
-      hint: '"tidemark agents" lists them',
-    })
-  }
-
   http.post(
     '/v1/renew',
     {
@@ -113,32 +101,6 @@ export function enrolmentRoutes(
         certificates: [...certificates.slice(1 - certificatesKeptMax), serialOf(certificate)],
       })
       return { agent: caller.agent, name, vault: vault.id, certificate, ca: credentials.authority.certificate }
-    },
-  )
-
-  http.get(
-    '/v1/agents',
-    { schema: { summary: 'The enrolled servers', response: { 200: z.array(agentRecord) } } },
-    async (request) => {
-      demandOperator(request.caller)
-      return registry.agents.map(({ id, name, revoked }) => ({
-        id,
-        name,
-        revoked,
-        connected: live.isConnected(id),
-        sources: registry.sources.filter((source) => source.agent === id).map((source) => source.name),
-      }))
-    },
-  )
-
-  http.post(
-    '/v1/agents/:agent/revoke',
-    { schema: { summary: 'Admit an agent no more', params: z.object({ agent: z.string() }) } },
-    async (request) => {
-      demandOperator(request.caller)
-      const { id } = await registry.changeAgent(agentNamed(request.params.agent).id, { revoked: true })
-      tasks.revoked(id)
-      return {}
     },
   )
 }

@@ -35,7 +35,7 @@ const work: TaskWork = {
 }
 const forAgent = { agent: { id: agent, name: 'web' }, sources: [source], work } as unknown as Plan
 const forVault: Plan = { sources: [source] }
-const peer: AgentPeer = { version: 2, software: 'tidemark test', roundTripMs: () => 1 }
+const peer: AgentPeer = { agent, version: 2, software: 'tidemark test', server: undefined, roundTripMs: () => 1 }
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'tidemark-tasks-'))
@@ -124,17 +124,17 @@ test('an agent is told when it comes, again after each reconnect, and no more on
   const tasks = opened(t, folder(t))
   const { id, state } = tasks.add(restoring, 'operator', forAgent)
   assert.equal(state, 'waiting')
-  const first = listening(tasks.connect(agent, peer))
+  const first = listening(tasks.connect(peer))
   await until('ordered', () => first.length === 1)
   assert.deepEqual(first[0], { kind: 'task', id, run: 1, logged: 0, work })
-  const session = tasks.connect(agent, peer)
+  const session = tasks.connect(peer)
   const second = listening(session)
   await until('ordered again', () => second.length === 1)
   const lines = [{ at: 5, line: 'one' }]
   session.reported({ id: id as Id, run: 1, state: 'running', first: 0, lines })
   // The same lines come twice where an answer was lost.
   session.reported({ id: id as Id, run: 1, state: 'running', first: 0, lines: [...lines, { at: 6, line: 'two' }] })
-  const third = listening(tasks.connect(agent, peer))
+  const third = listening(tasks.connect(peer))
   await until('ordered with what is known', () => third.length === 1)
   assert.deepEqual(third[0], { kind: 'task', id, run: 1, logged: 2, work })
   session.reported({ id: id as Id, run: 1, state: 'done', first: 2, lines: [], result: { receipt: { files: 3 } } })
@@ -142,7 +142,7 @@ test('an agent is told when it comes, again after each reconnect, and no more on
     tasks.get(id).log.map(({ line }) => line),
     ['asked for by operator', 'one', 'two', 'done'],
   )
-  const fourth = listening(tasks.connect(agent, peer))
+  const fourth = listening(tasks.connect(peer))
   tasks.add(restoring, 'operator', forAgent)
   await until('only what is new', () => fourth.length === 1)
   assert.notEqual((fourth[0] as { id: string }).id, id)
@@ -153,7 +153,7 @@ test('an agent may read the sources of its task from its beginning to its end or
   const reads = (): string[] => [...tasks.granted(agent)]
   const { id } = tasks.add(restoring, 'operator', forAgent)
   assert.deepEqual(reads(), [], 'it has not begun')
-  const session = tasks.connect(agent, peer)
+  const session = tasks.connect(peer)
   assert.deepEqual(reads(), [source])
   assert.deepEqual([...tasks.granted('c'.repeat(32) as Id)], [], 'another agent may not')
   session.reported({ id: id as Id, run: 1, state: 'interrupted', first: 0, lines: [] })
@@ -174,12 +174,12 @@ test('an agent may read the sources of its task from its beginning to its end or
 
 test('what an agent goes on with though it is over here is cancelled', async (t) => {
   const tasks = opened(t, folder(t))
-  const session = tasks.connect(agent, peer)
+  const session = tasks.connect(peer)
   const { id } = tasks.add(restoring, 'operator', forAgent)
   session[Symbol.dispose]()
   tasks.cancel(id, 'operator')
   assert.equal(tasks.get(id).state, 'cancelled', 'the agent is away')
-  const again = tasks.connect(agent, peer)
+  const again = tasks.connect(peer)
   const heard = listening(again)
   again.reported({ id: id as Id, run: 1, state: 'running', first: 0, lines: [] })
   await until('a cancellation', () => heard.length === 1)
@@ -188,13 +188,13 @@ test('what an agent goes on with though it is over here is cancelled', async (t)
 
 test('an agent does a few at once, and an agent of before there were tasks none', async (t) => {
   const tasks = opened(t, folder(t))
-  const session = tasks.connect(agent, peer)
+  const session = tasks.connect(peer)
   const added = Array.from({ length: tasksRunningMax + 2 }, () => tasks.add(restoring, 'operator', forAgent).id)
   const states = (): string[] => added.map((id) => tasks.get(id).state)
   assert.deepEqual(states(), [...Array<string>(tasksRunningMax).fill('running'), 'waiting', 'waiting'])
   session.reported({ id: added[1] as Id, run: 1, state: 'done', first: 0, lines: [] })
   assert.deepEqual(states().slice(-2), ['running', 'waiting'])
-  tasks.connect(agent, { ...peer, version: 1 })
+  tasks.connect({ ...peer, version: 1 })
   assert.deepEqual(new Set(states()), new Set(['done', 'failed']))
   assert.equal(tasks.get(added[0] as string).error?.code, 'version-refused')
 })

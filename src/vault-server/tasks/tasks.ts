@@ -167,7 +167,7 @@ export class Tasks implements AsyncDisposable {
   }
 
   /** The control connection of an agent: an earlier one of it gets nothing more. */
-  connect(agent: Id, { version, software }: AgentPeer): AgentOrders {
+  connect({ agent, version, software }: Pick<AgentPeer, 'agent' | 'version' | 'software'>): AgentOrders {
     const queue = new OrderQueue()
     this.#sessions.get(agent)?.end()
     this.#sessions.set(agent, queue)
