@@ -10,6 +10,7 @@ import { consoleVaultCommands } from './console-vaults.ts'
 import { formatTable } from './format.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { parseAddress } from './option-values.ts'
+import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 
 export const defaultConsoleListen = '127.0.0.1:7435'
 
@@ -55,8 +56,7 @@ ${exitStatusHelp}`,
       return parts.out.write('\nThe passwords are not kept anywhere else.\n  next: "tidemark console run"\n')
     })
 
-  console
-    .command('run')
+  withWatchedOptions(console.command('run'), 'console')
     .description('serve the console until stopped')
     .option('--dir <directory>', 'its directory; default TIDEMARK_HOME/console')
     .option('--listen <host:port>', 'where browsers connect', defaultConsoleListen)
@@ -85,8 +85,9 @@ ${exitStatusHelp}`,
           listen: { ...listen, https: httpsOf(options, listen.host), isPlainAllowed: options.plain === true },
           pages: consolePages,
           names: [hostname(), ...options.name],
+          metrics: watchedAddress(options, 'console'),
         },
-        { ...parts, tell },
+        { ...parts, ...processLog(options, 'console', parts) },
         parts.signal,
       )
     })
@@ -95,7 +96,7 @@ ${exitStatusHelp}`,
   consoleAuditCommand(console, parts)
 }
 
-interface RunOptions {
+interface RunOptions extends WatchedOptions {
   readonly dir?: string
   readonly listen: string
   readonly https?: boolean

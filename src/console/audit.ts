@@ -69,6 +69,11 @@ export class Audit {
     sqlite.prepare('INSERT INTO audit_ends (before, before_hash, last, last_hash) VALUES (0, ?, 0, ?)').run(hash, hash)
   }
 
+  /** The number of the newest record. */
+  get last(): number {
+    return this.#ends().last
+  }
+
   /** Durable when this returns, unless it is part of something that is not committed yet. */
   record(happened: Happened): AuditRecord {
     return this.#database.atomically(() => {

@@ -4,10 +4,13 @@ import { join, resolve } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
 import type { Http } from '../http/server.ts'
+import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
+import type { Watched } from '../monitoring/watched.ts'
 import type { Context } from './context.ts'
 import { Federation } from './federation.ts'
 import { type HttpsRequest, listen, type Listening, readHttps } from './listening.ts'
 import { Live } from './live.ts'
+import { ConsoleMetrics } from './metrics.ts'
 import { type ConsoleParts, type Held, openConsole } from './open.ts'
 import { pageRoutes } from './pages.ts'
 import { readSecretKey, socketName } from './place.ts'
@@ -18,7 +21,9 @@ import { proxyRoutes } from './routes/proxy.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { userRoutes } from './routes/users.ts'
 import { vaultRoutesOfConsole } from './routes/vaults.ts'
+import { watchedRoutes } from './routes/watched.ts'
 import { makeConsoleHttp, type RouteNeed } from './server.ts'
+import { watchedConsole } from './watched.ts'
 
 export interface ListenRequest {
   readonly host: string
@@ -36,6 +41,8 @@ export interface RunRequest {
   readonly pages: string
   /** Names that the console is reached by, beside addresses, localhost and those of its certificate. */
   readonly names: readonly string[]
+  /** Where metrics and health are told to whoever asks; nowhere but at the console's socket without it. */
+  readonly metrics?: WatchedAddress | undefined
 }
 
 /** Sessions that are over end within this time. */
@@ -78,7 +85,7 @@ export async function runConsole(request: RunRequest, parts: ConsoleParts, signa
 
 /** A console at work, until it is disposed. */
 export async function startConsole(
-  { directory: where, listen: wanted, pages, names: given }: RunRequest,
+  { directory: where, listen: wanted, pages, names: given, metrics: watchersAt }: RunRequest,
   parts: ConsoleParts,
 ): Promise<Started> {
   const directory = resolve(where)
@@ -97,12 +104,19 @@ export async function startConsole(
     isHttps,
     isOwnName: (name) => names.has(name) || listening?.covers(name) === true,
   })
-  await addRoutes(http, context, { pages, isHttps })
+  const metrics = new ConsoleMetrics(parts.clock)
+  const watched = watchedConsole(context, metrics)
+  http.addHook('onResponse', async (_request, reply) => metrics.answered(reply.statusCode, reply.elapsedTime))
+  await addRoutes(http, context, { pages, isHttps, watched })
   opening.use(await serveSocket(http, join(directory, socketName)))
   if (wanted !== undefined) {
     listening = opening.use(await listen(wanted, credential, admit))
     const host = wanted.host.includes(':') ? `[${wanted.host}]` : wanted.host
     parts.tell(`console listens on ${isHttps ? 'https' : 'http'}://${host}:${listening.port}`)
+  }
+  if (watchersAt !== undefined) {
+    const { port } = opening.use(await listenForWatchers(watchersAt, watched))
+    parts.tell(`metrics at http://${watchersAt.host}:${port}/metrics`)
   }
   const all = opening.move()
   return {
@@ -125,7 +139,7 @@ async function openLocked(directory: string, parts: ConsoleParts, opening: Async
 async function addRoutes(
   http: Http,
   context: Context,
-  { pages, isHttps }: { readonly pages: string; readonly isHttps: boolean },
+  { pages, isHttps, watched }: { readonly pages: string; readonly isHttps: boolean; readonly watched: Watched },
 ): Promise<void> {
   sessionRoutes(http, context, isHttps)
   userRoutes(http, context)
@@ -133,6 +147,7 @@ async function addRoutes(
   liveRoutes(http, context)
   auditRoutes(http, context)
   await proxyRoutes(http, context)
+  watchedRoutes(http, watched)
   http.get('/api/health', { config: { needs: 'open' }, schema: { summary: 'Whether it works' } }, async () => {
     context.database.sqlite.prepare('SELECT 1').get()
     return { ok: true }

@@ -47,6 +47,10 @@ export class Sessions {
     this.endExpired()
   }
 
+  get count(): number {
+    return this.#held.size
+  }
+
   begin(account: string, address: string): { token: string; session: Session } {
     const mine = this.#of(account).sort((a, b) => a.used - b.used)
     for (const old of mine.slice(0, Math.max(0, mine.length + 1 - sessionsOfAccountMax))) this.end(old.hash)

@@ -1,30 +1,14 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
-import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { ask } from '../../test/support/watched.ts'
 import { systemClock } from '../base/clock.ts'
 import { systemRandom } from '../base/random.ts'
 import { initVault } from './init.ts'
 import { socketName } from './place.ts'
 import { runVault } from './run.ts'
-
-interface Answer {
-  readonly status: number | undefined
-  readonly type: string | undefined
-  readonly text: string
-}
-
-const ask = (options: http.RequestOptions): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    const request = http.request(options, (response) => {
-      let text = ''
-      response.on('data', (bytes: Buffer) => (text += bytes.toString()))
-      response.on('end', () => resolve({ status: response.statusCode, type: response.headers['content-type'], text }))
-    })
-    request.on('error', reject).end()
-  })
 
 async function vaultRuns(context: TestContext, metrics?: { host: string; port: number }) {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-watched-'))
@@ -58,16 +42,16 @@ async function vaultRuns(context: TestContext, metrics?: { host: string; port: n
 test('a vault tells its metrics and its health at the address it was told, and at its own socket', async (context) => {
   const { directory, port } = await vaultRuns(context, { host: '127.0.0.1', port: 0 })
   for (const door of [{ host: '127.0.0.1', port }, { socketPath: join(directory, socketName) }]) {
-    const metrics = await ask({ ...door, path: '/metrics' })
+    const metrics = await ask(door, '/metrics')
     assert.equal(metrics.status, 200)
     assert.match(metrics.type ?? '', /^text\/plain; version=0\.0\.4/)
     assert.match(metrics.text, /^tidemark_vault_info\{vault="north",version="[^"]+"\} 1$/m)
     assert.match(metrics.text, /^tidemark_vault_stalled 0$/m)
     assert.match(metrics.text, /^tidemark_vault_free_bytes [1-9]\d*$/m)
     assert.match(metrics.text, /^process_resident_memory_bytes [1-9]\d*$/m)
-    const alive = await ask({ ...door, path: '/healthz' })
+    const alive = await ask(door, '/healthz')
     assert.deepEqual([alive.status, JSON.parse(alive.text).alive], [200, true])
-    const ready = await ask({ ...door, path: '/readyz' })
+    const ready = await ask(door, '/readyz')
     assert.deepEqual([ready.status, JSON.parse(ready.text).ready, JSON.parse(ready.text).reasons], [200, true, []])
   }
 })
@@ -76,9 +60,9 @@ test('the port for watchers answers nothing else, and takes nothing', async (con
   const { port } = await vaultRuns(context, { host: '127.0.0.1', port: 0 })
   const door = { host: '127.0.0.1', port }
   for (const path of ['/', '/v1/status', '/metrics/', '/metrics%00', '/v1/openapi.json'])
-    assert.equal((await ask({ ...door, path })).status, 404, path)
+    assert.equal((await ask(door, path)).status, 404, path)
   for (const method of ['POST', 'PUT', 'DELETE'])
-    assert.equal((await ask({ ...door, path: '/metrics', method })).status, 405, method)
+    assert.equal((await ask(door, '/metrics', method)).status, 405, method)
 })
 
 test('nothing listens for watchers until it is told to', async (context) => {

@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Answer, ask as askAt } from '../support/watched.ts'
 import { waitFor, World } from './harness.ts'
 
 const told = ['--log-format', 'json', '--log-level', 'debug']
 
-interface Answer {
-  readonly status: number | undefined
-  readonly text: string
-}
-
-const ask = (folder: string, path: string): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    const asked = request({ socketPath: join(folder, 'api.sock'), path }, (response) => {
-      let text = ''
-      response.on('data', (bytes: Buffer) => (text += bytes.toString()))
-      response.on('end', () => resolve({ status: response.statusCode, text }))
-    })
-    asked.on('error', reject).end()
-  })
+const ask = (folder: string, path: string): Promise<Answer> => askAt({ socketPath: join(folder, 'api.sock') }, path)
 
 /** The value of one series, or undefined where it is not told. */
 async function metric(folder: string, series: string): Promise<number | undefined> {

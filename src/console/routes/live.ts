@@ -10,7 +10,6 @@ const readersMax = 200
 
 /** `GET /api/live`: server-sent events, for as long as the page is open and the session lasts. */
 export function liveRoutes(http: Http, context: Context): void {
-  let readers = 0
   http.get(
     '/api/live',
     {
@@ -22,7 +21,7 @@ export function liveRoutes(http: Http, context: Context): void {
       },
     },
     async (request, reply) => {
-      if (readers >= readersMax) {
+      if (context.live.pages >= readersMax) {
         throw new TidemarkError('busy', {
           message: `${readersMax} pages are open already`,
           hint: 'close those that nobody looks at',
@@ -35,7 +34,7 @@ export function liveRoutes(http: Http, context: Context): void {
       // A viewer's page may hang on a wall, where nobody touches it.
       const isOnWall = asker.kind === 'user' && asker.role === 'viewer'
       async function* messages(): AsyncGenerator<Buffer> {
-        readers++
+        context.live.pages++
         try {
           for await (const event of readLive(context, signal)) {
             if (isOnWall && event.kind === 'heartbeat' && session !== undefined) context.sessions.used(session)
@@ -44,7 +43,7 @@ export function liveRoutes(http: Http, context: Context): void {
         } catch (error) {
           if (!signal.aborted) throw error
         } finally {
-          readers--
+          context.live.pages--
         }
       }
       return sendStream(reply.header('x-accel-buffering', 'no'), 'text/event-stream', messages())
