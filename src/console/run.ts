@@ -63,7 +63,7 @@ export interface Started extends AsyncDisposable {
 /** Serves the console of a directory until `signal` aborts. What was answered as done is durable however this ends. */
 export async function runConsole(request: RunRequest, parts: ConsoleParts, signal: AbortSignal): Promise<void> {
   const { clock, tell } = parts
-  await using console = await startConsole(request, parts)
+  await using running = await startConsole(request, parts)
   const keep = async (what: string, work: () => void | Promise<void>): Promise<void> => {
     try {
       await work()
@@ -73,11 +73,11 @@ export async function runConsole(request: RunRequest, parts: ConsoleParts, signa
   }
   let nextMs = clock.monotonicMs()
   for (;;) {
-    console.context.sessions.endExpired()
+    running.context.sessions.endExpired()
     if (clock.monotonicMs() >= nextMs) {
       nextMs = clock.monotonicMs() + housekeepingMs
-      await keep('old audit records stay', () => console.context.audit.trim())
-      await keep('the certificate stays the one before', () => console.renewCertificate())
+      await keep('old audit records stay', () => running.context.audit.trim())
+      await keep('the certificate stays the one before', () => running.renewCertificate())
     }
     await clock.sleep(sessionsEveryMs, signal)
   }

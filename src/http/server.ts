@@ -52,6 +52,8 @@ export async function makeHttpServer({ title, description, version, document }: 
     bodyLimit: bodyBytesMax,
     forceCloseConnections: true,
     return503OnClosing: true,
+    // Of an answer that goes on for ever, the head would as well.
+    exposeHeadRoutes: false,
   }).withTypeProvider<ZodTypeProvider>()
   http.setValidatorCompiler(validatorCompiler)
   http.setSerializerCompiler(serializerCompiler)

@@ -138,7 +138,7 @@ export class Browser {
             status: response.statusCode as number,
             headers: response.headers,
             text,
-            body: isJson ? JSON.parse(text) : undefined,
+            body: isJson && text !== '' ? JSON.parse(text) : undefined,
           })
         })
       })

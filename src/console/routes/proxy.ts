@@ -42,7 +42,6 @@ export async function proxyRoutes(http: Http, context: Context): Promise<void> {
           ...(route.isRecorded === true ? { isRecorded: true } : {}),
         },
         schema: { hide: true },
-        exposeHeadRoute: false,
         handler: (request, reply) => pass(request, reply, route, context),
       })
     }
