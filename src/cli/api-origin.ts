@@ -21,7 +21,11 @@ export async function apiOrigin(
   const still = `seq:${point.sequence}`
   return {
     chunkKey: Buffer.from(chunkKey, 'base64'),
-    resolve: async () => ({ at: sequence(point.sequence), moment: isoToMoment(point.moment) }),
+    resolve: async () => ({
+      at: sequence(point.sequence),
+      moment: isoToMoment(point.moment),
+      suspect: point.suspect,
+    }),
     manifest: (paths) =>
       streamed(() =>
         client.stream(

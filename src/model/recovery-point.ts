@@ -30,6 +30,8 @@ export interface RecoveryPoint {
 export interface RestorePoint {
   readonly at: Sequence
   readonly moment: Moment
+  /** Why parts may be missing, older or newer than the rest. */
+  readonly suspect?: string | undefined
 }
 
 export interface Span {

@@ -73,6 +73,16 @@ test('progress ends at all files and all bytes', async (t) => {
   assert.equal(last?.bytes, receipt.bytes)
 })
 
+test('a point that is suspect is told as such by the rehearsal and by the receipt', async (t) => {
+  const { source, target } = folders(t)
+  plantTree(source)
+  const good = directoryOrigin(source, docs)
+  const suspect = { ...good, resolve: async () => ({ ...(await good.resolve()), suspect: 'overflow' }) }
+  const rehearsed = await rehearseRestore({ source: 'docs', paths: [], target, resume: false }, suspect)
+  const receipt = await run(suspect, { target })
+  for (const { notes } of [rehearsed, receipt]) assert.match(notes[0] ?? '', /^the point is suspect \(overflow\)/)
+})
+
 test('a rehearsal counts, and writes nothing', async (t) => {
   const { source, target } = folders(t)
   plantTree(source)

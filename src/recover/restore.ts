@@ -45,7 +45,8 @@ export async function restore(
 ): Promise<RestoreReceipt> {
   const { origin, clock, tell } = parts
   const startedMs = clock.monotonicMs()
-  const restored = { source: request.source, paths: request.paths, ...(await origin.resolve()) }
+  const { suspect, ...point } = await origin.resolve()
+  const restored = { source: request.source, paths: request.paths, ...point }
   checkTarget(request.target, restored, request.resume)
   using target = new TargetDirectory(request.target)
   using state = new StateFolder(target.path, restored, groupsMadeBy)
@@ -63,7 +64,7 @@ export async function restore(
       await dressFolders(steps(state), folders, tally)
       await writers.run({ kind: 'sync' })
     }
-    const receipt = receiptOf(restored, target.path, tally, clock.monotonicMs() - startedMs)
+    const receipt = receiptOf({ ...restored, suspect }, target.path, tally, clock.monotonicMs() - startedMs)
     if (receipt.failureCount > 0) throw new RestoreIncomplete(receipt)
     state.remove()
     return receipt
@@ -103,17 +104,32 @@ export interface Rehearsal extends RestorePoint {
 
 /** What a restore would do, with the same refusals; writes nothing. */
 export async function rehearseRestore(request: RestoreRequest, origin: RestoreOrigin): Promise<Rehearsal> {
-  const restored = { source: request.source, paths: request.paths, ...(await origin.resolve()) }
+  const { suspect, ...point } = await origin.resolve()
+  const restored = { source: request.source, paths: request.paths, ...point }
   checkTarget(request.target, restored, request.resume)
   const room = roomAt(request.target)
   const totals = await countPlan(readPlan(origin.manifest(request.paths)), room.blockBytes)
   if (!request.resume) checkRoom(request.target, room, totals)
   const { source, at, moment } = restored
-  return { source, at, moment, totals, freeBytes: room.freeBytes, notes: foreseenNotes(totals) }
+  return {
+    source,
+    at,
+    moment,
+    totals,
+    freeBytes: room.freeBytes,
+    notes: [...suspectNotes(suspect), ...foreseenNotes(totals)],
+  }
 }
 
+const suspectNotes = (suspect: string | undefined): string[] =>
+  suspect === undefined
+    ? []
+    : [
+        `the point is suspect (${suspect}): parts may be missing, older or newer than the rest; "tidemark points" lists others`,
+      ]
+
 function receiptOf(
-  { source, at, moment }: RestorePoint & { source: string },
+  { source, at, moment, suspect }: RestorePoint & { source: string },
   target: string,
   tally: Tally,
   elapsedMs: number,
@@ -131,7 +147,7 @@ function receiptOf(
     bytes,
     seconds: Math.round(elapsedMs) / 1000,
     verifiedChunks: chunks,
-    notes: [...tally.notes.sentences(), ...tally.damage],
+    notes: [...suspectNotes(suspect), ...tally.notes.sentences(), ...tally.damage],
     failures,
     failureCount,
   }

@@ -82,7 +82,9 @@ export class Copier {
       journal.complete(journal.place.number === conversation.durable)
       changed.wake()
       await changed.until(() => (wanted.isEverything || journal.place.copy !== undefined ? true : undefined), signal)
-      if (wanted.isEverything && journal.place.copy === undefined) journal.beginCopy()
+      // What was asked for while the volume grew is done once that has been copied.
+      if (journal.place.copy !== undefined) continue
+      journal.beginCopy()
       wanted.isEverything = false
     }
   }
