@@ -138,6 +138,23 @@ export const sourceStatus = z.object({
   compared: isoMoment.optional().describe('when everything was last begun to be compared with the source'),
   watching: z.string(),
   problems: z.array(problem),
+  verified: z
+    .object({
+      moment: isoMoment.describe('when it ended'),
+      point: isoMoment.describe('the moment that was read back'),
+      good: z.boolean(),
+      text: z.string(),
+    })
+    .nullable()
+    .describe('the last verification; null before the first'),
+  hole: z
+    .object({
+      moment: isoMoment.describe('since when'),
+      until: isoMoment.nullable().describe('null while it goes on'),
+      reason: z.string(),
+    })
+    .nullable()
+    .describe('the newest span in which changes were not kept one by one'),
 })
 export type SourceStatus = z.infer<typeof sourceStatus>
 
@@ -281,5 +298,33 @@ export const verifyEvent = z.object({
   bytes: z.int(),
   bytesTotal: z.int(),
   failures: z.array(z.object({ path: z.string(), message: z.string() })),
+  notRecorded: z.string().optional().describe('of the last event: why the vault could not record the result'),
+})
+/** That a point was read back and checked, or recovered and checked, and how it ended. */
+export const verification = z.object({
+  at: isoMoment.describe('when it ended'),
+  sequence: sequenceNumber.describe('the point'),
+  moment: isoMoment.describe('of the point'),
+  good: z.boolean(),
+  files: z.int(),
+  bytes: z.int().describe('that were read back'),
+  seconds: z.number(),
+  text: z.string().describe('what was done and found'),
+  by: z.string().describe('who asked for it'),
+})
+export type VerificationAnswer = z.infer<typeof verification>
+export const verificationsRequest = z.object({
+  from: isoMoment.optional(),
+  to: isoMoment.optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+})
+/** Of who verified elsewhere. */
+export const verificationRequest = z.object({
+  at: z.string().max(300).describe('the point that was verified'),
+  good: z.boolean(),
+  files: z.int().min(0).default(0),
+  bytes: z.int().min(0).default(0),
+  seconds: z.number().min(0),
+  text: z.string().min(1).max(1000),
 })
 export type VerifyEvent = z.infer<typeof verifyEvent>

@@ -52,10 +52,11 @@ export function describe(status: VaultStatus): string {
     formatCount(source.dirty),
     `${formatBytes(source.bytesPerSecond)}/s`,
     formatCount(source.sequence),
+    describeVerified(source, status.now),
     describeProgress(source),
   ])
   const table = formatTable(
-    ['SOURCE', 'SYSTEM', 'AGENT', 'STATE', 'LAG', 'BEHIND', 'DIRTY', 'RATE', 'CHANGES', 'PROGRESS'],
+    ['SOURCE', 'SYSTEM', 'AGENT', 'STATE', 'LAG', 'BEHIND', 'DIRTY', 'RATE', 'CHANGES', 'VERIFIED', 'PROGRESS'],
     rows,
     [4, 5, 6, 7, 8],
   )
@@ -66,6 +67,15 @@ export function describe(status: VaultStatus): string {
     ),
   )
   return head + table + compared(status.sources) + problems.join('')
+}
+
+/** How long ago, in its largest unit. */
+function describeVerified({ verified }: SourceStatus, now: string): string {
+  if (verified === null) return '-'
+  const ago = formatDurationMs(Math.max(Date.parse(now) - Date.parse(verified.moment), 0))
+    .split(' ')
+    .slice(0, 2)
+  return `${verified.good ? '' : 'WRONG '}${ago.join(' ')} ago`
 }
 
 /** Of a source alone. */

@@ -2,8 +2,9 @@ import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import type { z } from 'zod'
 import type { ApiClient } from '../api/client.ts'
-import { markAnswer, type SourceStatus } from '../api/schemas.ts'
+import { markAnswer, type SourceStatus, verification, type verificationRequest } from '../api/schemas.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { formatLsn } from '../model/lsn.ts'
 import type { Moment } from '../model/moment.ts'
@@ -30,6 +31,7 @@ export interface PostgresVerifyOptions {
 }
 
 const labelMax = 200
+const verifiedTextMax = 1000
 
 /**
  * Proves that a point can be recovered: brings it back into a folder of its own, has the server start, recover and be
@@ -102,11 +104,18 @@ export async function verifyPostgres(
   const isRight = checked.failures.length === 0
   const label = `${isRight ? 'verified' : 'not verified'}: lsn:${formatLsn(plan.walEnd)} of timeline ${plan.timeline}, ${isRight ? `${checked.passed.length} checks` : checked.failures[0]}`
   const mark = await markOf(client, name, label.slice(0, labelMax))
+  const recorded = await record(client, name, {
+    at: `seq:${plan.view.at}`,
+    good: isRight,
+    bytes: plan.walBytes,
+    seconds,
+    text: label,
+  })
   if (parts.err.isTerminal && !options.json) parts.err.write('\n')
   parts.out.write(
     options.json
-      ? `${JSON.stringify({ plan: tellPlan(plan), ...checked, notes, seconds, mark })}\n`
-      : describe(checked, notes, seconds, mark),
+      ? `${JSON.stringify({ plan: tellPlan(plan), ...checked, notes, seconds, mark, recorded })}\n`
+      : describe(checked, notes, seconds, [mark, recorded]),
   )
   parts.exitWith(isRight ? exitStatus.done : exitStatus.notVerified)
 }
@@ -123,11 +132,23 @@ async function markOf(client: ApiClient, source: string, label: string): Promise
   }
 }
 
+/** The result stands even where the vault cannot record it. */
+async function record(client: ApiClient, source: string, told: z.input<typeof verificationRequest>): Promise<string> {
+  try {
+    const body = { ...told, text: told.text.slice(0, verifiedTextMax) }
+    await client.json('POST', `/v1/sources/${encodeURIComponent(source)}/verifications`, verification, body)
+    return 'recorded at the vault as the last verification'
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    return `not recorded at the vault: ${error.message}`
+  }
+}
+
 function describe(
   { passed, failures, skipped }: Checked,
   notes: readonly string[],
   seconds: number,
-  mark: string,
+  kept: readonly string[],
 ): string {
   const lines = [
     ...notes.map((one) => `  note: ${one}`),
@@ -135,7 +156,7 @@ function describe(
     ...skipped.map((one) => `  left out: ${one}`),
     ...failures.map((one) => `  WRONG: ${one}`),
     `${failures.length === 0 ? 'the point is recoverable' : `${failures.length} wrong`}; restored, recovered, checked and removed in ${formatDurationMs(seconds * 1000)}`,
-    mark,
+    ...kept,
   ]
   return `${lines.join('\n')}\n`
 }

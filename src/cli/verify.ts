@@ -50,6 +50,7 @@ ${exitStatusHelp}`,
           parts.out.write(
             `${formatCount(event.files)} files, ${formatBytes(event.bytes)} read back, ${event.failures.length} wrong\n`,
           )
+          if (event.notRecorded !== undefined) parts.out.write(`not recorded at the vault: ${event.notRecorded}\n`)
         } else if (parts.err.isTerminal) {
           parts.err.write(
             `\r${formatCount(event.files)}/${formatCount(event.filesTotal)} files, ${formatBytes(event.bytes)}\x1b[K`,

@@ -95,3 +95,21 @@ export function agentFor(registry: Registry, caller: Caller, nameOrId: string | 
     hint: 'name one with --on; "tidemark agents" lists them',
   })
 }
+
+const nameCharactersMax = 63
+
+/** Who asks: a console says which of its users, percent-encoded where the name is not ASCII. */
+export function asker(registry: Registry, caller: Caller, header: string | string[] | undefined): string {
+  if (caller.kind === 'agent') return `agent ${registry.agent(caller.agent).name}`
+  if (caller.kind !== 'console' || typeof header !== 'string') return 'operator'
+  try {
+    const name = decodeURIComponent(header)
+    if (name !== '' && name.length <= nameCharactersMax && !/\p{C}/u.test(name)) return name
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error
+  }
+  throw new TidemarkError('bad-request', {
+    message: 'tidemark-by does not hold the name of a user',
+    hint: 'send it in UTF-8, percent-encoded',
+  })
+}

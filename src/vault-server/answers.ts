@@ -2,10 +2,12 @@ import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
 import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
+import type { Span } from '../model/recovery-point.ts'
 import type { CaptureReport } from '../model/report.ts'
 import type { SourceDefinition } from '../model/source.ts'
 import type { LiveSource } from './live.ts'
 import type { LookedAt } from './measures/recorder.ts'
+import type { Verification } from './measures/verification-rows.ts'
 
 /** How what the vault knows is told through the API. */
 
@@ -28,7 +30,6 @@ export interface SourceFacts {
   /** What the journal cannot be read past, or why its index does not come further. */
   readonly failure: TidemarkError | undefined
   readonly indexed: number
-  readonly earliest: Moment | undefined
   readonly stalled: boolean
   /** By the vault's monotonic clock. */
   readonly nowMs: number
@@ -47,12 +48,19 @@ export function lookAtSource(facts: SourceFacts): LookedAt {
   return { id: definition.id, state, lagMs, isLate, changes: live.meter.totals.changes, bytes: live.meter.totals.bytes }
 }
 
+/** What is known of the past of a source. */
+export interface PastFacts {
+  readonly earliest: Moment | undefined
+  readonly hole: Span | undefined
+  readonly verified: Verification | undefined
+}
+
 /** A report older than this says nothing of the present. */
 const freshLagMs = 60_000
 /** Failures that are no damage: they pass by themselves, or once there is room. */
 const passing: readonly ErrorCode[] = ['vault-full', 'interrupted']
 
-export function tellSource(facts: SourceFacts): SourceStatus {
+export function tellSource(facts: SourceFacts, { earliest, hole, verified }: PastFacts): SourceStatus {
   const { definition, live, agentName, agentConnected } = facts
   const { report } = live.meter
   const lagMs = live.meter.lagMs(facts.nowMs * 1000)
@@ -75,10 +83,10 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     lagBytes: lagBytes(report, facts.durable),
     dirty: report?.dirty ?? 0,
     sequence: facts.durable,
-    moment: facts.moment === undefined ? null : isoMoment(facts.moment),
-    covered: covered === undefined ? null : isoMoment(covered),
+    moment: tellMoment(facts.moment),
+    covered: tellMoment(covered),
     indexed: facts.indexed,
-    earliest: facts.earliest === undefined ? null : isoMoment(facts.earliest),
+    earliest: tellMoment(earliest),
     changesPerSecond,
     bytesPerSecond,
     ...(report?.progress && isScanning(state)
@@ -87,8 +95,20 @@ export function tellSource(facts: SourceFacts): SourceStatus {
     ...(report?.compared === undefined || report.compared === 0 ? {} : { compared: isoMoment(report.compared) }),
     watching: report?.watching ?? '',
     problems: problemsOf(facts, state),
+    verified: verified === undefined ? null : tellVerified(verified),
+    hole:
+      hole === undefined ? null : { moment: isoMoment(hole.since), until: tellMoment(hole.until), reason: hole.reason },
   }
 }
+
+const tellMoment = (moment: Moment | undefined): string | null => (moment === undefined ? null : isoMoment(moment))
+
+const tellVerified = ({ at, moment, good, text }: Verification): SourceStatus['verified'] => ({
+  moment: isoMoment(at),
+  point: isoMoment(moment),
+  good,
+  text,
+})
 
 /** What was on its way when the agent told it may have come since. */
 export function lagBytes(report: CaptureReport | undefined, durable: number): number {

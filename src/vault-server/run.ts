@@ -43,6 +43,7 @@ import { measureRoutes } from './routes/measures.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { aroundRoutes } from './routes/around.ts'
+import { verificationRoutes } from './routes/verifications.ts'
 import { viewRoutes } from './routes/views.ts'
 import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
@@ -159,6 +160,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   taskRoutes(http, context)
   watchedRoutes(http, watched)
   measureRoutes(http, context)
+  verificationRoutes(http, context)
   http.get('/v1/openapi.json', { schema: { hide: true } }, async () => http.swagger())
   await rm(socketPath, { force: true })
   await http.listen({ path: socketPath })

@@ -3,13 +3,16 @@ import type { SourceStatus, vaultStatus } from '../api/schemas.ts'
 import type { Clock } from '../base/clock.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
+import type { Statistics } from '../vault/views/service.ts'
 import { softwareVersion } from '../wire/software.ts'
 import { lookAtSource, type SourceFacts, tellSource } from './answers.ts'
 import type { Context } from './context.ts'
 import type { LookedAt } from './measures/recorder.ts'
 
-/** Only retention moves it. */
-const earliestMsMax = 10_000
+/** What is kept changes seldom: by retention, and by holes. */
+const keptMsMax = 10_000
+
+type Kept = Pick<Statistics, 'earliest' | 'hole'>
 
 type Head = Omit<z.infer<typeof vaultStatus>, 'sources'>
 
@@ -17,7 +20,7 @@ type Head = Omit<z.infer<typeof vaultStatus>, 'sources'>
 export class Statuses {
   readonly #context: Omit<Context, 'statuses'>
   readonly #clock: Clock
-  readonly #earliest = new Map<Id, { readonly atMs: number; readonly found: Promise<Moment | undefined> }>()
+  readonly #kept = new Map<Id, { readonly atMs: number; readonly found: Promise<Kept> }>()
 
   constructor(context: Omit<Context, 'statuses'>) {
     this.#context = context
@@ -26,7 +29,9 @@ export class Statuses {
 
   async source(definition: SourceDefinition): Promise<SourceStatus> {
     const facts = this.#facts(definition)
-    return tellSource({ ...facts, earliest: facts.indexed > 0 ? await this.#earliestOf(definition.id) : undefined })
+    const kept = facts.indexed > 0 ? await this.#keptOf(definition.id) : undefined
+    const verified = this.#context.measures.lastVerification(definition.id)
+    return tellSource(facts, { earliest: kept?.earliest, hole: kept?.hole, verified })
   }
 
   /** All that are protected, as they are at this instant. */
@@ -51,7 +56,6 @@ export class Statuses {
       moment: journal.durable > 0 ? journal.end.moment : undefined,
       failure,
       indexed: derived.indexes.indexed(id),
-      earliest: undefined,
       stalled: vault.stalled || failure?.code === 'vault-full',
       nowMs: this.#clock.monotonicMs(),
     }
@@ -80,19 +84,19 @@ export class Statuses {
   }
 
   forget(source: Id): void {
-    this.#earliest.delete(source)
+    this.#kept.delete(source)
   }
 
-  #earliestOf(source: Id): Promise<Moment | undefined> {
+  #keptOf(source: Id): Promise<Kept> {
     const nowMs = this.#clock.monotonicMs()
-    const known = this.#earliest.get(source)
-    if (known !== undefined && nowMs - known.atMs < earliestMsMax) return known.found
-    const found = this.#context.derived.views.statistics(source).then(({ earliest }) => earliest)
-    this.#earliest.set(source, { atMs: nowMs, found })
+    const known = this.#kept.get(source)
+    if (known !== undefined && nowMs - known.atMs < keptMsMax) return known.found
+    const found = this.#context.derived.views.statistics(source)
+    this.#kept.set(source, { atMs: nowMs, found })
     // What failed, or found nothing yet, is asked again by the next.
     void found.then(
-      (earliest) => earliest === undefined && this.#earliest.delete(source),
-      () => this.#earliest.delete(source),
+      ({ earliest }) => earliest === undefined && this.#kept.delete(source),
+      () => this.#kept.delete(source),
     )
     return found
   }

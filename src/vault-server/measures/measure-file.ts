@@ -1,10 +1,20 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { MeasureStep } from '../../api/measures.ts'
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import type { Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import { addMeasured, type Measured, nothingMeasured, readMeasured, worstLagOf, writeMeasured } from './measured.ts'
 import { openMeasureDatabase, transaction } from './schema.ts'
-import { dayOfHour, hourOfMinute, minutesPerHour, minutesPerSlice, slicesPerHour, type SpanRange } from './spans.ts'
+import {
+  dayOfHour,
+  hourOfMinute,
+  minutesPerHour,
+  minutesPerSlice,
+  slicesPerHour,
+  type SpanRange,
+  stepUs,
+} from './spans.ts'
+import { type Verification, VerificationRows } from './verification-rows.ts'
 
 /** Rows of one source and table that are removed in one go: a clock that is wrong for a while cannot empty the past. */
 const removedAtOnceMax = 48
@@ -22,29 +32,31 @@ interface HourSoFar {
  * is added to the one before, at each of these places.
  */
 export class MeasureFile implements Disposable {
-  readonly database: DatabaseSync
+  readonly #database: DatabaseSync
+  readonly #verifications: VerificationRows
   readonly #statements: ReturnType<typeof prepareAll>
   readonly #numbers = new Map<Id, number>()
   readonly #unfolded = new Map<number, Map<number, HourSoFar>>()
 
   constructor(path: string) {
-    this.database = openMeasureDatabase(path)
+    this.#database = openMeasureDatabase(path)
     try {
-      this.#statements = prepareAll(this.database)
+      this.#statements = prepareAll(this.#database)
+      this.#verifications = new VerificationRows(this.#database)
       const sources = this.#statements.sources.all() as unknown as { number: number; id: Id }[]
       for (const { number, id } of sources) this.#numbers.set(id, number)
       const recent = this.#statements.recent.all() as unknown as { at: number; source: number; measured: Uint8Array }[]
       for (const { at, source, measured } of recent) this.#addToHour(at, source, decoded(measured))
     } catch (error) {
-      this.database.close()
+      this.#database.close()
       throw error
     }
   }
 
   /** A minute is over. */
   writeMinute(minute: number, rows: ReadonlyMap<Id, Measured>): void {
-    const written = [...rows].map(([id, measured]) => [this.numberOf(id), measured] as const)
-    transaction(this.database, () => {
+    const written = [...rows].map(([id, measured]) => [this.#numberOf(id), measured] as const)
+    transaction(this.#database, () => {
       for (const [source, measured] of written) {
         const { changes } = this.#statements.putRecent.run(minute, source, encoded(measured))
         if (changes === 0)
@@ -61,7 +73,7 @@ export class MeasureFile implements Disposable {
   }
 
   /** Not within a transaction, which may be rolled back. */
-  numberOf(id: Id): number {
+  #numberOf(id: Id): number {
     const known = this.#numbers.get(id)
     if (known !== undefined) return known
     this.#statements.putSource.run(id)
@@ -89,7 +101,7 @@ export class MeasureFile implements Disposable {
     for (const [hour, sources] of this.#unfolded) {
       if (hour === present) continue
       const some = [...sources].slice(0, countMax)
-      transaction(this.database, () => {
+      transaction(this.#database, () => {
         for (const [source, soFar] of some) this.#foldHour(hour, source, soFar)
       })
       for (const [source] of some) sources.delete(source)
@@ -183,36 +195,49 @@ export class MeasureFile implements Disposable {
     return strips.join('')
   }
 
+  /** Survives a power cut once it returns. */
+  putVerification(id: Id, verification: Verification): void {
+    this.#verifications.put(this.#numberOf(id), verification)
+  }
+
+  /** Those that ended in this span, the newest first. */
+  verifications(id: Id, from: Moment, to: Moment, countMax: number): Verification[] {
+    const source = this.#numbers.get(id)
+    return source === undefined ? [] : this.#verifications.between(source, from, to, countMax)
+  }
+
+  lastVerification(id: Id): Verification | undefined {
+    const source = this.#numbers.get(id)
+    return source === undefined ? undefined : this.#verifications.newest(source)
+  }
+
   get sources(): Id[] {
     return [...this.#numbers.keys()]
   }
 
   /** Removes what of a source is older than these, some of it at once; of one that is no more, `Infinity`, in the end all. */
-  prune(id: Id, before: Readonly<Record<MeasureStep, number>>): void {
+  prune(id: Id, keptFrom: Readonly<Record<MeasureStep, number>>): void {
     const source = this.#numbers.get(id)
     if (source === undefined) return
     const { dropMinutes, dropHours, dropDays } = this.#statements
-    const removed = transaction(this.database, () =>
-      (
-        [
-          [dropMinutes, hourOfMinute(before.minute)],
-          [dropHours, before.hour],
-          [dropDays, before.day],
-        ] as const
-      ).reduce(
-        (sum, [drop, at]) =>
-          sum + Number(drop.run(source, Math.min(at, Number.MAX_SAFE_INTEGER), removedAtOnceMax).changes),
-        0,
-      ),
-    )
-    const isOver = before.day === Infinity && removed === 0
+    const before = (step: MeasureStep): number => Math.min(keptFrom[step], Number.MAX_SAFE_INTEGER)
+    const removed = transaction(this.#database, () => {
+      const rows = [
+        dropMinutes.run(source, hourOfMinute(before('minute')), removedAtOnceMax),
+        dropHours.run(source, before('hour'), removedAtOnceMax),
+        dropDays.run(source, before('day'), removedAtOnceMax),
+      ].reduce((sum, { changes }) => sum + Number(changes), 0)
+      const verifiedBefore = Math.min(keptFrom.day * stepUs.day, Number.MAX_SAFE_INTEGER)
+      return rows + this.#verifications.prune(source, verifiedBefore, removedAtOnceMax)
+    })
+    const isOver = keptFrom.day === Infinity && removed === 0
     if (!isOver || [...this.#unfolded.values()].some((sources) => sources.has(source))) return
     this.#statements.dropSource.run(source)
     this.#numbers.delete(id)
   }
 
   [Symbol.dispose](): void {
-    this.database.close()
+    this.#database.close()
   }
 }
 

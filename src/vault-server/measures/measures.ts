@@ -1,6 +1,8 @@
 import { messageOf, TidemarkError } from '../../base/errors.ts'
+import type { Id } from '../../model/source.ts'
 import { MeasureFile } from './measure-file.ts'
 import { isFileDamage, putAside } from './schema.ts'
+import type { Verification } from './verification-rows.ts'
 
 /**
  * The file of measures, whatever happens to it: damage is told, the file is put aside and a new one begun; a minute that cannot
@@ -42,6 +44,11 @@ export class Measures implements Disposable {
         cause: error,
       })
     }
+  }
+
+  /** For the status of a source, which is told whatever becomes of the file. */
+  lastVerification(source: Id): Verification | undefined {
+    return this.#file?.lastVerification(source)
   }
 
   #opened(): MeasureFile {

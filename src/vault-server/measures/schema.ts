@@ -12,6 +12,7 @@ import { TidemarkError } from '../../base/errors.ts'
  *   minutes       an hour's minutes of one source: for each its number in the hour (a byte), then as in measured.ts; long rows,
  *                 which stand in the order in which they came
  *   hour, day     sums of them; `strip` has the worst lag of each five minutes of the hour, a digit each
+ *   verification  points that were read back and checked; moments in microseconds
  */
 const schema = `
   CREATE TABLE source (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
@@ -27,6 +28,12 @@ const schema = `
   CREATE TABLE day (
     source INTEGER NOT NULL, at INTEGER NOT NULL, measured BLOB NOT NULL, PRIMARY KEY (source, at)
   ) STRICT, WITHOUT ROWID;
+  CREATE TABLE verification (
+    number INTEGER PRIMARY KEY, source INTEGER NOT NULL, at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    moment INTEGER NOT NULL, good INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL,
+    text TEXT NOT NULL, by TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX verification_at ON verification (source, at);
 `
 const version = 1
 const cacheKib = 8 * 1024

@@ -1,17 +1,15 @@
 import { z } from 'zod'
 import { taskBody, taskRecord, tasksRequest } from '../../api/tasks.ts'
-import { TidemarkError } from '../../base/errors.ts'
-import { demandOperator } from '../access.ts'
+import { asker, demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
-import type { Caller } from '../http.ts'
 import { planTask } from '../tasks/plan.ts'
 
 const which = z.object({ task: z.string() })
 
 /** Long work: asked for here, done by an agent or the vault. */
 export function taskRoutes(http: Http, context: Context): void {
-  const { tasks } = context
+  const { tasks, vault } = context
 
   http.post(
     '/v1/tasks',
@@ -25,7 +23,7 @@ export function taskRoutes(http: Http, context: Context): void {
     },
     async (request) => {
       demandOperator(request.caller)
-      const by = asker(request.caller, request.headers['tidemark-by'])
+      const by = asker(vault.registry, request.caller, request.headers['tidemark-by'])
       return tasks.add(request.body, by, await planTask(request.body, context))
     },
   )
@@ -66,25 +64,8 @@ export function taskRoutes(http: Http, context: Context): void {
       },
       async (request) => {
         demandOperator(request.caller)
-        return tasks[what](request.params.task, asker(request.caller, request.headers['tidemark-by']))
+        return tasks[what](request.params.task, asker(vault.registry, request.caller, request.headers['tidemark-by']))
       },
     )
   }
-}
-
-const nameCharactersMax = 63
-
-/** Who asks: a console says which of its users, percent-encoded where the name is not ASCII. */
-function asker(caller: Caller, header: string | string[] | undefined): string {
-  if (caller.kind !== 'console' || typeof header !== 'string') return 'operator'
-  try {
-    const name = decodeURIComponent(header)
-    if (name !== '' && name.length <= nameCharactersMax && !/\p{C}/u.test(name)) return name
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error
-  }
-  throw new TidemarkError('bad-request', {
-    message: 'tidemark-by does not hold the name of a user',
-    hint: 'send it in UTF-8, percent-encoded',
-  })
 }

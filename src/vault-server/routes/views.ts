@@ -6,6 +6,7 @@ import {
   readRequest,
   resolvedPoint,
   stretchesRequest,
+  verifyEvent,
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment } from '../../model/moment.ts'
@@ -14,9 +15,9 @@ import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import { sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { PointRow } from '../../vault/views/points.ts'
-import type { ReadRequest } from '../../vault/views/service.ts'
+import type { ReadRequest, VerifyEvent } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
-import { demandKnown, readableSource } from '../access.ts'
+import { asker, demandKnown, readableSource } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
 import { at, exactPath, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
 import type { Context } from '../context.ts'
@@ -24,13 +25,15 @@ import type { Http } from '../../http/server.ts'
 import { gone, sendLines, sendStream } from '../../http/streams.ts'
 import type { Caller } from '../http.ts'
 import { resolvePoint } from '../resolve-point.ts'
+import { recordReadBack } from '../verifications.ts'
 
 const readBodyBytesMax = 16 * 1024 * 1024
 
 /** Everything that looks at a moment: points, trees, contents, differences, manifests, verification. */
 export function viewRoutes(http: Http, context: Context): void {
-  const { views } = context.derived
-  const { registry } = context.vault
+  const { vault, derived, clock } = context
+  const { views } = derived
+  const { registry } = vault
   const find = (caller: Caller, source: string): Id => readableSource(context, caller, source).id
   const resolve = (source: Id, point: string): Promise<RecoveryPoint> => resolvePoint(context, source, point)
 
@@ -302,14 +305,17 @@ export function viewRoutes(http: Http, context: Context): void {
     },
     async (request, reply) => {
       const source = find(request.caller, request.params.source)
+      const beganMs = clock.monotonicMs()
       const point = await resolve(source, request.query.at)
-      return sendLines(
-        reply,
-        mapped(views.verify(source, point.sequence, gone(request, reply)), (event) => ({
-          ...event,
-          failures: event.failures.map(({ path: file, message }) => ({ path: tellPath(file).path, message })),
-        })),
-      )
+      const by = asker(registry, request.caller, request.headers['tidemark-by'])
+      const tell = (event: VerifyEvent): z.infer<typeof verifyEvent> => {
+        const failures = event.failures.map(({ path: file, message }) => ({ path: tellPath(file).path, message }))
+        if (!event.done) return { ...event, failures }
+        const seconds = (clock.monotonicMs() - beganMs) / 1000
+        const notRecorded = recordReadBack(context, { source, point, seconds, by }, event)
+        return { ...event, failures, ...(notRecorded === undefined ? {} : { notRecorded }) }
+      }
+      return sendLines(reply, mapped(views.verify(source, point.sequence, gone(request, reply)), tell))
     },
   )
 }

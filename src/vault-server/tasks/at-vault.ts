@@ -7,6 +7,7 @@ import type { Id } from '../../model/source.ts'
 import { tellPath } from '../answers.ts'
 import type { Context } from '../context.ts'
 import { resolvePoint } from '../resolve-point.ts'
+import { recordReadBack } from '../verifications.ts'
 import type { Outcome, Told } from './tasks.ts'
 
 const lookMs = 500
@@ -17,7 +18,7 @@ const failuresToldMax = 100
 
 /** What the vault does itself: it reads back what it keeps, and asks captures for new baselines. */
 export function doAtVault(
-  known: Pick<Context, 'vault' | 'derived' | 'live' | 'clock'>,
+  known: Pick<Context, 'vault' | 'derived' | 'live' | 'measures' | 'clock'>,
 ): (body: TaskBody, source: Id, told: Told, signal: AbortSignal) => Promise<Outcome> {
   return async (body, source, told, signal) => {
     switch (body.kind) {
@@ -36,7 +37,7 @@ export function doAtVault(
 }
 
 async function verify(
-  known: Pick<Context, 'vault' | 'derived' | 'clock'>,
+  known: Pick<Context, 'vault' | 'derived' | 'measures' | 'clock'>,
   source: Id,
   at: string,
   told: Told,
@@ -57,6 +58,8 @@ async function verify(
       told.log(`wrong: ${tellPath(path).path}: ${message}`)
     const receipt = { at: point.sequence, moment: formatMoment(point.moment), files, bytes, wrong: failures.length }
     const seconds = Math.round(spentMs) / 1000
+    const notRecorded = recordReadBack(known, { source, point, seconds, by: told.by }, event)
+    if (notRecorded !== undefined) told.log(`the result could not be recorded as the last verification: ${notRecorded}`)
     if (failures.length === 0) return { state: 'done', result: { receipt: { ...receipt, seconds } } }
     return {
       state: 'failed',

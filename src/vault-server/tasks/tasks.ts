@@ -20,6 +20,8 @@ const vaultItself = 'vault'
 
 /** How a task of the vault itself tells what it does. */
 export interface Told {
+  /** Who asked for it. */
+  readonly by: string
   log(line: string): void
   progress(progress: NonNullable<TaskRecord['progress']>): void
 }
@@ -252,6 +254,7 @@ export class Tasks implements AsyncDisposable {
     const abort = new AbortController()
     this.#atVault.set(id, abort)
     const told: Told = {
+      by: task.record.by,
       log: (line) => {
         this.#log(id, [this.#line(line)])
         this.#touch(task)

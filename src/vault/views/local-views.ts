@@ -14,7 +14,7 @@ import type { ContentReader } from './content-reader.ts'
 import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
-import { listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
+import { lastHole, listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
 import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import { fileVersion, readRequests, restingContent } from './resting-content.ts'
 import { dataExtents, journalStretches, restingStretches } from './stretches.ts'
@@ -143,6 +143,7 @@ function statisticsOf(rows: IndexReader): Statistics {
     indexed: sequence(state.indexed),
     earliest: earliest === undefined ? undefined : moment(earliest),
     latest: state.indexed === 0 ? undefined : moment(state.moment),
+    hole: lastHole(rows),
     changes: state.indexed - state.checkpoint,
     changedBytes: first === undefined ? 0 : state.bytes_total - first.bytes_total + first.bytes,
     files: state.files,

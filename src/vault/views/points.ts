@@ -113,6 +113,12 @@ function holeAt(rows: IndexReader, at: number, asked: Moment): Span | undefined 
   return next?.mark.type === 'hole' && next.mark.since <= asked ? holeSpan(rows, next) : undefined
 }
 
+/** The newest that is still told. */
+export function lastHole(rows: IndexReader): Span | undefined {
+  const found = rows.lastMark('hole', rows.kept().indexed)
+  return found && holeSpan(rows, found)
+}
+
 function holeSpan(rows: IndexReader, { sequence: at, mark }: MarkRow): Span | undefined {
   if (mark.type !== 'hole') return undefined
   return { since: mark.since, until: rows.firstMark('complete', at)?.moment, reason: mark.reason }

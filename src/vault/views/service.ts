@@ -1,7 +1,7 @@
 import type { Range } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { BinaryString, TreePath } from '../../model/path.ts'
-import type { RecoveryPoint } from '../../model/recovery-point.ts'
+import type { RecoveryPoint, Span } from '../../model/recovery-point.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { Around, AroundRequest } from './around.ts'
@@ -109,6 +109,8 @@ export interface Statistics {
   /** Moment of the first point that can be restored; undefined while there is none. */
   readonly earliest: Moment | undefined
   readonly latest: Moment | undefined
+  /** The newest span in which changes were not kept one by one. */
+  readonly hole: Span | undefined
   /** Changes kept one by one. */
   readonly changes: number
   /** Bytes of content that those brought. */
