@@ -112,6 +112,7 @@ export type AlarmRule = z.infer<typeof alarmRule>
 
 export const alarm = z.object({
   id: z.string(),
+  number: z.int().describe('grows with each alarm that is raised'),
   rule: alarmRule,
   severity: z.enum(severities),
   vault: z.string(),
@@ -125,10 +126,26 @@ export const alarm = z.object({
   began: isoMoment,
   ended: isoMoment.nullable(),
   acknowledged: z.object({ by: z.string(), at: isoMoment }).optional(),
-  silencedUntil: isoMoment.optional(),
+  silenced: z
+    .object({ by: z.string(), until: isoMoment })
+    .optional()
+    .describe('not sent, nor what is raised of it until then'),
 })
 export type Alarm = z.infer<typeof alarm>
+/** Also of what is raised again meanwhile. */
 export const silenceRequest = z.object({ minutes: z.int().min(1).max(43_200) })
+export const alarmsRequest = z.object({
+  open: z.stringbool().optional().describe('true: those that last; false: those that are over'),
+  from: isoMoment.optional().describe('that lasted at or after'),
+  to: isoMoment.optional().describe('that had begun by'),
+  severity: z.enum(severities).optional(),
+  rule: alarmRule.optional(),
+  vault: z.string().optional(),
+  system: z.string().optional(),
+  text: z.string().max(200).optional().describe('in the names of what it is about, or in its sentence'),
+  before: z.coerce.number().int().optional().describe('`number` of the last one of the page before'),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+})
 
 /** Of everything (`system` absent) or of one system. */
 export const thresholds = z.object({
@@ -140,6 +157,10 @@ export const thresholds = z.object({
   verificationDays: z.int().min(1).describe('alarm when the last good verification is older'),
 })
 export type Thresholds = z.infer<typeof thresholds>
+export const thresholdsAnswer = z.object({
+  everything: thresholds.describe('where a system has none of its own'),
+  systems: z.array(thresholds),
+})
 
 const channelCommon = {
   id: z.string(),
@@ -147,35 +168,62 @@ const channelCommon = {
   language,
   severities: z.array(z.enum(severities)).min(1),
   enabled: z.boolean(),
+  authority: z
+    .string()
+    .max(64 * 1024)
+    .optional()
+    .describe("PEM of the authority of the receiver's certificate, where the system does not know it"),
 }
-/** Secrets are never told: an answer has `hasSecret`; a change without `secret` keeps it. */
+const smtpCommon = {
+  kind: z.literal('smtp'),
+  host: z.string().min(1).max(255),
+  port: z.int().min(1).max(65_535),
+  tls: z.enum(['implicit', 'starttls', 'none']),
+  user: z.string().max(255).optional(),
+  from: z.string().min(3).max(320),
+  to: z.array(z.string().min(3).max(320)).min(1).max(50),
+}
+export const hookKinds = ['webhook', 'wecom', 'dingtalk', 'feishu'] as const
+const hookKind = z.enum(hookKinds)
+
+export const channelState = z.object({
+  waiting: z.int().describe('messages that were not taken yet'),
+  tries: z.int().describe('how often the first of them was tried'),
+  nextTry: isoMoment.nullable(),
+  lastSent: isoMoment.nullable(),
+  lastError: z.string().nullable().describe('why the last try failed; null after one that did not'),
+})
+/** As it is told: secrets never are, and the address of a hook is one; of it the host is told. */
 export const channel = z.discriminatedUnion('kind', [
-  z.object({
-    ...channelCommon,
-    kind: z.literal('smtp'),
-    host: z.string().min(1),
-    port: z.int().min(1).max(65_535),
-    tls: z.enum(['implicit', 'starttls', 'none']),
-    user: z.string().optional(),
-    from: z.string().min(3),
-    to: z.array(z.string().min(3)).min(1).max(50),
-    secret: z.string().optional(),
-    hasSecret: z.boolean().optional(),
-  }),
-  z.object({
-    ...channelCommon,
-    kind: z.enum(['webhook', 'wecom', 'dingtalk', 'feishu']),
-    url: z.url(),
-    secret: z.string().optional().describe('signs what is sent'),
-    hasSecret: z.boolean().optional(),
-  }),
+  z.object({ ...channelCommon, ...smtpCommon, hasSecret: z.boolean(), state: channelState }),
+  z.object({ ...channelCommon, kind: hookKind, host: z.string(), hasSecret: z.boolean(), state: channelState }),
 ])
 export type Channel = z.infer<typeof channel>
-export const channelState = z.object({
-  id: z.string(),
-  waiting: z.int(),
-  lastSent: isoMoment.nullable(),
-  lastError: z.string().nullable(),
+
+const { id: _id, ...channelSettings } = channelCommon
+const secret = z.string().max(4096).optional().describe('absent: as it is; empty: none')
+/** Of a new channel, or in place of what a channel was; a `secret` or `url` that is left out stays. */
+export const channelRequest = z.discriminatedUnion('kind', [
+  z.object({
+    ...channelSettings,
+    ...smtpCommon,
+    secret: secret.describe('the password; absent: as it is; empty: none'),
+  }),
+  z.object({
+    ...channelSettings,
+    kind: hookKind,
+    url: z
+      .url({ protocol: /^https?$/ })
+      .max(2048)
+      .optional(),
+    secret,
+  }),
+])
+export type ChannelRequest = z.infer<typeof channelRequest>
+export const channelTested = z.object({
+  taken: z.boolean(),
+  ms: z.number().describe('how long it took'),
+  error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
 })
 
 export const user = z.object({

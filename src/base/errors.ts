@@ -38,6 +38,7 @@ export const errorCodes = {
   'database-precondition': 'A database server lacks a setting, a right or a version that this needs.',
   'database-log-gap': 'The log that has to come next is no longer at the database server, or is not of its history.',
   'unusable-platform': 'The machine lacks something that is needed.',
+  'channel-refused': 'The receiver of a channel of the console did not take a message.',
   'interrupted': 'The work was stopped before its end; it can be resumed.',
 } as const
 

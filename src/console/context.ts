@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Tell } from '../base/tell.ts'
+import type { AlarmWatch } from './alarms/alarm-watch.ts'
 import type { Accounts } from './accounts.ts'
 import type { Audit } from './audit.ts'
 import type { Database } from './database.ts'
@@ -23,6 +24,7 @@ export interface Context {
   /** What happens, told at once to whoever listens. */
   readonly live: Live
   readonly federation: Federation
+  readonly alarms: AlarmWatch
   readonly siteTable: SiteTable
   readonly clock: Clock
   readonly random: Random

@@ -61,4 +61,62 @@ export const migrations: readonly string[] = [
     last_hash   TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  -- key: rule and what it is about, of which one is open at a time. told: it was sent to the channels.
+  CREATE TABLE alarms (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL UNIQUE,
+    key      TEXT NOT NULL,
+    instance TEXT,
+    rule     TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    vault    TEXT NOT NULL,
+    agent    TEXT,
+    source   TEXT,
+    system   TEXT,
+    subject  TEXT,
+    facts    TEXT NOT NULL,
+    message  TEXT NOT NULL,
+    hint     TEXT NOT NULL,
+    began    INTEGER NOT NULL,
+    ended    INTEGER,
+    acknowledged_by TEXT,
+    acknowledged    INTEGER,
+    told     INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE UNIQUE INDEX alarms_open ON alarms(key) WHERE ended IS NULL;
+  CREATE INDEX alarms_ended ON alarms(ended);
+  CREATE TABLE silences (
+    key    TEXT PRIMARY KEY,
+    by     TEXT NOT NULL,
+    until  INTEGER NOT NULL
+  ) STRICT;
+  -- system: '' is everything.
+  CREATE TABLE thresholds (
+    system   TEXT PRIMARY KEY,
+    settings TEXT NOT NULL
+  ) STRICT;
+  -- secrets: sealed; host and has_secret: what is told of them. tries, next_try, last_error: of what waits now; lost: given up since the last one that was taken.
+  CREATE TABLE channels (
+    id         TEXT PRIMARY KEY,
+    settings   TEXT NOT NULL,
+    secrets    BLOB NOT NULL,
+    host       TEXT,
+    has_secret INTEGER NOT NULL,
+    created    INTEGER NOT NULL,
+    tries      INTEGER NOT NULL DEFAULT 0,
+    next_try   INTEGER,
+    last_sent  INTEGER,
+    last_error TEXT,
+    lost       INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE outbox (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL REFERENCES channels ON DELETE CASCADE,
+    event   TEXT NOT NULL,
+    alarm   TEXT NOT NULL,
+    at      INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX outbox_channel ON outbox(channel, number);
+  `,
 ]

@@ -23,7 +23,7 @@ export interface ConsoleParts {
 }
 
 /** What is there before vaults are read. */
-export type Held = Omit<Context, 'live' | 'federation'> & { readonly vaultTable: VaultTable }
+export type Held = Omit<Context, 'live' | 'federation' | 'alarms'> & { readonly vaultTable: VaultTable }
 
 /** What a console's directory holds, at work. The directory is locked by the caller. */
 export async function openConsole(directory: string, parts: ConsoleParts): Promise<Held & Disposable> {

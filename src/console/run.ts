@@ -3,9 +3,11 @@ import { BlockList, isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
+import { together } from '../base/together.ts'
 import type { Http } from '../http/server.ts'
 import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
 import type { Watched } from '../monitoring/watched.ts'
+import { AlarmWatch } from './alarms/alarm-watch.ts'
 import type { Context } from './context.ts'
 import { Federation } from './federation.ts'
 import { type HttpsRequest, listen, type Listening, readHttps } from './listening.ts'
@@ -14,7 +16,9 @@ import { ConsoleMetrics } from './metrics.ts'
 import { type ConsoleParts, type Held, openConsole } from './open.ts'
 import { pageRoutes } from './pages.ts'
 import { readSecretKey, socketName } from './place.ts'
+import { alarmRoutes } from './routes/alarms.ts'
 import { auditRoutes } from './routes/audit.ts'
+import { channelRoutes } from './routes/channels.ts'
 import { documentRoutes } from './routes/documents.ts'
 import { liveRoutes } from './routes/live.ts'
 import { proxyRoutes } from './routes/proxy.ts'
@@ -71,16 +75,19 @@ export async function runConsole(request: RunRequest, parts: ConsoleParts, signa
       tell(`${what}: ${messageOf(error)}`, { error })
     }
   }
-  let nextMs = clock.monotonicMs()
-  for (;;) {
-    running.context.sessions.endExpired()
-    if (clock.monotonicMs() >= nextMs) {
-      nextMs = clock.monotonicMs() + housekeepingMs
-      await keep('old audit records stay', () => running.context.audit.trim())
-      await keep('the certificate stays the one before', () => running.renewCertificate())
+  const keepHouse = async (inside: AbortSignal): Promise<void> => {
+    let nextMs = clock.monotonicMs()
+    for (;;) {
+      running.context.sessions.endExpired()
+      if (clock.monotonicMs() >= nextMs) {
+        nextMs = clock.monotonicMs() + housekeepingMs
+        await keep('old audit records stay', () => running.context.audit.trim())
+        await keep('the certificate stays the one before', () => running.renewCertificate())
+      }
+      await clock.sleep(sessionsEveryMs, inside)
     }
-    await clock.sleep(sessionsEveryMs, signal)
   }
+  await together(signal, [keepHouse, (inside) => running.context.alarms.run(inside)])
 }
 
 /** A console at work, until it is disposed. */
@@ -94,7 +101,8 @@ export async function startConsole(
   const held = await openLocked(directory, parts, opening)
   const live = new Live()
   const federation = opening.use(await Federation.open(live, { ...parts, table: held.vaultTable }))
-  const context: Context = { ...held, live, federation }
+  const alarms = new AlarmWatch({ ...held, federation, live })
+  const context: Context = { ...held, live, federation, alarms }
   const https = wanted?.https
   const credential = https && (await readHttps(directory, https, parts))
   const isHttps = credential !== undefined
@@ -146,6 +154,8 @@ async function addRoutes(
   vaultRoutesOfConsole(http, context)
   liveRoutes(http, context)
   auditRoutes(http, context)
+  alarmRoutes(http, context)
+  channelRoutes(http, context)
   await proxyRoutes(http, context)
   watchedRoutes(http, watched)
   http.get('/api/health', { config: { needs: 'open' }, schema: { summary: 'Whether it works' } }, async () => {

@@ -1,6 +1,6 @@
+import type { Alarm } from '../../src/api/console.ts'
 import type { SpaceAnswer } from '../../src/api/measures.ts'
-import type { AgentDetails } from '../../src/api/tasks.ts'
-import type { SourceTold, VaultSeen } from '../../src/console/alarms/seen.ts'
+import type { AgentTold, SourceTold, VaultSeen } from '../../src/console/alarms/seen.ts'
 import { isoMoment, type Moment } from '../../src/model/moment.ts'
 
 /** Vaults, sources and agents in good health, as the console sees them; a test says what is otherwise. */
@@ -81,23 +81,27 @@ export const spaceSeen = (other: Partial<SpaceAnswer> = {}): SpaceAnswer => ({
   ...other,
 })
 
-export const agentSeen = (name: string, other: Partial<AgentDetails> = {}): AgentDetails => ({
+export const agentSeen = (name: string, other: Partial<AgentTold> = {}): AgentTold => ({
   id: idOf(name),
   name,
   connected: true,
   revoked: false,
-  enrolled: isoAt(-90 * dayMs),
-  software: '0.1.0',
-  lastContact: isoAt(0),
-  address: '10.1.2.3',
   certificateExpires: isoAt(20 * dayMs),
-  roundTripMs: 3,
-  bytesPerSecond: 0,
-  limits: [],
-  limitsOnServer: [],
-  limitNow: null,
-  backlogBytes: 0,
-  secondsToCatchUp: null,
-  sources: [],
+  ...other,
+})
+
+/** The alarm of an agent that is gone, as it is told. */
+export const alarmAt = (number: number, other: Partial<Alarm> = {}): Alarm => ({
+  id: idOf(`alarm ${number}`),
+  number,
+  rule: 'agent-gone',
+  severity: 'critical',
+  vault: 'v1',
+  agent: 'db-1',
+  values: { agent: 'db-1', vault: 'north', sources: 2 },
+  message: 'agent "db-1" is gone',
+  hint: 'start it',
+  began: isoAt(0),
+  ended: null,
   ...other,
 })

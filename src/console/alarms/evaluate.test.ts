@@ -17,18 +17,18 @@ import { type AlarmState, evaluate, type OpenAlarm, stateFrom } from './evaluate
 import { agentRules, vaultRules } from './rules.ts'
 import type { SourceTold, VaultSeen } from './seen.ts'
 import { sourceRules } from './source-rules.ts'
-import { defaultThresholds, ThresholdTable } from './thresholds.ts'
+import { defaultThresholds, ThresholdsBySystem } from './thresholds.ts'
 
 /** A console for which time passes as the test says. It is looked at once a second. */
 class Watch {
   #state: AlarmState
   #ms = 0
-  readonly #thresholds: ThresholdTable
+  readonly #thresholds: ThresholdsBySystem
   readonly told: string[] = []
 
   constructor(open: readonly OpenAlarm[] = [], thresholds: readonly Thresholds[] = []) {
     this.#state = stateFrom(open)
-    this.#thresholds = new ThresholdTable(thresholds)
+    this.#thresholds = new ThresholdsBySystem(thresholds)
   }
 
   /** What was raised, changed and resolved while the world looked so for this long. */

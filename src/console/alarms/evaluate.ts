@@ -5,7 +5,7 @@ import type { AlarmValues, Rule } from './rule.ts'
 import { agentRules, vaultRules } from './rules.ts'
 import { agentsOf, systemOf, type VaultSeen } from './seen.ts'
 import { sourceRules } from './source-rules.ts'
-import type { ThresholdTable } from './thresholds.ts'
+import type { ThresholdsBySystem } from './thresholds.ts'
 
 /** What an alarm is about. There is one at a time of a rule and what it is about. */
 export interface About {
@@ -44,7 +44,7 @@ export type AlarmChange =
 
 export interface World {
   readonly vaults: readonly VaultSeen[]
-  readonly thresholds: ThresholdTable
+  readonly thresholds: ThresholdsBySystem
 }
 
 export interface Now {

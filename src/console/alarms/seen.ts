@@ -1,7 +1,6 @@
 import type { z } from 'zod'
 import type { SpaceAnswer } from '../../api/measures.ts'
 import type { isoMoment, SourceStatus } from '../../api/schemas.ts'
-import type { AgentDetails } from '../../api/tasks.ts'
 
 type IsoMoment = z.infer<typeof isoMoment>
 
@@ -18,10 +17,19 @@ export interface VaultSeen {
   readonly error?: string | undefined
   /** What it has told of itself since it was connected. */
   readonly told: VaultTold | undefined
-  readonly agents: readonly AgentDetails[] | undefined
+  readonly agents: readonly AgentTold[] | undefined
   readonly space: SpaceAnswer | undefined
   /** Of the certificate that the console shows this vault. */
   readonly certificateExpires: IsoMoment | undefined
+}
+
+/** A vault of an older version does not tell when a certificate ends. */
+export interface AgentTold {
+  readonly id: string
+  readonly name: string
+  readonly connected: boolean
+  readonly revoked: boolean
+  readonly certificateExpires?: IsoMoment | null | undefined
 }
 
 /** A vault of an older version tells neither. */
@@ -56,7 +64,7 @@ export interface AgentSeen {
   readonly connected: boolean
   /** It protects them, now or after a pause. */
   readonly sources: readonly SourceTold[]
-  readonly details: AgentDetails | undefined
+  readonly details: AgentTold | undefined
 }
 
 /** A source without a system is a system of its own name. */
@@ -67,7 +75,7 @@ export function agentsOf(vault: VaultSeen, told: VaultTold): AgentSeen[] {
     told.sources.filter(({ state }) => state !== 'retired'),
     ({ agent }) => agent.id,
   )
-  const details = new Map(vault.agents?.map((one) => [one.id as string, one]))
+  const details = new Map(vault.agents?.map((one) => [one.id, one]))
   return [...new Set([...bySource.keys(), ...details.keys()])].flatMap((id) => {
     const sources = bySource.get(id) ?? []
     const one = details.get(id)

@@ -9,7 +9,7 @@ export const defaultThresholds: Thresholds = {
 }
 
 /** A system's own thresholds stand in place of those of everything. */
-export class ThresholdTable {
+export class ThresholdsBySystem {
   readonly everything: Thresholds
   readonly #systems: ReadonlyMap<string, Thresholds>
 
