@@ -71,10 +71,14 @@ export async function testConsole(
     for (const { role, password } of accounts) passwords.set(role, password)
   }
   const started = await startConsole({ directory, listen, pages, names: [] }, parts)
-  let isStopped = false
+  const over = new AbortController()
+  const watching = started.context.alarms.run(over.signal)
+  watching.catch(() => undefined)
   const stop = async (): Promise<void> => {
-    if (!isStopped) await started[Symbol.asyncDispose]()
-    isStopped = true
+    if (over.signal.aborted) return
+    over.abort(new Error('the test is over'))
+    await assert.rejects(watching, over.signal.reason as Error)
+    await started[Symbol.asyncDispose]()
   }
   context.after(stop)
   const port = started.port as number
