@@ -82,7 +82,7 @@ export const english: Language = {
     },
     'source-problem': {
       is: (values) =>
-        `"${text(values, 'source')}": ${text(values, 'detail')}${number(values, 'more') > 0 ? ` (and ${number(values, 'more')} more)` : ''}`,
+        `"${text(values, 'source')}" has a problem: ${text(values, 'detail')}${number(values, 'more') > 0 ? ` (and ${number(values, 'more')} more)` : ''}`,
       next: (values) => text(values, 'next') || 'the page of its system shows all of its problems',
     },
     'hole': {
@@ -91,7 +91,7 @@ export const english: Language = {
       next: () => 'moments within it cannot be restored; see what filled the queue or broke the capture',
     },
     'slot-near-limit': {
-      is: (values) => `"${text(values, 'source')}": ${text(values, 'detail')}`,
+      is: (values) => `the log kept for "${text(values, 'source')}" is near its limit: ${text(values, 'detail')}`,
       next: () => 'bring the line to the vault back, or allow the server to keep more log',
     },
     'verification-failed': {

@@ -77,7 +77,7 @@ export const chinese: Language = {
     },
     'source-problem': {
       is: (values) =>
-        `“${text(values, 'source')}”：${text(values, 'detail')}${number(values, 'more') > 0 ? `（另有 ${number(values, 'more')} 个问题）` : ''}`,
+        `“${text(values, 'source')}”有问题：${text(values, 'detail')}${number(values, 'more') > 0 ? `（另有 ${number(values, 'more')} 个问题）` : ''}`,
       next: (values) => text(values, 'next') || '其业务系统页面列出了全部问题',
     },
     'hole': {
