@@ -1,4 +1,4 @@
-import { type ReactNode, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { type ReactNode, useCallback, useMemo, useState } from 'react'
 import { Link as RouteLink } from 'react-router'
 import { useSites } from '../api/sites.ts'
 import { useAgents } from '../api/vaults.ts'
@@ -28,15 +28,8 @@ export function Topology(): ReactNode {
   const sites = useSites()
   const plan = useMemo(() => planTopology(live, rows, sites), [live, rows, sites])
   const [width, setWidth] = useState(320)
+  const measure = useCallback((element: HTMLDivElement | null) => observeWidth(element, setWidth), [])
   const isEmpty = plan.servers.length === 0
-  const middle = useRef<HTMLDivElement>(null)
-  useLayoutEffect(() => {
-    const element = middle.current
-    if (element === null) return undefined
-    const observer = new ResizeObserver(() => setWidth(element.clientWidth))
-    observer.observe(element)
-    return () => observer.disconnect()
-  }, [isEmpty])
   if (isEmpty) return <Empty title={t.servers.none} hint={t.servers.noneHint} />
 
   const linksOfServer = (key: string): Link[] => plan.links.filter(({ server }) => server === key)
@@ -58,7 +51,7 @@ export function Topology(): ReactNode {
           </section>
         ))}
       </div>
-      <div className="topology-middle" ref={middle}>
+      <div className="topology-middle" ref={measure}>
         <svg width={width} height={height} aria-hidden="true">
           {plan.links.map((link) => {
             const from = left.at.get(link.server) ?? 0
@@ -153,6 +146,14 @@ function LinkText({ link, top }: { link: Link; top: number }): ReactNode {
       )}
     </p>
   )
+}
+
+/** Called with the element when it is there; what it returns is called when that goes. */
+function observeWidth(element: HTMLElement | null, tell: (width: number) => void): (() => void) | undefined {
+  if (element === null) return undefined
+  const observer = new ResizeObserver(() => tell(element.clientWidth))
+  observer.observe(element)
+  return () => observer.disconnect()
 }
 
 /** What is always on its way says nothing. */
