@@ -133,7 +133,9 @@ const isNode = (value: unknown): value is Node => typeof value === 'object' && v
 
 function leavesOf(part: object): string[][] {
   return Object.entries(part).flatMap(([key, value]) =>
-    typeof value === 'object' && value !== null ? leavesOf(value as object).map((rest) => [key, ...rest]) : [[key]],
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? leavesOf(value as object).map((rest) => [key, ...rest])
+      : [[key]],
   )
 }
 

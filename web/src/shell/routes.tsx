@@ -34,6 +34,7 @@ export const pages: readonly Page[] = [
     load: () => import('../pages/servers.tsx'),
     navigation: { icon: CloudServerOutlined, text: (t) => t.shell.servers },
   },
+  { path: '/servers/:vault/:agent', action: 'see', load: () => import('../pages/server.tsx') },
   {
     path: '/vaults',
     action: 'see',

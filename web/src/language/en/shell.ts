@@ -36,4 +36,7 @@ export const shell = {
   notFound: 'There is no such page',
   notFoundHint: 'The address may be mistyped, or what it named has been removed. Go on from the overview.',
   toOverview: 'To the overview',
+  copy: 'Copy',
+  copied: 'Copied',
+  typeName: (name: string) => `Type ${name} to confirm`,
 }

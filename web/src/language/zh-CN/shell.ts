@@ -37,4 +37,7 @@ export const shell: Texts['shell'] = {
   notFound: '没有这个页面',
   notFoundHint: '地址可能有误，或其所指的对象已被移除。请从总览继续。',
   toOverview: '前往总览',
+  copy: '复制',
+  copied: '已复制',
+  typeName: (name) => `请输入 ${name} 以确认`,
 }

@@ -1,0 +1,90 @@
+import { DeleteOutlined, PlusOutlined } from '@ant-design/icons'
+import { Button, Input, InputNumber, Select } from 'antd'
+import { type ReactNode, useState } from 'react'
+import type { AgentDetails, BandwidthRule } from '../../../src/api/tasks.ts'
+import { request, vaultPath } from '../api/client.ts'
+import { useChange } from '../api/changes.ts'
+import { useTexts } from '../language/language.ts'
+import { FailureLine } from '../shell/states.tsx'
+
+const mib = 1024 * 1024
+const slowestMib = 1 / 16
+const office: BandwidthRule = { days: [1, 2, 3, 4, 5], from: '08:00', to: '18:00', bytesPerSecond: 4 * mib }
+
+/** What a server may send, by time of day: the first rule that fits holds. Bulk and live changes share it; live ones go first. */
+export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDetails }): ReactNode {
+  const t = useTexts()
+  const [rules, setRules] = useState<readonly BandwidthRule[]>(agent.limits)
+  const { ask, isBusy, failure } = useChange(
+    (limits: readonly BandwidthRule[]) => request('PATCH', vaultPath(vault, `/agents/${agent.id}`), { limits }),
+    { done: () => t.servers.limitsSaved, touches: [['agents', vault]] },
+  )
+  const change = (at: number, by: Partial<BandwidthRule>): void =>
+    setRules(rules.map((rule, index) => (index === at ? { ...rule, ...by } : rule)))
+  const isChanged = JSON.stringify(rules) !== JSON.stringify(agent.limits)
+  return (
+    <div className="stack">
+      <p className="quiet">{rules.length === 0 ? t.servers.limitsNone : t.servers.limitsHint}</p>
+      <ol className="limits">
+        {rules.map((rule, at) => (
+          // The order is what a rule is; it has no other name.
+          // oxlint-disable-next-line react/no-array-index-key
+          <li key={at}>
+            <Select
+              mode="multiple"
+              aria-label={t.servers.days}
+              value={rule.days}
+              onChange={(days: number[]) => change(at, { days: days.toSorted() })}
+              options={t.servers.dayNames.map((label, day) => ({ value: day + 1, label }))}
+              maxTagCount="responsive"
+            />
+            <Input
+              aria-label={t.servers.from}
+              value={rule.from}
+              onChange={({ target }) => change(at, { from: target.value })}
+              status={isTime(rule.from) ? '' : 'error'}
+            />
+            <Input
+              aria-label={t.servers.to}
+              value={rule.to}
+              onChange={({ target }) => change(at, { to: target.value })}
+              status={isTime(rule.to) || rule.to === '24:00' ? '' : 'error'}
+            />
+            <InputNumber
+              aria-label={t.servers.limit}
+              value={rule.bytesPerSecond / mib}
+              min={slowestMib}
+              step={1}
+              suffix={t.servers.mibPerSecond}
+              onChange={(value) => change(at, { bytesPerSecond: Math.round((value ?? slowestMib) * mib) })}
+            />
+            <Button
+              type="text"
+              icon={<DeleteOutlined />}
+              aria-label={t.servers.removeLimit}
+              onClick={() => setRules(rules.filter((_, index) => index !== at))}
+            />
+          </li>
+        ))}
+      </ol>
+      <FailureLine failure={failure} />
+      <div className="row">
+        <Button icon={<PlusOutlined />} onClick={() => setRules([...rules, office])}>
+          {t.servers.addLimit}
+        </Button>
+        <Button
+          type="primary"
+          disabled={!isChanged || !rules.every(isWhole)}
+          loading={isBusy}
+          onClick={() => void ask(rules)}
+        >
+          {t.servers.saveLimits}
+        </Button>
+      </div>
+    </div>
+  )
+}
+
+const isTime = (text: string): boolean => /^([01]\d|2[0-3]):[0-5]\d$/.test(text)
+const isWhole = ({ days, from, to }: BandwidthRule): boolean =>
+  days.length > 0 && isTime(from) && (isTime(to) || to === '24:00')
