@@ -55,11 +55,8 @@ function systemOf(name: string, placed: readonly PlacedSource[], nowMs: number):
   }
 }
 
-function isProven(
-  { verified }: SourceStatus & { verified?: { good: boolean; moment: string } | null },
-  nowMs: number,
-): boolean {
-  return verified != null && verified.good && nowMs - Date.parse(verified.moment) <= provenMs
+function isProven({ verified }: SourceStatus, nowMs: number): boolean {
+  return verified !== null && verified.good && nowMs - Date.parse(verified.moment) <= provenMs
 }
 
 /** In how many systems there is what; each system counts once among the first four. */

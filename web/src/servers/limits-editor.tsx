@@ -1,30 +1,38 @@
 import { DeleteOutlined, PlusOutlined } from '@ant-design/icons'
 import { Button, Input, InputNumber, Select } from 'antd'
 import { type ReactNode, useState } from 'react'
-import type { AgentDetails, BandwidthRule } from '../../../src/api/tasks.ts'
+import type { z } from 'zod'
+import type { AgentDetails, bandwidthLimit } from '../../../src/api/tasks.ts'
 import { request, vaultPath } from '../api/client.ts'
 import { useChange } from '../api/changes.ts'
 import { useTexts } from '../language/language.ts'
 import { FailureLine } from '../shell/states.tsx'
 
+type Limit = z.infer<typeof bandwidthLimit>
+
 const mib = 1024 * 1024
-const slowestMib = 1 / 16
-const office: BandwidthRule = { days: [1, 2, 3, 4, 5], from: '08:00', to: '18:00', bytesPerSecond: 4 * mib }
+const slowestMib = 1 / 1024
+/** 0 is Sunday. A week begins on Monday. */
+const week = [1, 2, 3, 4, 5, 6, 0]
+const office: Limit = { days: [1, 2, 3, 4, 5], from: '08:00', to: '18:00', bytesPerSecond: 4 * mib }
 
 /** What a server may send, by time of day: the first rule that fits holds. Bulk and live changes share it; live ones go first. */
 export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDetails }): ReactNode {
   const t = useTexts()
-  const [rules, setRules] = useState<readonly BandwidthRule[]>(agent.limits)
+  const [rules, setRules] = useState<readonly Limit[]>(agent.limits)
   const { ask, isBusy, failure } = useChange(
-    (limits: readonly BandwidthRule[]) => request('PATCH', vaultPath(vault, `/agents/${agent.id}`), { limits }),
+    (limits: readonly Limit[]) => request('PATCH', vaultPath(vault, `/agents/${agent.id}`), { limits }),
     { done: () => t.servers.limitsSaved, touches: [['agents', vault]] },
   )
-  const change = (at: number, by: Partial<BandwidthRule>): void =>
+  const change = (at: number, by: Partial<Limit>): void =>
     setRules(rules.map((rule, index) => (index === at ? { ...rule, ...by } : rule)))
   const isChanged = JSON.stringify(rules) !== JSON.stringify(agent.limits)
   return (
     <div className="stack">
       <p className="quiet">{rules.length === 0 ? t.servers.limitsNone : t.servers.limitsHint}</p>
+      {agent.limitsOnServer.length === 0 ? null : (
+        <p className="quiet">{t.servers.limitsOnServer(agent.limitsOnServer.length)}</p>
+      )}
       <ol className="limits">
         {rules.map((rule, at) => (
           // The order is what a rule is; it has no other name.
@@ -33,9 +41,9 @@ export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDeta
             <Select
               mode="multiple"
               aria-label={t.servers.days}
-              value={rule.days}
+              value={rule.days ?? week}
               onChange={(days: number[]) => change(at, { days: days.toSorted() })}
-              options={t.servers.dayNames.map((label, day) => ({ value: day + 1, label }))}
+              options={week.map((value, place) => ({ value, label: t.servers.dayNames[place] }))}
               maxTagCount="responsive"
             />
             <Input
@@ -48,7 +56,7 @@ export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDeta
               aria-label={t.servers.to}
               value={rule.to}
               onChange={({ target }) => change(at, { to: target.value })}
-              status={isTime(rule.to) || rule.to === '24:00' ? '' : 'error'}
+              status={isTime(rule.to) ? '' : 'error'}
             />
             <InputNumber
               aria-label={t.servers.limit}
@@ -86,5 +94,4 @@ export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDeta
 }
 
 const isTime = (text: string): boolean => /^([01]\d|2[0-3]):[0-5]\d$/.test(text)
-const isWhole = ({ days, from, to }: BandwidthRule): boolean =>
-  days.length > 0 && isTime(from) && (isTime(to) || to === '24:00')
+const isWhole = ({ days, from, to }: Limit): boolean => days?.length !== 0 && isTime(from) && isTime(to)

@@ -94,6 +94,8 @@ export const servers = {
   limitsOf: (name: string) => `Bandwidth limits of ${name}`,
   limitsHint: 'By the clock of the server. The first rule that fits holds; at other times there is no limit.',
   limitsNone: 'No limit at any time. A rule limits what the server sends at its hours.',
+  limitsOnServer: (count: number) =>
+    `The server has ${count} rules of its own in its settings.json; where both limit, the lower holds.`,
   limitsSaved: 'The limits have been given to the server',
   days: 'Days',
   dayNames: ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'],

@@ -95,6 +95,7 @@ export const servers: Texts['servers'] = {
   limitsOf: (name) => `${name} 的带宽限制`,
   limitsHint: '按该服务器的时钟执行，以第一条匹配的规则为准，其他时段不限速。',
   limitsNone: '全时段不限速。添加规则可限制该服务器在指定时段的发送速率。',
+  limitsOnServer: (count) => `该服务器的 settings.json 中另有 ${count} 条规则；两者同时生效时取较低值。`,
   limitsSaved: '限速已下发到主站',
   days: '星期',
   dayNames: ['周一', '周二', '周三', '周四', '周五', '周六', '周日'],
