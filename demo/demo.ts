@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { describeConsole, openConsole } from './console.ts'
 import { addressOf, databaseName } from './cluster.ts'
 import { type Office, openOffice } from './office.ts'
 import { protectOwn } from './own-directory.ts'
@@ -23,7 +24,7 @@ const { values: options } = parseArgs({
 const help = `npm run demo                    protect a PostgreSQL server and a directory at work, suffer an accident,
                                 restore both as they were the moment before it
 npm run demo -- --files PATH    protect your own directory and restore it beside itself; no accident
-npm run demo -- --keep          leave everything running and say how to look around
+npm run demo -- --keep          leave everything running, open the console, and say how to look around
 Exit status: 0 every comparison held, 1 otherwise
 `
 if (options.help) {
@@ -45,7 +46,11 @@ async function main(): Promise<boolean> {
   const restored = await restore(site, office, lastGood)
   const compared = await compareAll(office, lastGood, restored)
   const isProven = await prove(site, office, lags, restored, compared)
-  if (options.keep) tellHowToLookAround(office, restored)
+  if (options.keep) {
+    const open = await openConsole(site)
+    tellHowToLookAround(office, restored)
+    process.stdout.write(describeConsole(open))
+  }
   return isProven
 }
 

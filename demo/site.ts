@@ -11,6 +11,8 @@ import { pause, until } from './screen.ts'
 
 const mainFile = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const endMsMax = 5000
+/** Separated: no account may do another's work. */
+const duties = ['system', 'security', 'audit'] as const
 
 /** A vault and an agent of this machine, in a folder of their own, and every other process of the demonstration. */
 export class Site {
@@ -20,6 +22,7 @@ export class Site {
   readonly #running: ChildProcess[] = []
   readonly #onEnd: (() => Promise<void>)[] = []
   #hasEnded = false
+  #vaultAddress = ''
 
   constructor() {
     this.place = mkdtempSync(join(realpathSync(tmpdir()), 'tidemark-demo-'))
@@ -34,16 +37,33 @@ export class Site {
 
   /** A vault, and an agent that has joined it. */
   async open(): Promise<void> {
-    const port = await freePort()
+    this.#vaultAddress = `127.0.0.1:${await freePort()}`
     await this.run('vault', 'init', '--name', 'demo')
-    this.#start('vault', 'run', '--listen', `127.0.0.1:${port}`)
+    this.#start('vault', 'run', '--listen', this.#vaultAddress)
     await until('vault', () => existsSync(join(this.home, 'vault', 'api.sock')))
     const token = await this.run('--vault', join(this.home, 'vault'), 'vault', 'token', '--json')
     this.#environment['TIDEMARK_TOKEN'] = (JSON.parse(token) as { token: string }).token
-    await this.run('agent', 'join', `127.0.0.1:${port}`, '--name', 'this-server')
+    await this.run('agent', 'join', this.#vaultAddress, '--name', 'this-server')
     delete this.#environment['TIDEMARK_TOKEN']
     this.#start('agent', 'run')
     await until('agent', () => existsSync(join(this.home, 'agent', 'api.sock')))
+  }
+
+  /** A console of this vault, which runs until the end, and its accounts with the passwords that have to be changed. */
+  async openConsole(): Promise<{
+    url: string
+    accounts: readonly { readonly name: string; readonly role: string; readonly password: string }[]
+  }> {
+    const port = await freePort()
+    const users = ['operator:operator', 'viewer:viewer', ...duties.map((duty) => `${duty}:${duty}-administrator`)]
+    const made = await this.run('console', 'init', '--json', ...users.flatMap((user) => ['--user', user]))
+    this.#start('console', 'run', '--listen', `127.0.0.1:${port}`)
+    await until('console', () => existsSync(join(this.home, 'console', 'api.sock')))
+    const token = await this.run('--vault', join(this.home, 'vault'), 'vault', 'token', '--console', '--json')
+    this.#environment['TIDEMARK_TOKEN'] = (JSON.parse(token) as { token: string }).token
+    await this.run('console', 'add-vault', this.#vaultAddress, '--site', 'demo')
+    delete this.#environment['TIDEMARK_TOKEN']
+    return { url: `http://127.0.0.1:${port}`, accounts: (JSON.parse(made) as { accounts: [] }).accounts }
   }
 
   /** A command of tidemark, to its end: what it printed. */
