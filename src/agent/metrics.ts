@@ -59,22 +59,22 @@ const declareSources = (agent: Exposition) => ({
 })
 
 export class AgentMetrics {
-  readonly #exposition: Exposition
+  readonly exposition: Exposition
   readonly #clock: Clock
   readonly #agent
   readonly #sources
 
   constructor(clock: Clock) {
     this.#clock = clock
-    this.#exposition = new Exposition('tidemark_agent', clock)
-    this.#agent = declare(this.#exposition)
-    this.#sources = declareSources(this.#exposition)
+    this.exposition = new Exposition('tidemark_agent', clock)
+    this.#agent = declare(this.exposition)
+    this.#sources = declareSources(this.exposition)
   }
 
   readonly acknowledged = (ms: number): void => this.#agent.acknowledged.observe(ms / 1000)
 
   tell(status: () => AgentStatus): Promise<Told> {
-    return this.#exposition.tell(async () => this.#read(status()))
+    return this.exposition.tell(async () => this.#read(status()))
   }
 
   #read({ name, connected, connections, certificateExpires, releases, sources }: AgentStatus): void {

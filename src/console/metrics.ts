@@ -24,14 +24,14 @@ const declare = (process: Exposition) => ({
 })
 
 export class ConsoleMetrics {
-  readonly #exposition: Exposition
+  readonly exposition: Exposition
   readonly #clock: Clock
   readonly #known
 
   constructor(clock: Clock) {
     this.#clock = clock
-    this.#exposition = new Exposition('tidemark_console', clock)
-    this.#known = declare(this.#exposition)
+    this.exposition = new Exposition('tidemark_console', clock)
+    this.#known = declare(this.exposition)
   }
 
   answered(status: number, ms: number): void {
@@ -39,7 +39,7 @@ export class ConsoleMetrics {
   }
 
   tell(context: Context): Promise<Told> {
-    return this.#exposition.tell(async () => this.#read(context))
+    return this.exposition.tell(async () => this.#read(context))
   }
 
   #read({ federation, sessions, live, audit }: Context): void {

@@ -53,6 +53,15 @@ const declareSources = (vault: Exposition) => ({
   window: vault.gauge('source_window_seconds', 'How far back a moment can be restored; absent before the first', [
     'source',
   ]),
+  verifiedAge: vault.gauge(
+    'source_verified_age_seconds',
+    'Since everything of a point was read back and checked; absent before the first time',
+    ['source'],
+  ),
+  verifiedGood: vault.gauge('source_verified_good', '1 where the last verification found nothing wrong', ['source']),
+  holeAge: vault.gauge('source_hole_age_seconds', 'Since the newest hole began; absent where there is none', [
+    'source',
+  ]),
   problems: vault.gauge('source_problems', 'Problems that "tidemark status" names', ['source']),
   changes: vault.counter('source_changes_total', 'Changes made durable since the vault was started', ['source']),
   bytes: vault.counter('source_received_bytes_total', 'Bytes of batches and content received since the start', [
@@ -62,20 +71,20 @@ const declareSources = (vault: Exposition) => ({
 })
 
 export class VaultMetrics {
-  readonly #exposition: Exposition
+  readonly exposition: Exposition
   readonly #vault
   readonly #sources
 
   constructor(clock: Clock) {
-    this.#exposition = new Exposition('tidemark_vault', clock)
-    this.#vault = declare(this.#exposition)
-    this.#sources = declareSources(this.#exposition)
+    this.exposition = new Exposition('tidemark_vault', clock)
+    this.#vault = declare(this.exposition)
+    this.#sources = declareSources(this.exposition)
   }
 
   readonly wrote = ({ file, ms }: Wrote): void => this.#vault.written.observe({ file }, ms / 1000)
 
   tell(context: Context): Promise<Told> {
-    return this.#exposition.tell(() => this.#read(context))
+    return this.exposition.tell(() => this.#read(context))
   }
 
   async #read(context: Context): Promise<void> {
@@ -106,7 +115,7 @@ export class VaultMetrics {
   #readSource(status: SourceStatus, { live, clock }: Context): void {
     const known = this.#sources
     const source = status.name
-    const { agent, kind, system = '', state, policy, lagMs, earliest } = status
+    const { agent, kind, system = '', state, policy, lagMs, earliest, verified, hole } = status
     known.info.set({ source, agent: agent.name, kind, system }, 1)
     known.state.set({ source, state }, 1)
     if (lagMs !== null) known.lag.set({ source }, lagMs / 1000)
@@ -115,7 +124,13 @@ export class VaultMetrics {
     known.dirty.set({ source }, status.dirty)
     known.durable.set({ source }, status.sequence)
     known.indexed.set({ source }, status.indexed)
-    if (earliest !== null) known.window.set({ source }, Math.max(0, clock.now() / 1e6 - Date.parse(earliest) / 1000))
+    const age = (moment: string): number => Math.max(0, clock.now() / 1e6 - Date.parse(moment) / 1000)
+    if (earliest !== null) known.window.set({ source }, age(earliest))
+    if (verified !== null) {
+      known.verifiedAge.set({ source }, age(verified.moment))
+      known.verifiedGood.set({ source }, Number(verified.good))
+    }
+    if (hole !== null) known.holeAge.set({ source }, age(hole.moment))
     known.problems.set({ source }, status.problems.length)
     const { changes, bytes, batches } = live.source(status.id as Id).meter.totals
     known.changes.inc({ source }, changes)
