@@ -46,11 +46,38 @@ export async function request<T>(method: Method, path: string, body?: unknown, s
 
 export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => request<T>('GET', path, undefined, signal)
 
-/** One JSON value a line, as the vault streams long lists; at most `limit`. */
+/** One JSON value a line, as the vault streams long lists; at most `limit`, what follows is not read. */
 export async function getLines<T>(path: string, limit: number, signal?: AbortSignal): Promise<T[]> {
   const answer = await send('GET', path, undefined, signal)
-  const lines = (await answer.text()).split('\n').filter((line) => line !== '')
-  return lines.slice(0, limit).map((line) => JSON.parse(line) as T)
+  const rows: T[] = []
+  let held = ''
+  for await (const piece of textOf(answer)) {
+    const lines = (held + piece).split('\n')
+    held = lines.pop() ?? ''
+    for (const line of lines) {
+      if (line !== '') rows.push(JSON.parse(line) as T)
+      if (rows.length >= limit) return rows
+    }
+  }
+  if (held !== '') rows.push(JSON.parse(held) as T)
+  return rows
+}
+
+/** Leaving the loop before the end gives up the rest of the answer. */
+async function* textOf({ body }: Response): AsyncGenerator<string> {
+  if (body === null) return
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader()
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value
+  } finally {
+    await reader.cancel()
+  }
+}
+
+/** The bytes of a file. */
+export async function getBytes(path: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const answer = await send('GET', path, undefined, signal)
+  return new Uint8Array(await answer.arrayBuffer())
 }
 
 async function send(method: Method, path: string, body: unknown, signal: AbortSignal | undefined): Promise<Response> {

@@ -1,3 +1,4 @@
+import { browse } from './en/browse.ts'
 import { overview } from './en/overview.ts'
 import { servers } from './en/servers.ts'
 import { shell } from './en/shell.ts'
@@ -10,6 +11,6 @@ import { units } from './en/units.ts'
 import { vaults } from './en/vaults.ts'
 
 /** One part for each page. What is here must be in every language: another one that lacks it does not compile. */
-export const en = { units, shell, states, signIn, overview, servers, vaults, timeline, systems, system }
+export const en = { units, shell, states, signIn, overview, servers, vaults, timeline, systems, system, browse }
 
 export type Texts = typeof en

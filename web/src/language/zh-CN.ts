@@ -1,4 +1,5 @@
 import type { Texts } from './en.ts'
+import { browse } from './zh-CN/browse.ts'
 import { overview } from './zh-CN/overview.ts'
 import { servers } from './zh-CN/servers.ts'
 import { shell } from './zh-CN/shell.ts'
@@ -10,4 +11,16 @@ import { timeline } from './zh-CN/timeline.ts'
 import { units } from './zh-CN/units.ts'
 import { vaults } from './zh-CN/vaults.ts'
 
-export const zhCn: Texts = { units, shell, states, signIn, overview, servers, vaults, timeline, systems, system }
+export const zhCn: Texts = {
+  units,
+  shell,
+  states,
+  signIn,
+  overview,
+  servers,
+  vaults,
+  timeline,
+  systems,
+  system,
+  browse,
+}

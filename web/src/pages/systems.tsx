@@ -73,7 +73,6 @@ export function Component(): ReactNode {
           {
             title: t.systems.state,
             sorter: (a, b) => rankOf(a.state) - rankOf(b.state),
-            defaultSortOrder: 'ascend',
             render: (_, { state }) => <StateMark state={state} />,
           },
           {

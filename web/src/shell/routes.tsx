@@ -1,4 +1,10 @@
-import { AppstoreOutlined, CloudServerOutlined, DashboardOutlined, DatabaseOutlined } from '@ant-design/icons'
+import {
+  AppstoreOutlined,
+  CloudServerOutlined,
+  DashboardOutlined,
+  DatabaseOutlined,
+  FolderOpenOutlined,
+} from '@ant-design/icons'
 import type { ComponentType } from 'react'
 import type { Action } from '../../../src/api/console.ts'
 import type { Texts } from '../language/en.ts'
@@ -28,6 +34,13 @@ export const pages: readonly Page[] = [
     navigation: { icon: AppstoreOutlined, text: (t) => t.shell.systems },
   },
   { path: '/systems/:system', action: 'see', load: () => import('../pages/system.tsx') },
+  {
+    path: '/browse',
+    action: 'contents',
+    load: () => import('../pages/browse.tsx'),
+    navigation: { icon: FolderOpenOutlined, text: (t) => t.shell.browse },
+  },
+  { path: '/browse/:vault/:source', action: 'contents', load: () => import('../pages/browse.tsx') },
   {
     path: '/servers',
     action: 'see',

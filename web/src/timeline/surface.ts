@@ -194,7 +194,10 @@ export class TimelineSurface implements Disposable {
     if (this.#canvas.width !== wide) this.#canvas.width = wide
     if (this.#canvas.height !== high) this.#canvas.height = high
     const now = this.#now()
-    this.#scale ??= fitted(Math.max(this.#bounds().earliest, now - firstSpanUs), now + firstSpanUs * 0.02, width)
+    if (this.#scale === undefined) {
+      const from = Math.max(this.#bounds().earliest, now - firstSpanUs)
+      this.#scale = fitted(from - (now - from) * 0.02, now + (now - from) * 0.03, width)
+    }
     if (this.#scale.width !== width) this.#scale = resized(this.#scale, width)
     // At once: a canvas that was given a size is empty.
     this.#draw()
@@ -409,3 +412,9 @@ export class TimelineSurface implements Disposable {
 
 /** Microseconds are told where there are any. */
 export const writeMoment = (at: Instant): string => writeLocal(at, browserZone, at % 1000 === 0 ? 3 : 6)
+
+/** Without the day where that is the day of `near`. */
+export function writeMomentNear(at: Instant, near: Instant): string {
+  const [day, time] = writeMoment(at).split(' ')
+  return writeMoment(near).startsWith(`${day} `) ? (time ?? '') : `${day} ${time}`
+}

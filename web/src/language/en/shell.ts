@@ -7,6 +7,7 @@ export const shell = {
   widen: 'Widen the navigation',
   overview: 'Overview',
   systems: 'Systems',
+  browse: 'Browse',
   servers: 'Servers',
   vaults: 'Vaults',
   language: 'Language',

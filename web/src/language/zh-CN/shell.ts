@@ -9,6 +9,7 @@ export const shell: Texts['shell'] = {
   widen: '展开导航',
   overview: '总览',
   systems: '业务系统',
+  browse: '浏览',
   servers: '主站',
   vaults: '从站',
   language: '语言',

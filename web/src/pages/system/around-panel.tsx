@@ -1,10 +1,12 @@
-import { Button, Table, Tag } from 'antd'
+import { Button, Table } from 'antd'
 import { type ReactNode, useState } from 'react'
 import { type Around, useAround } from '../../api/around.ts'
 import { useMay } from '../../api/session.ts'
 import { useFormats } from '../../formats/formats.ts'
 import { useTexts } from '../../language/language.ts'
 import type { PlacedSource } from '../../live/systems.ts'
+import type { Tone } from '../../shell/source-states.ts'
+import { ToneShape } from '../../shell/state-mark.tsx'
 import { FailureLine, Loading } from '../../shell/states.tsx'
 import { type Instant, toInstant } from '../../timeline/instant.ts'
 import { reasonOf } from '../../timeline/pointed-at.tsx'
@@ -102,14 +104,25 @@ function Gets({
           render: (_, { gets }) => {
             if (gets === undefined) return ''
             if (gets.suspect !== undefined)
-              return <Tag color="warning">{t.system.suspect(reasonOf(gets.suspect.replace(/^.*: /, ''), t))}</Tag>
-            return gets.settled ? <Tag color="success">{t.system.settled}</Tag> : <Tag>{t.system.unsettled}</Tag>
+              return <Quality tone="late">{t.system.suspect(reasonOf(gets.suspect.replace(/^.*: /, ''), t))}</Quality>
+            return gets.settled ? (
+              <Quality tone="good">{t.system.settled}</Quality>
+            ) : (
+              <Quality tone="working">{t.system.unsettled}</Quality>
+            )
           },
         },
       ]}
     />
   )
 }
+
+const Quality = ({ tone, children }: { readonly tone: Tone; readonly children: string }): ReactNode => (
+  <span className={`state-mark tone-${tone}`}>
+    <ToneShape tone={tone} />
+    {children}
+  </span>
+)
 
 function Details({
   around,

@@ -5,8 +5,8 @@ import type { AroundAnswer } from '../../../../src/api/around.ts'
 import { useFormats } from '../../formats/formats.ts'
 import { useTexts } from '../../language/language.ts'
 import type { PlacedSource } from '../../live/systems.ts'
-import { toInstant } from '../../timeline/instant.ts'
-import { writeMoment } from '../../timeline/surface.ts'
+import { type Instant, toInstant } from '../../timeline/instant.ts'
+import { writeMoment, writeMomentNear } from '../../timeline/surface.ts'
 import type { Choice } from '../../timeline/timeline.tsx'
 import { trackKey } from '../../timeline/vault-past.ts'
 import { browseLink } from '../links.ts'
@@ -25,7 +25,13 @@ const exactly = ({ vault, source }: PlacedSource, point: string) => ({ source: t
 export function AroundTransactions({ placed, answer, choose }: AroundProps): ReactNode {
   const t = useTexts()
   const row = (transaction: TransactionRow): ReactNode => (
-    <Transaction key={transaction.lsn} placed={placed} transaction={transaction} choose={choose} />
+    <Transaction
+      key={transaction.lsn}
+      placed={placed}
+      transaction={transaction}
+      near={toInstant(answer.moment)}
+      choose={choose}
+    />
   )
   return (
     <>
@@ -44,10 +50,12 @@ export function AroundTransactions({ placed, answer, choose }: AroundProps): Rea
 function Transaction({
   placed,
   transaction,
+  near,
   choose,
 }: {
   readonly placed: PlacedSource
   readonly transaction: TransactionRow
+  readonly near: Instant
   readonly choose: (choice: Choice) => void
 }): ReactNode {
   const t = useTexts()
@@ -57,7 +65,7 @@ function Transaction({
   const called = name ?? (xid === undefined ? lsn : String(xid))
   return (
     <li>
-      <code>{writeMoment(instant)}</code>
+      <code title={writeMoment(instant)}>{writeMomentNear(instant, near)}</code>
       <span className="around-what">
         {t.timeline.transactionKinds[kind]} {called}
       </span>
@@ -91,10 +99,23 @@ const Moment = (): ReactNode => {
   )
 }
 
+/** Its end: the folders above are often the same. */
+const shortened = (path: string): string => {
+  const parts = path.split('/')
+  return parts.length <= 4 ? path : `…/${parts.slice(-3).join('/')}`
+}
+
 export function AroundFiles({ placed, answer, point, choose }: AroundProps & { readonly point: string }): ReactNode {
   const t = useTexts()
   const row = (file: FileRow): ReactNode => (
-    <File key={`${file.sequence} ${file.path}`} placed={placed} file={file} point={point} choose={choose} />
+    <File
+      key={`${file.sequence} ${file.path}`}
+      placed={placed}
+      file={file}
+      point={point}
+      near={toInstant(answer.moment)}
+      choose={choose}
+    />
   )
   return (
     <ul className="around-list" aria-label={t.system.files}>
@@ -111,11 +132,13 @@ function File({
   placed,
   file,
   point,
+  near,
   choose,
 }: {
   readonly placed: PlacedSource
   readonly file: FileRow
   readonly point: string
+  readonly near: Instant
   readonly choose: (choice: Choice) => void
 }): ReactNode {
   const t = useTexts()
@@ -125,13 +148,13 @@ function File({
   const folder = path.slice(0, path.lastIndexOf('/')) || '/'
   return (
     <li>
-      <code>{writeMoment(instant)}</code>
+      <code title={writeMoment(instant)}>{writeMomentNear(instant, near)}</code>
       <Link
         className="around-what"
         title={path}
         to={browseLink({ vault: placed.vault.id, source: placed.source.id, at: point, path: folder })}
       >
-        {path}
+        {shortened(path)}
       </Link>
       <span className="around-size">
         {event === 'removed' ? t.system.removed : bytes === undefined ? '' : formats.bytes(bytes)}
