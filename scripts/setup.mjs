@@ -148,11 +148,13 @@ function isInstalled(folder) {
   const wanted = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages
   return Object.entries(wanted).every(
     ([path, entry]) =>
-      path === '' || installed[path]?.version === entry.version || (entry.optional && !fitsThisMachine(entry)),
+      path === '' || installed[path]?.version === entry.version || (entry.optional && !isForThisMachine(entry)),
   )
 }
 
-function fitsThisMachine({ os, cpu, libc }) {
+/** An optional package that is for any machine may be one that only another machine's package needs. */
+function isForThisMachine({ os, cpu, libc }) {
+  if (os === undefined && cpu === undefined && libc === undefined) return false
   const allows = (list, value) => list === undefined || [list].flat().includes(value)
   return allows(os, process.platform) && allows(cpu, process.arch) && allows(libc, 'glibc')
 }
