@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { type LiveEvent, vaultEntry } from '../api/console.ts'
 import { sourceStatus, tokenAnswer, vaultStatus } from '../api/schemas.ts'
 import { Browser, testConsole, testVault } from '../../test/support/console-world.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { until } from '../../test/support/until.ts'
 
 const vaults = z.array(vaultEntry)
@@ -49,7 +50,8 @@ test('a vault is added by its token, told live, asked through the console, and r
 })
 
 test('a vault that goes is told as away with the reason, and found again when it is back', async (context) => {
-  const vault = await testVault(context)
+  const port = await freePort()
+  const vault = await testVault(context, { port })
   const console = await testConsole(context)
   const administrator = await console.signedIn('system-administrator')
   const body = { url: vault.address, token: await vault.token() }
@@ -64,7 +66,7 @@ test('a vault that goes is told as away with the reason, and found again when it
   const { status, body: told } = await administrator.ask('GET', `/api/vaults/${id}/v1/status`)
   assert.equal(status, 503)
   assert.equal((told as { error: { code: string } }).error.code, 'unreachable')
-  await testVault(context, { directory: vault.directory, port: Number(vault.address.split(':')[1]) })
+  await testVault(context, { directory: vault.directory, port })
   await until('it is connected again', async () => (await entry()).connected)
 })
 

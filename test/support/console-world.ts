@@ -214,6 +214,24 @@ export class Browser {
 const withoutUndefined = (headers: http.OutgoingHttpHeaders): http.OutgoingHttpHeaders =>
   Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined))
 
+/** The time of this machine, and more as the test says. */
+export class ForwardClock implements Clock {
+  readonly sleep = systemClock.sleep
+  #aheadMs = 0
+
+  forward(ms: number): void {
+    this.#aheadMs += ms
+  }
+
+  now(): number {
+    return systemClock.now() + this.#aheadMs * 1000
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs() + this.#aheadMs
+  }
+}
+
 export interface TestVault {
   readonly directory: string
   readonly operator: ApiClient

@@ -50,7 +50,7 @@ export function auditRoutes(http: Http, { audit }: Context): void {
       config: { needs: 'audit' },
       schema: {
         summary: 'Walk the chain from its beginning to its end',
-        body: z.object({}).optional(),
+        body: z.object({}).nullish(),
         response: { 200: auditVerification },
       },
     },

@@ -63,7 +63,7 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
 
   http.post(
     '/api/sign-out',
-    { config: { needs: 'own' }, schema: { summary: 'End the session', body: z.object({}).optional() } },
+    { config: { needs: 'own' }, schema: { summary: 'End the session', body: z.object({}).nullish() } },
     async (request, reply) => {
       const { session } = sessionOf(request)
       request.told = { action: 'sign-out', subject: sessionOf(request).name }
@@ -77,7 +77,7 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
     '/api/sign-out-everywhere',
     {
       config: { needs: 'own' },
-      schema: { summary: 'End all sessions of the account', body: z.object({}).optional() },
+      schema: { summary: 'End all sessions of the account', body: z.object({}).nullish() },
     },
     async (request, reply) => {
       const { session, name } = sessionOf(request)
@@ -123,7 +123,7 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
       config: { needs: 'signed-in' },
       schema: {
         summary: 'A secret for an authenticator; in force once a code of it is confirmed',
-        body: z.object({}).optional(),
+        body: z.object({}).nullish(),
         response: { 200: totpBegun },
       },
     },
