@@ -79,16 +79,26 @@ export type StripsAnswer = z.infer<typeof stripsAnswer>
 export const spaceDay = z.object({
   at: isoMoment,
   storedBytes: z.int(),
+  indexBytes: z.int(),
   freeBytes: z.int(),
   receivedBytes: z.int().describe('content that sources held or changed, before deduplication and compression'),
 })
 
 export const spaceAnswer = z.object({
-  storedBytes: z.int(),
+  storedBytes: z.int().describe('what journals and packs take'),
+  indexBytes: z.int().describe('what is derived from them takes'),
+  logicalBytes: z
+    .int()
+    .describe(
+      'what all that is kept would take as it came; the difference to storedBytes is deduplication and compression',
+    ),
   freeBytes: z.int(),
   totalBytes: z.int(),
   days: z.array(spaceDay).max(400),
-  growthBytesPerDay: z.number().nullable().describe('over the last 14 days; null before there are two'),
+  growthBytesPerDay: z
+    .number()
+    .nullable()
+    .describe('of journals, packs and indexes over the last 14 days; null before half a day was seen'),
   full: isoMoment.nullable().describe('when it will be full at that growth; null where it does not grow'),
   sources: z
     .array(

@@ -7,6 +7,7 @@ import type { HeldPoints } from './held-points.ts'
 import type { Live } from './live.ts'
 import type { Measures } from './measures/measures.ts'
 import type { Space } from './space.ts'
+import type { SpaceLooks } from './space-looks.ts'
 import type { Statuses } from './statuses.ts'
 import type { Tasks } from './tasks/tasks.ts'
 
@@ -16,6 +17,7 @@ export interface Context {
   readonly derived: Derived
   readonly live: Live
   readonly space: Space
+  readonly spaceLooks: SpaceLooks
   readonly statuses: Statuses
   readonly held: HeldPoints
   readonly tasks: Tasks

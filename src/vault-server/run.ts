@@ -47,6 +47,7 @@ import { verificationRoutes } from './routes/verifications.ts'
 import { viewRoutes } from './routes/views.ts'
 import { watchedRoutes } from './routes/watched.ts'
 import { Space } from './space.ts'
+import { SpaceLooks } from './space-looks.ts'
 import { tellStalls } from './stalls.ts'
 import { Statuses } from './statuses.ts'
 import { openDerived } from './derived.ts'
@@ -106,11 +107,14 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
   using measures = new Measures(measuresPath(directory), tell)
   const [dialled] = settings.addresses
   await using tasks = new Tasks({ kept: KeptTasks.open(tasksPath(directory), tell), clock, random, tell })
+  const space = new Space(store, clock)
+  const spaceLooks = new SpaceLooks({ vault, derived, space, measures }, clock, tell)
   const shared = {
     vault,
     derived,
     live,
-    space: new Space(store, clock),
+    space,
+    spaceLooks,
     held,
     tasks,
     measures,

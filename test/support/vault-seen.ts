@@ -72,6 +72,8 @@ export const awayVault = (other: Partial<VaultSeen> = {}): VaultSeen =>
 
 export const spaceSeen = (other: Partial<SpaceAnswer> = {}): SpaceAnswer => ({
   storedBytes: 200e9,
+  indexBytes: 1e9,
+  logicalBytes: 900e9,
   freeBytes: 800e9,
   totalBytes: 1000e9,
   days: [],

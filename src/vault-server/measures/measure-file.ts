@@ -5,6 +5,7 @@ import type { Moment } from '../../model/moment.ts'
 import type { Id } from '../../model/source.ts'
 import { addMeasured, type Measured, nothingMeasured, readMeasured, worstLagOf, writeMeasured } from './measured.ts'
 import { openMeasureDatabase, transaction } from './schema.ts'
+import { type SpaceDay, SpaceRows } from './space-rows.ts'
 import {
   dayOfHour,
   hourOfMinute,
@@ -34,6 +35,7 @@ interface HourSoFar {
 export class MeasureFile implements Disposable {
   readonly #database: DatabaseSync
   readonly #verifications: VerificationRows
+  readonly #space: SpaceRows
   readonly #statements: ReturnType<typeof prepareAll>
   readonly #numbers = new Map<Id, number>()
   readonly #unfolded = new Map<number, Map<number, HourSoFar>>()
@@ -43,6 +45,7 @@ export class MeasureFile implements Disposable {
     try {
       this.#statements = prepareAll(this.#database)
       this.#verifications = new VerificationRows(this.#database)
+      this.#space = new SpaceRows(this.#database)
       const sources = this.#statements.sources.all() as unknown as { number: number; id: Id }[]
       for (const { number, id } of sources) this.#numbers.set(id, number)
       const recent = this.#statements.recent.all() as unknown as { at: number; source: number; measured: Uint8Array }[]
@@ -211,6 +214,16 @@ export class MeasureFile implements Disposable {
     return source === undefined ? undefined : this.#verifications.newest(source)
   }
 
+  /** `brought`: what each source has brought since its journal began. */
+  putSpace(day: number, look: Omit<SpaceDay, 'receivedBytes'>, brought: ReadonlyMap<Id, number>): void {
+    this.#space.put(day, look, new Map([...brought].map(([id, bytes]) => [this.#numberOf(id), bytes])))
+  }
+
+  /** The newest so many, ascending. */
+  spaceDays(countMax: number): SpaceDay[] {
+    return this.#space.days(countMax)
+  }
+
   get sources(): Id[] {
     return [...this.#numbers.keys()]
   }
@@ -232,6 +245,7 @@ export class MeasureFile implements Disposable {
     })
     const isOver = keptFrom.day === Infinity && removed === 0
     if (!isOver || [...this.#unfolded.values()].some((sources) => sources.has(source))) return
+    this.#space.forget(source)
     this.#statements.dropSource.run(source)
     this.#numbers.delete(id)
   }

@@ -12,6 +12,8 @@ import { TidemarkError } from '../../base/errors.ts'
  *   minutes       an hour's minutes of one source: for each its number in the hour (a byte), then as in measured.ts; long rows,
  *                 which stand in the order in which they came
  *   hour, day     sums of them; `strip` has the worst lag of each five minutes of the hour, a digit each
+ *   space         how full the vault was at the last look of a day
+ *   brought       what a source had brought in all at that look
  *   verification  points that were read back and checked; moments in microseconds
  */
 const schema = `
@@ -28,6 +30,11 @@ const schema = `
   CREATE TABLE day (
     source INTEGER NOT NULL, at INTEGER NOT NULL, measured BLOB NOT NULL, PRIMARY KEY (source, at)
   ) STRICT, WITHOUT ROWID;
+  CREATE TABLE space (
+    day INTEGER PRIMARY KEY, at INTEGER NOT NULL, stored INTEGER NOT NULL, indexes INTEGER NOT NULL, free INTEGER NOT NULL,
+    received INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE brought (source INTEGER PRIMARY KEY, bytes INTEGER NOT NULL) STRICT;
   CREATE TABLE verification (
     number INTEGER PRIMARY KEY, source INTEGER NOT NULL, at INTEGER NOT NULL, sequence INTEGER NOT NULL,
     moment INTEGER NOT NULL, good INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL,

@@ -3,13 +3,14 @@ import {
   measuresAnswer,
   measuresMax,
   measuresRequest,
+  spaceAnswer,
   stripHoursMax,
   stripsAnswer,
   stripsRequest,
 } from '../../api/measures.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment, moment, type Moment, parseMoment } from '../../model/moment.ts'
-import { demandKnown, sourceFor, visibleSources } from '../access.ts'
+import { demandKnown, demandOperator, sourceFor, visibleSources } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { rangeOf, slicesPerHour, type SpanRange, stepUs } from '../measures/spans.ts'
@@ -18,7 +19,7 @@ import { rangeOf, slicesPerHour, type SpanRange, stepUs } from '../measures/span
 const stripsAtOnce = 100
 
 /** The past of lag and throughput. */
-export function measureRoutes(http: Http, { vault, measures, clock }: Context): void {
+export function measureRoutes(http: Http, { vault, measures, spaceLooks, clock }: Context): void {
   const { registry } = vault
 
   http.get(
@@ -64,6 +65,21 @@ export function measureRoutes(http: Http, { vault, measures, clock }: Context): 
         sources.push({ id, strip: step === 'hour' ? worstOfHours(digits) : digits })
       }
       return { from: isoMoment(moment(range.from * stepUs.hour)), step, sources }
+    },
+  )
+
+  http.get(
+    '/v1/space',
+    {
+      schema: {
+        summary: 'What the vault holds, day by day and source by source, and when it will be full',
+        description: 'What each source takes was looked at within the last minutes.',
+        response: { 200: spaceAnswer },
+      },
+    },
+    async (request) => {
+      demandOperator(request.caller)
+      return spaceLooks.answer()
     },
   )
 }

@@ -146,6 +146,7 @@ function statisticsOf(rows: IndexReader): Statistics {
     hole: lastHole(rows),
     changes: state.indexed - state.checkpoint,
     changedBytes: first === undefined ? 0 : state.bytes_total - first.bytes_total + first.bytes,
+    broughtBytes: state.bytes_total,
     files: state.files,
     bytes: state.bytes,
     misfits: state.misfits,

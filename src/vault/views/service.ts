@@ -115,6 +115,8 @@ export interface Statistics {
   readonly changes: number
   /** Bytes of content that those brought. */
   readonly changedBytes: number
+  /** Bytes of content that all changes brought since the journal began; never less than before. */
+  readonly broughtBytes: number
   /** The tree as it is now. A file of several names counts once. */
   readonly files: number
   readonly bytes: number
