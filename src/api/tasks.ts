@@ -93,7 +93,9 @@ export const discovered = z.object({
     .max(256),
   directories: z
     .array(z.object({ path: z.string(), bytes: z.int(), files: z.int(), source: z.string().optional() }))
-    .max(256),
+    .max(256)
+    .describe('at most three levels deep, largest first'),
+  stopped: z.string().optional().describe('why not all directories were looked at: "after 10 s"'),
 })
 export type Discovered = z.infer<typeof discovered>
 

@@ -1,14 +1,13 @@
-import { homedir, userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import { type AgentParts, runAgent } from '../agent/agent.ts'
 import { commandStarter } from '../agent/tasks/command-process.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
 import { releasePostgres, releaseTriedMsMax } from '../capture/postgres/release.ts'
-import type { Account } from '../capture/postgres/server.ts'
 import { releaseVolume } from '../capture/volume/release.ts'
 import type { ServerHome } from '../capture/volume/start-server.ts'
 import { openVolumeCapture } from '../capture/volume/volume-capture.ts'
+import { account } from './account.ts'
 import type { Parts } from './parts.ts'
 
 /** The agent's process is composed here: each kind of source with the capture that knows it. */
@@ -41,12 +40,6 @@ export const runAgentProcess = (
     },
     signal,
   )
-
-/** As whom this process speaks to database servers. */
-function account(): Account {
-  const { PGPASSWORD, PGPASSFILE } = process.env
-  return { user: userInfo().username, homeFolder: homedir(), environment: { PGPASSWORD, PGPASSFILE } }
-}
 
 /** Volume servers are run by this very program. */
 const serverHome = (agentDirectory: string): ServerHome => ({

@@ -1,11 +1,13 @@
 import { resolve as resolvePath } from 'node:path'
 import { type Command, Option } from 'commander'
-import type { ApiClient } from '../api/client.ts'
-import { type SourceStatus, vaultStatus } from '../api/schemas.ts'
+import { type ApiClient, apiPath } from '../api/client.ts'
+import { resolvedPoint, type SourceStatus, vaultStatus } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { collectLessOften } from '../base/heap.ts'
 import { formatMoment } from '../model/moment.ts'
 import { fromAbsolute } from '../model/path.ts'
+import { sequence } from '../model/sequence.ts'
+import { changeOver, changeOverAt, isRestored } from '../recover/change-over.ts'
 import { type Rehearsal, rehearseRestore, restore, type RestoreRequest } from '../recover/restore.ts'
 import type { RestoreProgress } from '../recover/progress.ts'
 import { unfinishedRestore } from '../recover/state-folder.ts'
@@ -16,6 +18,7 @@ import { formatBytes, formatCount, formatDurationMs } from './format.ts'
 import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
 import { postgresPointHelp } from '../model/postgres-point.ts'
 import { statusOf } from './postgres.ts'
+import { type Preflight, preflight } from './preflight.ts'
 import { type PostgresRestoreOptions, restorePostgres } from './restore-postgres.ts'
 import { restoreVolumeSource, type VolumeRestoreOptions } from './restore-volume.ts'
 
@@ -24,6 +27,8 @@ interface RestoreOptions extends PostgresRestoreOptions, VolumeRestoreOptions {
   to: string
   system?: string
   path: string[]
+  preflight?: boolean
+  inPlace?: boolean
 }
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
@@ -60,6 +65,8 @@ export function restoreCommand(program: Command, parts: Parts): void {
     .option('--delta', 'of a volume: read what the target holds, and write only what differs')
     .option('--force', 'of a volume: replace what the target holds')
     .option('--dry-run', 'say what would be done and whether there is room; write nothing')
+    .option('--preflight', 'check everything that it would meet here, and how long it would take; write nothing')
+    .option('--in-place', 'of files, with --to /: replace what is at the original place, which is kept beside it')
     .option('--resume', 'go on with a restore that did not end')
     .option('--json', 'one JSON object a line: progress, then the receipt')
     .addHelpText(
@@ -71,6 +78,8 @@ Examples:
   tidemark restore shop --at before:xid:74123 --to /srv/shop --start --stop-at-pause
   tidemark restore machine-7 --at "10m ago" --to /srv/images/machine-7.img
   tidemark restore machine-7 --at mark:before-upgrade --to /dev/vg0/machine-7 --delta
+  tidemark restore documents --at "10m ago" --to /srv/restored --preflight
+  tidemark restore documents --at "10m ago" --to / --in-place
   tidemark restore --system public-web --at "1h ago" --to /srv/restored
 ${exitStatusHelp}`,
     )
@@ -79,12 +88,29 @@ ${exitStatusHelp}`,
       const client = connect(command, parts)
       for (const one of await chosen(client, source, options)) {
         const status = await statusOf(client, one.source)
-        if (status.kind === 'postgres') await restorePostgres(client, { status, ...one }, only(options), command, parts)
+        if (options.preflight) {
+          await preflight(client, preflightOf(status, one, options), options.json ?? false, parts)
+          continue
+        }
+        if (options.inPlace) await restoreInPlace(client, status, one, options, parts)
+        else if (status.kind === 'postgres')
+          await restorePostgres(client, { status, ...one }, only(options), command, parts)
         else if (status.kind === 'volume') await restoreVolumeSource(client, one, only(options), parts)
         else await restoreOne(client, one, options, parts)
       }
     })
 }
+
+const preflightOf = (status: SourceStatus, { at, target }: Chosen, options: RestoreOptions): Preflight => ({
+  status,
+  at,
+  target,
+  paths: options.path,
+  start: options.start ?? false,
+  isInPlace: options.inPlace ?? false,
+  pgBin: options.pgBin,
+  user: options.user,
+})
 
 /** A cluster, or a volume, comes back whole. */
 function only(options: RestoreOptions): RestoreOptions {
@@ -140,12 +166,45 @@ function sameMoment(members: readonly SourceStatus[]): string {
   return known.sort()[0] as string
 }
 
+/** Each of its paths beside the original, then the names are changed over. */
+async function restoreInPlace(
+  client: ApiClient,
+  { kind, name, paths }: SourceStatus,
+  { at, target }: Chosen,
+  options: RestoreOptions,
+  parts: Parts,
+): Promise<void> {
+  if (kind !== 'files' || target !== '/')
+    throw new TidemarkError('bad-request', {
+      message: '--in-place is for sources of kind files, and goes with --to /',
+      hint: 'restore to another place, look at it there, then stop what uses the old one and change them over',
+    })
+  const point = `/v1/sources/${encodeURIComponent(name)}/point`
+  const { sequence: still } = await client.json('GET', apiPath(point, { at }), resolvedPoint)
+  const places = (options.path.length > 0 ? options.path : paths).map((place) => changeOverAt(place, name))
+  for (const place of places) {
+    const beside = { source: name, at: `seq:${still}`, target: place.staging }
+    const isWhole =
+      (options.resume === true && isRestored(place)) ||
+      (await restoreOne(client, beside, { ...options, path: [place.place] }, parts))
+    if (!isWhole || options.dryRun === true) continue
+    const kept = changeOver(place, sequence(still))
+    const told =
+      kept === undefined
+        ? `${place.place} is there again`
+        : `${place.place} is as it was; what was there is now ${kept}`
+    if (options.json) parts.err.write(`${told}\n`)
+    else parts.out.write(`${told}\n`)
+  }
+}
+
+/** Whether all of it was restored. */
 async function restoreOne(
   client: ApiClient,
   { source, at, target }: Chosen,
   options: RestoreOptions,
   parts: Parts,
-): Promise<void> {
+): Promise<boolean> {
   // What is gone on with stands still, though "latest" may have moved on.
   const unfinished = options.resume ? unfinishedRestore(target) : undefined
   const origin = await apiOrigin(client, source, unfinished ? `seq:${unfinished.at}` : at, parts.signal)
@@ -157,7 +216,8 @@ async function restoreOne(
   }
   if (options.dryRun) {
     const rehearsal = await rehearseRestore(request, origin)
-    return parts.out.write(options.json ? `${JSON.stringify(rehearsal)}\n` : describeRehearsal(rehearsal, target))
+    parts.out.write(options.json ? `${JSON.stringify(rehearsal)}\n` : describeRehearsal(rehearsal, target))
+    return true
   }
   const tell = (progress: RestoreProgress): void => {
     if (options.json) parts.out.write(`${JSON.stringify({ progress })}\n`)
@@ -167,10 +227,12 @@ async function restoreOne(
     const receipt = await restore(request, { origin, clock: parts.clock, tell }, parts.signal)
     if (parts.err.isTerminal && !options.json) parts.err.write('\n')
     parts.out.write(options.json ? `${JSON.stringify({ receipt })}\n` : describeReceipt(receipt))
+    return true
   } catch (error) {
     if (!(error instanceof RestoreIncomplete) || !options.json) throw error
     parts.out.write(`${JSON.stringify({ receipt: error.receipt })}\n`)
     parts.exitWith(exitStatus.notVerified)
+    return false
   }
 }
 

@@ -106,7 +106,7 @@ export function checkRoom(path: string, room: Room, totals: PlanTotals): void {
 }
 
 /** What is known beforehand not to come out as it was. */
-export function foreseenNotes(totals: PlanTotals): string[] {
+export function foreseenNotes(totals: Pick<PlanTotals, 'devices'>): string[] {
   if (process.geteuid?.() === 0) return []
   const notes = ['not run as root: owners stay this user, and attributes only root may set are left out']
   if (totals.devices > 0) notes.push(`not run as root: ${totals.devices} devices cannot be made`)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
@@ -205,3 +205,69 @@ test('what a server may send is limited by the vault at once, and told with how 
   await world.quietMoment('docs')
   assert.ok(systemClock.monotonicMs() - freed < 60_000, 'and not the two minutes of before')
 })
+
+const preflightOf = async (world: World, body: TaskBody & { kind: 'restore' }) => {
+  const { kind: _, ...wanted } = body
+  const done = await ended(world, await begin(world, { kind: 'preflight', ...wanted }))
+  assert.equal(done.state, 'done', JSON.stringify(done))
+  return Object.fromEntries((done.result?.preflight ?? []).map((row) => [row.check, row]))
+}
+
+test('a pre-flight check tells all that a restore would meet, and what of it stands in the way', async (t) => {
+  const world = await World.begin(t)
+  const { spare, docs } = await scene(world, 4)
+  const free = await preflightOf(world, restoring(join(world.folder, 'back')))
+  for (const check of ['agent', 'point', 'room', 'overwrites', 'duration'])
+    assert.equal(free[check]?.verdict, 'good', JSON.stringify(free))
+  const taken = await preflightOf(world, restoring(docs))
+  assert.equal(taken['overwrites']?.verdict, 'refused')
+  assert.ok(taken['overwrites'].hint)
+  assert.equal(taken['room']?.verdict, 'good', 'the other answers are there as well')
+  const early = await preflightOf(world, { ...restoring('/srv/back'), at: '2001-01-01 00:00:00' })
+  assert.equal(early['point']?.verdict, 'refused')
+  await spare.process.stop()
+  await waitFor(
+    'away',
+    async () => (await atVault(world).json('GET', '/v1/agents/spare', agentDetails)).connected,
+    (is) => !is,
+  )
+  assert.equal((await preflightOf(world, restoring('/srv/back')))['agent']?.verdict, 'refused')
+})
+
+test('an agent tells what there is to protect, and what of it is protected', async (t) => {
+  const world = await World.begin(t)
+  const { docs } = await scene(world, 1)
+  const done = await ended(world, await begin(world, { kind: 'discover', agent: 'web' }))
+  assert.equal(done.state, 'done', JSON.stringify(done))
+  const found = done.result?.discovered
+  assert.ok(found !== undefined && found.mounts.length > 0 && found.directories.length > 0)
+  assert.ok(found.mounts.some(({ bytes, usedBytes }) => bytes > 0 && usedBytes <= bytes))
+  assert.ok(docs.startsWith('/'))
+})
+
+test(
+  'a source comes back to its original place, once its name was given, and what was there stays beside it',
+  { skip: needsRsync },
+  async (t) => {
+    const world = await World.begin(t)
+    const { docs } = await scene(world, 2)
+    const before = world.directory('before')
+    cpSync(docs, before, { recursive: true, preserveTimestamps: true })
+    const { sequence } = (await world.source('docs')) ?? { sequence: 0 }
+    rmSync(join(docs, '3'), { recursive: true })
+    writeFileSync(join(docs, 'later'), 'made since')
+    await world.quietMoment('docs')
+    const wanted = { ...restoring('/'), agent: 'web', at: `seq:${sequence}` }
+    await assert.rejects(begin(world, { ...wanted, inPlace: 'doc' }), { code: 'bad-request' })
+    await assert.rejects(begin(world, { ...wanted, agent: 'spare', inPlace: 'docs' }), { code: 'bad-request' })
+    const row = (await preflightOf(world, { ...wanted, inPlace: 'docs' }))['overwrites']
+    assert.equal(row?.verdict, 'warning')
+    const done = await ended(world, await begin(world, { ...wanted, inPlace: 'docs' }))
+    assert.equal(done.state, 'done', JSON.stringify(done))
+    assert.deepEqual(readdirSync(docs).sort(), readdirSync(before).sort())
+    assert.ok(readFileSync(join(docs, '3', '3')).equals(readFileSync(join(before, '3', '3'))))
+    const kept = `${docs}.before-seq-${sequence}`
+    assert.equal(readFileSync(join(kept, 'later'), 'utf8'), 'made since')
+    await world.until('docs', 'protected again', ({ state }) => state === 'protected')
+  },
+)
