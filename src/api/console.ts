@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { vaultEvent } from './events.ts'
+import { sourceKinds } from '../model/source.ts'
 import { isoMoment, sourceState } from './schemas.ts'
+import { taskState } from './tasks.ts'
 
 /**
  * The console's own HTTP API, below `/api`. What concerns one vault goes to that vault under `/api/vaults/VAULT/v1/…`, as its own
@@ -279,42 +281,73 @@ export const auditVerification = z.object({
   lastHash: z.string(),
 })
 
-/** One month of one system, as measured at its vaults. */
+/** One month (UTC) of one system, as measured at its vaults. */
+export const reportMonth = z.string().regex(/^20\d{2}-(0[1-9]|1[0-2])$/)
 export const report = z.object({
   system: z.string(),
-  month: z.string().regex(/^\d{4}-\d{2}$/),
+  month: reportMonth,
+  from: isoMoment,
+  until: isoMoment.describe('the end of the month, or now'),
+  made: isoMoment,
+  missing: z
+    .array(z.object({ vault: z.string(), source: z.string(), reason: z.string() }))
+    .describe('what could not be asked: the report is without it'),
   sources: z.array(
     z.object({
       name: z.string(),
       vault: z.string(),
-      secondsMeasured: z.int(),
-      secondsExpected: z.int(),
+      kind: z.enum(sourceKinds),
+      lagMsMax: z.int().describe('what the policy allows now'),
+      secondsExpected: z.int().describe('from when it was first measured'),
+      secondsMeasured: z.int().describe('of them, looked at by the vault'),
+      unknownSeconds: z.int().describe('of the measured, without a known lag'),
+      lateSeconds: z.int(),
       lagMs: z.object({
         p50: z.number().nullable(),
         p95: z.number().nullable(),
         p99: z.number().nullable(),
         max: z.number().nullable(),
       }),
-      lagClasses: z.array(z.int()),
-      lateSeconds: z.int(),
+      lagClasses: z.array(z.int()).describe('seconds in each class of src/api/measures.ts'),
+      days: z.array(
+        z.object({
+          at: isoMoment,
+          seconds: z.int(),
+          lateSeconds: z.int(),
+          p50: z.number().nullable(),
+          p99: z.number().nullable(),
+          max: z.number().nullable(),
+        }),
+      ),
       changes: z.int(),
       bytes: z.int(),
-      holes: z.array(z.object({ from: isoMoment, to: isoMoment, reason: z.string() })),
-      verifications: z.array(z.object({ at: isoMoment, good: z.boolean(), text: z.string() })),
+      holes: z.array(z.object({ from: isoMoment, until: isoMoment.nullable(), reason: z.string() })),
+      verifications: z.array(
+        z.object({ at: isoMoment, moment: isoMoment, good: z.boolean(), text: z.string(), by: z.string() }),
+      ),
     }),
   ),
-  restores: z.array(
-    z.object({
-      source: z.string(),
-      by: z.string(),
-      began: isoMoment,
-      ended: isoMoment.nullable(),
-      state: z.string(),
-      bytes: z.int().nullable(),
-    }),
-  ),
+  restores: z
+    .array(
+      z.object({
+        vault: z.string(),
+        source: z.string(),
+        to: z.string(),
+        by: z.string(),
+        state: taskState,
+        began: isoMoment,
+        ended: isoMoment.nullable(),
+        seconds: z.number().nullable(),
+        bytes: z.int().nullable(),
+      }),
+    )
+    .describe('of those that the vaults still keep'),
+  alarms: z.array(alarm),
 })
 export type Report = z.infer<typeof report>
+export const reportRequest = z.object({
+  language: language.default('en').describe('of the headings of a CSV'),
+})
 
 /** What `GET /api/live` sends, as server-sent events: the field `data` is one of these. */
 export const liveEvent = z.discriminatedUnion('kind', [

@@ -22,6 +22,7 @@ import { channelRoutes } from './routes/channels.ts'
 import { documentRoutes } from './routes/documents.ts'
 import { liveRoutes } from './routes/live.ts'
 import { proxyRoutes } from './routes/proxy.ts'
+import { reportRoutes } from './routes/reports.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { userRoutes } from './routes/users.ts'
 import { vaultRoutesOfConsole } from './routes/vaults.ts'
@@ -156,6 +157,7 @@ async function addRoutes(
   auditRoutes(http, context)
   alarmRoutes(http, context)
   channelRoutes(http, context)
+  reportRoutes(http, context)
   await proxyRoutes(http, context)
   watchedRoutes(http, watched)
   http.get('/api/health', { config: { needs: 'open' }, schema: { summary: 'Whether it works' } }, async () => {

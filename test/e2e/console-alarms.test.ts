@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
-import { type Alarm, alarm, auditRecord, channel } from '../../src/api/console.ts'
+import { type Alarm, alarm, auditRecord, channel, type Report, report } from '../../src/api/console.ts'
 import { tokenAnswer } from '../../src/api/schemas.ts'
 import { alarmReceiver } from '../support/alarm-receiver.ts'
 import { type Browser, testConsole } from '../support/console-world.ts'
@@ -77,6 +77,20 @@ test('a stopped agent is an alarm and a message within a minute, and over when i
   )
   stop.abort()
   await reading
+
+  const month = new Date().toISOString().slice(0, 7)
+  const told = (): Promise<Report> => operator.read(`/api/reports/orders/${month}`, report)
+  // The vault keeps what it measured once a minute.
+  await until('it was measured', async () => ((await told()).sources[0]?.secondsMeasured ?? 0) > 0, 120_000)
+  const { missing, sources } = await told()
+  const [orders = assert.fail()] = sources
+  assert.ok(orders.secondsMeasured > 0 && orders.secondsMeasured <= orders.secondsExpected + 60, JSON.stringify(orders))
+  assert.ok(orders.lagMs.max !== null && missing.length === 0)
+  const csv = await operator.ask('GET', `/api/reports/orders/${month}.csv?language=zh-CN`)
+  assert.match(String(csv.headers['content-type']), /^text\/csv/)
+  assert.match(csv.text, /^\u{feff}业务系统,orders\r\n/u)
+  assert.equal(await operator.refused('GET', '/api/reports/nothing/2026-01'), 'not-found')
+
   const auditor = await console.signedIn('audit-administrator')
   const records = await auditor.read('/api/audit?limit=50', z.array(auditRecord))
   assert.ok(records.some(({ action, user }) => action === 'acknowledge' && user === 'the-operator'))

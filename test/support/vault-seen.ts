@@ -1,6 +1,7 @@
 import type { Alarm } from '../../src/api/console.ts'
 import type { SpaceAnswer } from '../../src/api/measures.ts'
-import type { AgentTold, SourceTold, VaultSeen } from '../../src/console/alarms/seen.ts'
+import type { SourceStatus } from '../../src/api/schemas.ts'
+import type { AgentTold, VaultSeen } from '../../src/console/alarms/seen.ts'
 import { isoMoment, type Moment } from '../../src/model/moment.ts'
 
 /** Vaults, sources and agents in good health, as the console sees them; a test says what is otherwise. */
@@ -11,7 +12,7 @@ export const dayMs = 86_400_000
 
 const idOf = (text: string): string => Buffer.from(text).toString('hex').padEnd(32, '0').slice(0, 32)
 
-export function sourceSeen(name: string, other: Partial<SourceTold> = {}): SourceTold {
+export function sourceSeen(name: string, other: Partial<SourceStatus> = {}): SourceStatus {
   return {
     id: idOf(name),
     name,
@@ -33,21 +34,21 @@ export function sourceSeen(name: string, other: Partial<SourceTold> = {}): Sourc
     bytesPerSecond: 0,
     watching: 'fanotify',
     problems: [],
-    verified: { moment: isoAt(-dayMs), point: 'latest', good: true, text: '' },
+    verified: { moment: isoAt(-dayMs), point: isoAt(0), good: true, text: '' },
     hole: null,
     ...other,
   }
 }
 
 /** What a source looks like whose agent the vault no longer hears. */
-export const withoutAgent = (source: SourceTold): SourceTold => ({
+export const withoutAgent = (source: SourceStatus): SourceStatus => ({
   ...source,
   state: 'offline',
   agent: { ...source.agent, connected: false },
   problems: [{ code: 'unreachable', message: `agent "${source.agent.name}" is not connected` }],
 })
 
-export function vaultSeen(sources: readonly SourceTold[], other: Partial<VaultSeen> = {}): VaultSeen {
+export function vaultSeen(sources: readonly SourceStatus[], other: Partial<VaultSeen> = {}): VaultSeen {
   return {
     id: 'v1',
     name: 'north',

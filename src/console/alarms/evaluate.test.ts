@@ -12,10 +12,11 @@ import {
   withoutAgent,
 } from '../../../test/support/vault-seen.ts'
 import { type AlarmRule, alarmRules, type Thresholds } from '../../api/console.ts'
+import type { SourceStatus } from '../../api/schemas.ts'
 import type { Moment } from '../../model/moment.ts'
 import { type AlarmState, evaluate, type OpenAlarm, stateFrom } from './evaluate.ts'
 import { agentRules, vaultRules } from './rules.ts'
-import type { SourceTold, VaultSeen } from './seen.ts'
+import type { VaultSeen } from './seen.ts'
 import { sourceRules } from './source-rules.ts'
 import { defaultThresholds, ThresholdsBySystem } from './thresholds.ts'
 
@@ -192,8 +193,8 @@ test('a hole is told at once, another one is another alarm, and a day later it i
 
 test('a verification that failed is told until one is good, and one that is long ago is told too', () => {
   const watch = new Watch()
-  const verified = (days: number, good: boolean): SourceTold =>
-    sourceSeen('erp', { verified: { moment: isoAt(-days * dayMs), point: 'latest', good, text: '3 files differ' } })
+  const verified = (days: number, good: boolean): SourceStatus =>
+    sourceSeen('erp', { verified: { moment: isoAt(-days * dayMs), point: isoAt(0), good, text: '3 files differ' } })
   assert.deepEqual(watch.see(vaultSeen([verified(1, false)])), ['raised verification-failed/v1/source/erp critical'])
   assert.deepEqual(watch.see(vaultSeen([verified(0, true)])), ['resolved verification-failed/v1/source/erp'])
   assert.deepEqual(watch.see(vaultSeen([verified(36, true)]), 2 * minute), [

@@ -32,29 +32,17 @@ export interface AgentTold {
   readonly certificateExpires?: IsoMoment | null | undefined
 }
 
-/** A vault of an older version tells neither. */
-export type SourceTold = SourceStatus & {
-  readonly verified?:
-    | { readonly moment: IsoMoment; readonly point: string; readonly good: boolean; readonly text: string }
-    | null
-    | undefined
-  readonly hole?:
-    | { readonly moment: IsoMoment; readonly until: IsoMoment | null; readonly reason: string }
-    | null
-    | undefined
-}
-
 export interface VaultTold {
   readonly stalled: boolean
   readonly freeBytes: number
   readonly damage: readonly string[]
-  readonly sources: readonly SourceTold[]
+  readonly sources: readonly SourceStatus[]
 }
 
 export interface SourceSeen {
   readonly vault: VaultSeen
   readonly told: VaultTold
-  readonly source: SourceTold
+  readonly source: SourceStatus
 }
 
 export interface AgentSeen {
@@ -63,7 +51,7 @@ export interface AgentSeen {
   readonly name: string
   readonly connected: boolean
   /** It protects them, now or after a pause. */
-  readonly sources: readonly SourceTold[]
+  readonly sources: readonly SourceStatus[]
   readonly details: AgentTold | undefined
 }
 

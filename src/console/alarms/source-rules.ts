@@ -90,7 +90,7 @@ export const sourceRules = {
     holdMs: 0,
     overMs: 0,
     judge: ({ source: { name, hole } }, _thresholds, now) => {
-      if (hole === undefined || hole === null) return not
+      if (hole === null) return not
       if (hole.until !== null && now - Date.parse(hole.until) * 1000 > holeShownUs) return not
       return {
         is: 'so',
@@ -118,7 +118,6 @@ export const sourceRules = {
     holdMs: 0,
     overMs: 0,
     judge: ({ source: { name, verified } }) => {
-      if (verified === undefined) return either
       if (verified === null || verified.good) return not
       return {
         is: 'so',
@@ -132,7 +131,6 @@ export const sourceRules = {
     holdMs: minuteMs,
     overMs: 0,
     judge: ({ source: { state, name, verified, earliest } }, { verificationDays }, now) => {
-      if (verified === undefined) return either
       if (state === 'retired' || state === 'waiting') return not
       // What has never been verified is measured from its first recovery point.
       const since = verified?.moment ?? earliest

@@ -9,6 +9,7 @@ import {
 import type { Http } from '../../http/server.ts'
 import { sendLines, sendStream } from '../../http/streams.ts'
 import type { Context } from '../context.ts'
+import { csvBegin, csvLine } from '../csv.ts'
 
 /** What happened, for who audits. */
 export function auditRoutes(http: Http, { audit }: Context): void {
@@ -64,17 +65,7 @@ export function auditRoutes(http: Http, { audit }: Context): void {
 
 const columns = ['number', 'at', 'user', 'address', 'action', 'subject', 'outcome', 'detail', 'hash'] as const
 
-/** With the mark by which Excel takes it for UTF-8. */
 async function* csv(records: AsyncIterable<AuditRecord>): AsyncGenerator<Buffer> {
-  yield Buffer.from(`\u{feff}${columns.join(',')}\r\n`)
-  for await (const record of records) {
-    yield Buffer.from(`${columns.map((column) => cell(record[column])).join(',')}\r\n`)
-  }
-}
-
-/** What begins like a formula is told as text: others choose what stands here. */
-function cell(value: string | number | null): string {
-  const text = String(value ?? '')
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+  yield Buffer.from(csvBegin + csvLine(columns))
+  for await (const record of records) yield Buffer.from(csvLine(columns.map((column) => record[column])))
 }
