@@ -55,6 +55,8 @@ export const vaultRoutes: readonly VaultRoute[] = [
   { method: 'POST', path: '/v1/agents/:agent/revoke', action: 'servers' },
   { method: 'POST', path: '/v1/tokens', action: 'servers' },
 
+  { method: 'GET', path: '/v1/consoles', action: 'see' },
+
   { method: 'GET', path: '/v1/tasks', action: 'see' },
   { method: 'GET', path: '/v1/tasks/:task', action: 'see' },
   { method: 'POST', path: '/v1/tasks', action: 'by-task' },

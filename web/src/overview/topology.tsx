@@ -113,7 +113,11 @@ function Vault({ node }: { node: VaultNode }): ReactNode {
   const formats = useFormats()
   const { freeBytes, storedBytes } = node
   return (
-    <RouteLink to="/vaults" className="node" style={{ height: vaultHeight - nodeGap }}>
+    <RouteLink
+      to={`/vaults/${encodeURIComponent(node.key)}`}
+      className="node"
+      style={{ height: vaultHeight - nodeGap }}
+    >
       <span className={`node-name tone-${node.isConnected ? 'good' : 'away'}`}>
         <ToneShape tone={node.isConnected ? 'good' : 'away'} />
         <strong>{node.name}</strong>

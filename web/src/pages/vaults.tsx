@@ -1,34 +1,41 @@
-import { Table } from 'antd'
-import type { ReactNode } from 'react'
-import { useFormats } from '../formats/formats.ts'
+import { PlusOutlined } from '@ant-design/icons'
+import { Button } from 'antd'
+import { type ReactNode, useState } from 'react'
+import { useMay } from '../api/session.ts'
 import { useTexts } from '../language/language.ts'
 import { useLive } from '../live/live.tsx'
-import type { LiveVault } from '../live/state.ts'
 import { Empty, Loading } from '../shell/states.tsx'
+import { AddVaultDrawer } from '../vaults/add-drawer.tsx'
+import { VaultCards } from '../vaults/vault-cards.tsx'
+import '../vaults/vaults.css'
 
 export function Component(): ReactNode {
   const t = useTexts()
+  const may = useMay()
   const { vaults, connection } = useLive()
-  const formats = useFormats()
-  if (connection.kind === 'connecting') return <Loading rows={8} />
-  if (vaults.size === 0) return <Empty title={t.overview.noVault} hint={t.overview.noVaultHint} />
+  const [isAdding, setAdding] = useState(false)
+  const add = may('vaults') ? (
+    <Button type="primary" icon={<PlusOutlined />} onClick={() => setAdding(true)}>
+      {t.vaults.add}
+    </Button>
+  ) : null
   return (
-    <section className="panel" aria-label={t.shell.vaults}>
-      <Table<LiveVault>
-        rowKey={({ entry }) => entry.id}
-        size="small"
-        pagination={false}
-        dataSource={[...vaults.values()]}
-        columns={[
-          { title: t.vaults.name, render: (_, { entry }) => entry.name },
-          { title: t.vaults.url, render: (_, { entry }) => entry.url },
-          {
-            title: t.vaults.free,
-            align: 'right',
-            render: (_, { status }) => (status === null ? '–' : formats.bytes(status.freeBytes)),
-          },
-        ]}
-      />
-    </section>
+    <>
+      {connection.kind === 'connecting' ? (
+        <Loading rows={8} />
+      ) : vaults.size === 0 ? (
+        <Empty title={t.overview.noVault} hint={t.overview.noVaultHint}>
+          {add}
+        </Empty>
+      ) : (
+        <div className="stack">
+          <div className="row row-end">{add}</div>
+          <VaultCards
+            vaults={[...vaults.values()].toSorted((one, other) => one.entry.name.localeCompare(other.entry.name))}
+          />
+        </div>
+      )}
+      <AddVaultDrawer isOpen={isAdding} onClose={() => setAdding(false)} />
+    </>
   )
 }

@@ -150,7 +150,7 @@ function Typed({ onChoose }: { onChoose: (choice: Choice | null) => void }): Rea
     else onChoose(as === 'files' ? { kind: 'files', paths } : { kind: 'volume', backing: first })
   }
   return (
-    <div className="stack-tight">
+    <div className="stack-tight choices-typed">
       <label htmlFor="typed-path">{t.servers.typePath}</label>
       <div className="row">
         <Input

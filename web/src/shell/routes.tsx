@@ -54,6 +54,7 @@ export const pages: readonly Page[] = [
     load: () => import('../pages/vaults.tsx'),
     navigation: { icon: DatabaseOutlined, text: (t) => t.shell.vaults },
   },
+  { path: '/vaults/:vault', action: 'see', load: () => import('../pages/vault.tsx') },
 ]
 
 /** Stands alone, without the frame of the others. */
