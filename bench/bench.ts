@@ -7,6 +7,7 @@ import { describeMachine, machineLines, watchersOfFileSystems } from './machine.
 import { isPostgresInstalled } from './postgres/programs.ts'
 import { Record, table } from './record.ts'
 import type { Row } from './row.ts'
+import { consoleRow } from './rows/console.ts'
 import { baseline } from './rows/baseline.ts'
 import { ingest } from './rows/ingest.ts'
 import { live } from './rows/live.ts'
@@ -32,7 +33,7 @@ const volumes = [
   ...(isServingInstalled ? [volumeIo] : []),
   ...(isServingInstalled && canMount && isPostgresInstalled ? [volumePgbench] : []),
 ]
-const browser = isChromiumInstalled ? [timeline] : []
+const browser = isChromiumInstalled ? [timeline, consoleRow] : []
 const rows: readonly Row[] = [...files, ...(isPostgresInstalled ? postgres : []), ...volumes, ...browser]
 
 const help = `npm run bench -- [row…] [options]     measures against peers that are installed; all rows unless some are named

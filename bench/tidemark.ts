@@ -8,7 +8,7 @@ import { type VolumeFolder, volumeFolderOf } from '../src/capture/volume/volume-
 import type { Id } from '../src/model/source.ts'
 import { isListening } from '../test/support/listening.ts'
 import { type Finished, run, runScript, Service, until } from './command.ts'
-import { freePort, storedBytes } from './place.ts'
+import { accepts, freePort, storedBytes } from './place.ts'
 import { type Usage, usageSinceStart, Watched } from './usage.ts'
 
 const mainFile = fileURLToPath(new URL('../src/main.ts', import.meta.url))
@@ -28,6 +28,7 @@ export class Tidemark implements AsyncDisposable {
   readonly #questions = new http.Agent({ keepAlive: true })
   #vault: Service | undefined
   #agent: Service | undefined
+  #console: Service | undefined
 
   private constructor(home: string, port: number, options: TidemarkOptions) {
     this.home = home
@@ -79,6 +80,21 @@ export class Tidemark implements AsyncDisposable {
   async startAgent(): Promise<void> {
     this.#agent = this.#service('agent', ['agent', 'run'])
     await this.#answers('agent', this.#agent)
+  }
+
+  /** A console with this vault and an account for an operator, whose password is the one that was made for him. */
+  async startConsole(port: number): Promise<{ readonly pid: number; readonly password: string }> {
+    const made = await this.command(['console', 'init', '--json', '--user', 'operator:operator'])
+    const { accounts } = JSON.parse(made.output) as { accounts: readonly { name: string; password: string }[] }
+    const password = accounts.find(({ name }) => name === 'operator')?.password as string
+    this.#console = this.#service('console', ['console', 'run', '--listen', `127.0.0.1:${port}`])
+    await until('the console to answer', async () => {
+      this.#console?.assertRunning()
+      return await accepts(port)
+    })
+    const { token } = (await this.ask('POST', '/v1/consoles/tokens', {})) as { token: string }
+    await this.command(['console', 'add-vault', `127.0.0.1:${this.#port}`], { TIDEMARK_TOKEN: token })
+    return { pid: this.#console.pid, password }
   }
 
   async stopAgent(): Promise<void> {
@@ -270,6 +286,7 @@ export class Tidemark implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#questions.destroy()
+    await this.#console?.[Symbol.asyncDispose]()
     await this.stopAgent()
     await this.stopVault()
   }

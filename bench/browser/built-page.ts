@@ -8,7 +8,7 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 import { build } from 'vite'
 
 /** Debian's; a row that needs it is left out without it. */
-const chromiumPath = '/usr/bin/chromium'
+export const chromiumPath = '/usr/bin/chromium'
 export const isChromiumInstalled = existsSync(chromiumPath)
 
 /** A page with nothing but one program of the browser part, built as the console's own are, open in a Chromium. */
