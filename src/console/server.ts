@@ -97,7 +97,8 @@ export function setCookie(reply: FastifyReply, token: string | undefined, isHttp
 /** Of everything but pages, which loosen it to what they need (pages.ts). */
 function setHeaders(request: FastifyRequest, reply: FastifyReply, isHttps: boolean): void {
   reply.headers({
-    'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    'content-security-policy':
+      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox",
     'x-content-type-options': 'nosniff',
     'x-frame-options': 'DENY',
     'referrer-policy': 'no-referrer',

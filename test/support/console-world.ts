@@ -82,7 +82,7 @@ export async function testConsole(
   }
   context.after(stop)
   const port = started.port as number
-  const origin = `http://127.0.0.1:${port}`
+  const origin = `${listen.https === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   return {
     directory,
     port,

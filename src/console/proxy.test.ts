@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import type http from 'node:http'
+import net, { type AddressInfo } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { z } from 'zod'
+import { auditRecord, vaultEntry } from '../api/console.ts'
+import { sourceStatus, tokenAnswer } from '../api/schemas.ts'
+import { taskRecord } from '../api/tasks.ts'
+import { systemRandom } from '../base/random.ts'
+import type { Vault } from '../vault/vault.ts'
+import { type Browser, nameOf, type TestConsole, testConsole } from '../../test/support/console-world.ts'
+import { servedVault } from '../../test/support/served-vault.ts'
+import { until } from '../../test/support/until.ts'
+import { addAgentWithSource, batchOf, blockOf, putFile } from '../../test/support/vault-world.ts'
+
+/** One chunk again and again: a large file that costs little to keep. */
+const chunkBytes = 32_768
+const chunksOfLarge = 4_000
+const chunk = Buffer.from(systemRandom.bytes(chunkBytes))
+
+async function prepareContents(vault: Vault): Promise<void> {
+  const { agent, source } = await addAgentWithSource(vault, 'archive')
+  const { chunks, bytes } = blockOf(vault, chunk)
+  await using appender = await vault.appender(agent, source, new AbortController().signal)
+  await appender.block(bytes)
+  const [one] = chunks
+  await appender.batch(batchOf(1, [putFile('small', chunks), putFile('large', Array(chunksOfLarge).fill(one))]))
+}
+
+/** Between console and vault: counts what passes to the console, and knows which connections are open. */
+async function relayTo(context: TestContext, port: number) {
+  const relay = { port: 0, bytes: 0, open: new Set<net.Socket>() }
+  const server = net.createServer((near) => {
+    relay.open.add(near)
+    const far = net.connect(port, '127.0.0.1')
+    far.on('data', (piece) => (relay.bytes += piece.length))
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.pipe(other)
+      one.on('error', () => other.destroy())
+      one.on('close', () => other.destroy())
+    }
+    near.on('close', () => relay.open.delete(near))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  context.after(() => server.close())
+  relay.port = (server.address() as AddressInfo).port
+  return relay
+}
+
+interface World {
+  readonly console: TestConsole
+  readonly operator: Browser
+  readonly administrator: Browser
+  readonly base: string
+  readonly relay: Awaited<ReturnType<typeof relayTo>>
+}
+
+async function world(context: TestContext): Promise<World> {
+  const vault = await servedVault(context, prepareContents)
+  const relay = await relayTo(context, vault.port)
+  const console = await testConsole(context)
+  const { token } = await vault.operator.json('POST', '/v1/consoles/tokens', tokenAnswer, {})
+  const administrator = await console.signedIn('system-administrator')
+  const body = { url: `127.0.0.1:${relay.port}`, token }
+  const { id } = vaultEntry.parse(await administrator.done('POST', '/api/vaults', { body }))
+  const base = `/api/vaults/${id}/v1`
+  const operator = await console.signedIn('operator')
+  const indexed = async () => (await operator.read(`${base}/sources/archive-files`, sourceStatus)).indexed > 0
+  await until('it is indexed', indexed)
+  return { console, operator, administrator, base, relay }
+}
+
+const opened = (
+  browser: Browser,
+  path: string,
+): Promise<{ request: http.ClientRequest; response: http.IncomingMessage }> =>
+  new Promise((resolve, reject) => {
+    const request = browser.open('GET', path)
+    request.on('error', reject)
+    request.on('response', (response) => resolve({ request, response }))
+  })
+
+test('a file comes through byte for byte, cannot run as a page, and who took it is recorded', async (context) => {
+  const { console, operator, base } = await world(context)
+  const path = `${base}/sources/archive-files/content?at=latest&path=/large`
+  const { response } = await opened(operator, path)
+  const hash = createHash('sha256')
+  for await (const piece of response) hash.update(piece)
+  const wanted = createHash('sha256')
+  for (let at = 0; at < chunksOfLarge; at++) wanted.update(chunk)
+  assert.equal(hash.digest('hex'), wanted.digest('hex'))
+  assert.match(String(response.headers['content-security-policy']), /^default-src 'none'.*sandbox/)
+  assert.equal(response.headers['x-content-type-options'], 'nosniff')
+  assert.equal(response.headers['set-cookie'], undefined)
+  const auditor = await console.signedIn('audit-administrator')
+  const records = await auditor.read('/api/audit?text=content', z.array(auditRecord))
+  assert.deepEqual(
+    records.map(({ user, action, subject, outcome }) => [user, action, subject, outcome]),
+    [[nameOf('operator'), 'contents', 'north: GET /v1/sources/archive-files/content?at=latest&path=/large', 'done']],
+  )
+})
+
+test('a browser that reads slowly holds the vault back, and one that goes ends the request there', async (context) => {
+  const { operator, base, relay } = await world(context)
+  const before = relay.bytes
+  const { request, response } = await opened(operator, `${base}/sources/archive-files/content?at=latest&path=/large`)
+  response.once('data', () => response.pause())
+  await once(response, 'data')
+  let last = -1
+  let same = 0
+  await until('nothing more comes', () => {
+    same = relay.bytes === last ? same + 1 : 0
+    last = relay.bytes
+    return same >= 25
+  })
+  assert.ok(relay.bytes - before < (chunkBytes * chunksOfLarge) / 2, `${relay.bytes - before} bytes`)
+  const busy = relay.open.size
+  request.destroy()
+  await until('its connection to the vault is gone', () => relay.open.size < busy)
+})
+
+test('a task is asked for by the role whose duty its kind is, and bears the name of who asked', async (context) => {
+  const { console, operator, administrator, base } = await world(context)
+  const source = 'archive-files'
+  const restore = { kind: 'restore', agent: 'archive', source, at: 'latest', to: '/srv/back' }
+  const ask = (browser: Browser, body: object) => browser.ask('POST', `${base}/tasks`, { body })
+  assert.equal((await ask(administrator, restore)).status, 403)
+  assert.equal((await ask(administrator, { kind: 'verify', source })).status, 403)
+  assert.equal((await ask(operator, { kind: 'discover', agent: 'archive' })).status, 403)
+  assert.equal((await ask(operator, { kind: 'baseline', source })).status, 403)
+  assert.equal((await ask(operator, { kind: 'nonsense' })).status, 400)
+  assert.equal((await ask(operator, {})).status, 400)
+  const made = taskRecord.parse(await operator.done('POST', `${base}/tasks`, { body: { kind: 'verify', source } }))
+  assert.equal(made.by, nameOf('operator'))
+  const viewer = await console.signedIn('viewer')
+  assert.equal((await viewer.ask('GET', `${base}/tasks/${made.id}`)).status, 200)
+  for (const browser of [viewer, administrator]) {
+    assert.equal((await browser.ask('POST', `${base}/tasks/${made.id}/cancel`)).status, 403)
+  }
+  const auditor = await console.signedIn('audit-administrator')
+  const refused = await auditor.read('/api/audit?user=the-system-administrator', z.array(auditRecord))
+  assert.deepEqual(
+    refused.filter(({ outcome }) => outcome === 'refused').map(({ action }) => action),
+    ['verify', 'verify', 'restore'],
+  )
+})
+
+test('an address that tries to leave its place reaches nothing', async (context) => {
+  const { operator, administrator, base } = await world(context)
+  for (const path of [
+    `${base}/sources/..%2ftokens`,
+    `${base}/sources/archive-files/../../consoles`,
+    `${base}/sources/archive-files/%2e%2e/%2e%2e/consoles`,
+    `${base}/consoles`,
+    `${base}/consoles/renew`,
+    `${base}//status`,
+    `${base}/chunk-key`,
+    `${base}/sources/archive-files/manifest?at=latest`,
+  ]) {
+    const { status } = await operator.ask('GET', path)
+    assert.equal(status, 404, path)
+    if (!path.includes('?')) assert.equal((await administrator.ask('POST', path, { body: {} })).status, 404, path)
+  }
+})
