@@ -9,7 +9,7 @@ import { batchPayload } from '../format/segment.ts'
 import { type Batch, lastOf } from '../model/batch.ts'
 import type { Change, ChunkId } from '../model/change.ts'
 import { moment, type Moment } from '../model/moment.ts'
-import { beforeFirst, type Sequence } from '../model/sequence.ts'
+import { beforeFirst, type Sequence, sequence } from '../model/sequence.ts'
 import type { Id } from '../model/source.ts'
 import { damaged } from '../store/damaged.ts'
 import { hashOf, type SealedReader } from '../store/sealed-reader.ts'
@@ -48,6 +48,13 @@ export interface CheckedBatch {
   readonly received: Moment
   readonly first: Sequence
   readonly end: JournalEnd
+}
+
+/** A segment that grows no more. */
+export interface SealedSegment {
+  readonly bytes: number
+  /** Its last change; it is read for it. */
+  last(): Promise<Sequence>
 }
 
 const emptyEnd: JournalEnd = { durable: beforeFirst, cursor: new Uint8Array(), moment: moment(0), settled: false }
@@ -265,6 +272,19 @@ export class Journal implements JournalReader {
     for (const older of sequences) if (older < at) await store.remove(checkpointName(source, older))
     // The one that is whole now stands in the place of all before it.
     this.#startDamage = undefined
+  }
+
+  /** Its segments but the one that grows, in their order. */
+  async sealedSegments(): Promise<SealedSegment[]> {
+    const { store, source, key } = this.#parts
+    const files = (await store.list(journalFolder(source))).flatMap(({ name, bytes }) => {
+      const number = numberIn(name, 'segment')
+      return number === undefined || bytes <= headerBytes ? [] : [{ number, bytes }]
+    })
+    return files.slice(1).map(({ number: next }, index) => ({
+      bytes: files[index]?.bytes ?? 0,
+      last: async () => sequence((await openSegment(store, source, key, next)).header.first - 1),
+    }))
   }
 
   /** Of all its files. */

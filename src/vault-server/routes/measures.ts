@@ -3,6 +3,7 @@ import {
   measuresAnswer,
   measuresMax,
   measuresRequest,
+  retentionAnswer,
   spaceAnswer,
   stripHoursMax,
   stripsAnswer,
@@ -13,13 +14,15 @@ import { isoMoment, moment, type Moment, parseMoment } from '../../model/moment.
 import { demandKnown, demandOperator, sourceFor, visibleSources } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
+import { previewRetention } from '../retention-preview.ts'
 import { rangeOf, slicesPerHour, type SpanRange, stepUs } from '../measures/spans.ts'
 
 /** Strips that are made without giving way to others. */
 const stripsAtOnce = 100
 
 /** The past of lag and throughput. */
-export function measureRoutes(http: Http, { vault, measures, spaceLooks, clock }: Context): void {
+export function measureRoutes(http: Http, context: Context): void {
+  const { vault, measures, spaceLooks, clock } = context
   const { registry } = vault
 
   http.get(
@@ -65,6 +68,22 @@ export function measureRoutes(http: Http, { vault, measures, spaceLooks, clock }
         sources.push({ id, strip: step === 'hour' ? worstOfHours(digits) : digits })
       }
       return { from: isoMoment(moment(range.from * stepUs.hour)), step, sources }
+    },
+  )
+
+  http.get(
+    '/v1/sources/:source/retention',
+    {
+      schema: {
+        summary: 'What a window of this length would delete; nothing is done',
+        params: z.object({ source: z.string() }),
+        querystring: z.object({ windowMs: z.coerce.number().int().min(60_000) }),
+        response: { 200: retentionAnswer },
+      },
+    },
+    async (request) => {
+      const { id } = sourceFor(registry, request.caller, request.params.source)
+      return previewRetention(context, id, request.query.windowMs)
     },
   )
 
