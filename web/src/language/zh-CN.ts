@@ -1,12 +1,14 @@
 import type { Texts } from './en.ts'
 import { browse } from './zh-CN/browse.ts'
 import { overview } from './zh-CN/overview.ts'
+import { restore } from './zh-CN/restore.ts'
 import { servers } from './zh-CN/servers.ts'
 import { shell } from './zh-CN/shell.ts'
 import { signIn } from './zh-CN/sign-in.ts'
 import { states } from './zh-CN/states.ts'
 import { system } from './zh-CN/system.ts'
 import { systems } from './zh-CN/systems.ts'
+import { tasks } from './zh-CN/tasks.ts'
 import { timeline } from './zh-CN/timeline.ts'
 import { units } from './zh-CN/units.ts'
 import { vaults } from './zh-CN/vaults.ts'
@@ -23,4 +25,6 @@ export const zhCn: Texts = {
   systems,
   system,
   browse,
+  restore,
+  tasks,
 }

@@ -4,6 +4,8 @@ import {
   DashboardOutlined,
   DatabaseOutlined,
   FolderOpenOutlined,
+  RollbackOutlined,
+  UnorderedListOutlined,
 } from '@ant-design/icons'
 import type { ComponentType } from 'react'
 import type { Action } from '../../../src/api/console.ts'
@@ -41,6 +43,18 @@ export const pages: readonly Page[] = [
     navigation: { icon: FolderOpenOutlined, text: (t) => t.shell.browse },
   },
   { path: '/browse/:vault/:source', action: 'contents', load: () => import('../pages/browse.tsx') },
+  {
+    path: '/restore',
+    action: 'restore',
+    load: () => import('../pages/restore.tsx'),
+    navigation: { icon: RollbackOutlined, text: (t) => t.shell.restore },
+  },
+  {
+    path: '/tasks',
+    action: 'see',
+    load: () => import('../pages/tasks.tsx'),
+    navigation: { icon: UnorderedListOutlined, text: (t) => t.shell.tasks },
+  },
   {
     path: '/servers',
     action: 'see',

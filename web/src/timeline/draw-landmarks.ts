@@ -36,7 +36,7 @@ export function drawSpans(context: Context, box: Box, landmarks: readonly Landma
   }
 }
 
-/** One line for each place a database can be recovered to. */
+/** One line for each place a database can be recovered to; where they are too near to be told apart, a band. */
 export function drawTransactions(
   context: Context,
   { top, height, scale, theme }: Box,
@@ -45,22 +45,27 @@ export function drawTransactions(
   context.font = theme.font
   context.textBaseline = 'alphabetic'
   context.textAlign = 'left'
-  let labelled = -Infinity
+  context.fillStyle = theme.transaction
+  const bandTop = top + flagHeight + 2
   const bottom = top + height - stripHeight - 1
+  let labelled = -Infinity
+  let before = -Infinity
   for (const [index, { at, name }] of all.entries()) {
     const x = Math.round(pixelAt(scale, at))
-    if (x < -80 || x > scale.width) continue
-    context.fillStyle = theme.transaction
-    context.fillRect(x, top + flagHeight + 4, 1, bottom - top - flagHeight - 4)
-    context.fillRect(x - 2, top + flagHeight + 2, 5, 4)
     const next = all[index + 1]
     const room = next === undefined ? Infinity : pixelAt(scale, next.at) - x
+    const isApart = Math.min(room, x - before) >= linePixelsApart
+    before = x
+    if (x < -labelPixels || x > scale.width) continue
+    context.fillRect(x - 1, bandTop, isApart ? 3 : Math.max(2, Math.min(room, linePixelsApart)), 4)
+    if (isApart) context.fillRect(x, bandTop, 1, bottom - bandTop)
     if (room < labelPixels || x < labelled) continue
-    context.fillText(name, x + 5, top + flagHeight + 14)
+    context.fillText(name, x + 5, bandTop + 14)
     labelled = x + labelPixels
   }
 }
 
+const linePixelsApart = 4
 const labelPixels = 74
 
 /** Flags at the top of a track, named where there is room until the next. */

@@ -1,6 +1,6 @@
 import { useQueries } from '@tanstack/react-query'
 import { useMemo } from 'react'
-import type { PointRow } from '../../../src/api/schemas.ts'
+import type { PointRow, VerificationAnswer } from '../../../src/api/schemas.ts'
 import { getLines, get, vaultPath, withQuery } from '../api/client.ts'
 import type { PlacedSource } from '../live/systems.ts'
 import { toInstant } from './instant.ts'
@@ -53,22 +53,10 @@ export function useTracks(sources: readonly PlacedSource[]): SurfaceTrack[] {
 const dataOf = <T>(answers: readonly { readonly data: T | undefined }[]): (T | undefined)[] =>
   answers.map(({ data }) => data)
 
-interface Verification {
-  /** When it was made. */
-  readonly moment: string
-  /** What was verified. */
-  readonly point: string
-  readonly good: boolean
-  readonly text: string
-}
-
 async function askVerified(vault: string, source: string, signal: AbortSignal): Promise<Verified[]> {
-  const { verifications } = await get<{ verifications: readonly Verification[] }>(
-    pathOf(vault, source, '/verifications', landmarksMax),
-    signal,
-  )
-  return verifications
-    .map(({ moment, point, good, text }) => ({ made: toInstant(moment), at: toInstant(point), isGood: good, text }))
+  const path = pathOf(vault, source, '/verifications', landmarksMax)
+  return (await get<VerificationAnswer[]>(path, signal))
+    .map(({ at, moment, good, text }) => ({ made: toInstant(at), at: toInstant(moment), isGood: good, text }))
     .sort((a, b) => a.at - b.at)
 }
 

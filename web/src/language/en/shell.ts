@@ -8,6 +8,8 @@ export const shell = {
   overview: 'Overview',
   systems: 'Systems',
   browse: 'Browse',
+  restore: 'Restore',
+  tasks: 'Tasks',
   servers: 'Servers',
   vaults: 'Vaults',
   language: 'Language',

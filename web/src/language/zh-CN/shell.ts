@@ -10,6 +10,8 @@ export const shell: Texts['shell'] = {
   overview: '总览',
   systems: '业务系统',
   browse: '浏览',
+  restore: '恢复',
+  tasks: '任务',
   servers: '主站',
   vaults: '从站',
   language: '语言',
