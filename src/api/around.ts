@@ -70,11 +70,21 @@ export const aroundAnswer = z.object({
 })
 export type AroundAnswer = z.infer<typeof aroundAnswer>
 
-/** Names that contain a text, whenever they were there; lines of JSON, newest first. */
+/**
+ * Names that contain a text, whenever they were there; lines of JSON, those that began (`gone`: ended) last first. A name that is saved
+ * again and again is told once for as long as it was there without a break. The last line tells from where to go on.
+ */
 export const searchRequest = z.object({
   name: z.string().min(1).max(255).describe('part of a file name, without regard to case'),
   path: z.string().optional().describe('below this directory'),
+  pathBytes: z.base64().optional(),
+  gone: z.stringbool().default(false).describe('only what was removed or renamed, the last first'),
   limit: z.coerce.number().int().min(1).max(10_000).default(200),
+  cursor: z
+    .string()
+    .regex(/^\d{1,16}-\d{1,16}$/)
+    .optional()
+    .describe('"next" of the answer before'),
 })
 export const searchRow = z.object({
   path: z.string(),
@@ -83,9 +93,14 @@ export const searchRow = z.object({
   since: isoMoment,
   sinceSequence: sequenceNumber,
   until: isoMoment.nullable().describe('when it was removed or renamed; null while it is there'),
-  untilSequence: sequenceNumber.nullable(),
-  bytes: z.int(),
+  untilSequence: sequenceNumber.nullable().describe('it was last there at the point before'),
+  bytes: z.int().describe('of its last version'),
 })
 export type SearchRow = z.infer<typeof searchRow>
+export const searchEnd = z.object({
+  names: z.int().describe('looked through'),
+  next: z.string().nullable().describe('null where all were looked through'),
+})
+export const searchLine = z.union([searchRow, searchEnd])
 
 export const archiveFormats = ['zip', 'tar'] as const

@@ -226,6 +226,7 @@ export const pointRow = z.object({
   moment: isoMoment,
   until: isoMoment.optional(),
   changes: z.int().optional(),
+  bytes: z.int().optional().describe('of content that the changes brought'),
   settled: z.boolean().optional(),
   flushes: z
     .object({ count: z.int(), last: sequenceNumber })

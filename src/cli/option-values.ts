@@ -29,6 +29,16 @@ export function byteCount(option: string, text: string | undefined): number | un
   return bytes
 }
 
+/** Of rows, from 1 on. */
+export function rowCount(option: string, text: string, max: number): number {
+  const count = Number(text)
+  if (Number.isInteger(count) && count >= 1 && count <= max) return count
+  throw new TidemarkError('bad-request', {
+    message: `${option} ${text} is no count`,
+    hint: `give a number from 1 to ${max}`,
+  })
+}
+
 /** The same by the second: `50MiB/s`. */
 export const byteRate = (option: string, text: string | undefined): number | undefined =>
   byteCount(option, text?.replace(/\/s$/, ''))

@@ -3,6 +3,7 @@ import { softwareVersion } from '../wire/software.ts'
 import { agentCommands } from './agent.ts'
 import { consoleCommands } from './console.ts'
 import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from './browse.ts'
+import { findCommand } from './find.ts'
 import { openCommand } from './open.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { markCommand, pointsCommand } from './points.ts'
@@ -46,6 +47,7 @@ ${exitStatusHelp}`,
   statCommand(program, parts)
   historyCommand(program, parts)
   diffCommand(program, parts)
+  findCommand(program, parts)
   restoreCommand(program, parts)
   openCommand(program, parts)
   standbyCommand(program, parts)

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { type ApiClient, apiPath } from '../api/client.ts'
 import { type TransactionRow, transactionsAnswer } from '../api/around.ts'
-import { TidemarkError } from '../base/errors.ts'
 import { formatMoment } from '../model/moment.ts'
 import { connect } from './connect.ts'
 import { formatTable } from './format.ts'
+import { rowCount } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { isoToMoment } from './points.ts'
 
@@ -35,12 +35,7 @@ Example:
 ${exitStatusHelp}`,
     )
     .action(async (source: string, options: TransactionsOptions, command: Command) => {
-      const limit = Number(options.limit)
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1_000_000)
-        throw new TidemarkError('bad-request', {
-          message: `--limit ${options.limit} is no count`,
-          hint: 'give a number from 1 to 1000000',
-        })
+      const limit = rowCount('--limit', options.limit, 1_000_000)
       const rows = await newestRows(connect(command, parts), source, options, limit)
       if (options.json) for (const row of rows) parts.out.write(`${JSON.stringify(row)}\n`)
       else parts.out.write(describe(rows))

@@ -40,6 +40,7 @@ import { eventRoutes } from './routes/events.ts'
 import { followRoutes } from './routes/follow.ts'
 import { heldPointRoutes } from './routes/held-points.ts'
 import { measureRoutes } from './routes/measures.ts'
+import { searchRoutes } from './routes/search.ts'
 import { sourceRoutes } from './routes/sources.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { aroundRoutes } from './routes/around.ts'
@@ -158,6 +159,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   sourceRoutes(http, context)
   viewRoutes(http, context)
   aroundRoutes(http, context)
+  searchRoutes(http, context)
   heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)

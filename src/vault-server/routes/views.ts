@@ -342,6 +342,7 @@ function tellPoint(row: PointRow): unknown {
         ...place,
         until: isoMoment(row.until),
         changes: row.changes,
+        bytes: row.bytes,
         settled: row.settled,
         ...(row.flushes === undefined ? {} : { flushes: row.flushes }),
       }

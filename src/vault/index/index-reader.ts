@@ -6,11 +6,14 @@ import { type Sequence, sequence } from '../../model/sequence.ts'
 import { ByteReader } from '../../base/bytes.ts'
 import type { BatchPlace } from '../reader.ts'
 import { atOnce } from './at-once.ts'
+import { ActivityReader } from './activity-reader.ts'
 import type { ContentName } from './content-writer.ts'
 import { ExtentReader } from './extent-reader.ts'
 import { markOf, type StateRow } from './index-writer.ts'
+import { NameReader } from './name-reader.ts'
+import { NearReader } from './near-reader.ts'
 import { type NodeType, nodeTypes } from './packing.ts'
-import { forever } from './schema.ts'
+import { entryColumns, forever, versionColumns } from './schema.ts'
 import { type Sealing, shortTag } from './sealing.ts'
 
 /** A name in a directory, from `since` on and before `until`. */
@@ -73,6 +76,9 @@ export interface MarkRow {
 export class IndexReader {
   readonly sealing: Sealing
   readonly extents: ExtentReader
+  readonly activity: ActivityReader
+  readonly near: NearReader
+  readonly names: NameReader
   readonly #statements: ReturnType<typeof prepareAll>
   readonly #database: DatabaseSync
 
@@ -80,6 +86,9 @@ export class IndexReader {
     this.sealing = sealing
     this.#database = database
     this.extents = new ExtentReader(database)
+    this.activity = new ActivityReader(database)
+    this.near = new NearReader(database)
+    this.names = new NameReader(database, sealing)
     this.#statements = prepareAll(database)
   }
 
@@ -153,20 +162,7 @@ export class IndexReader {
 
   /** The last batch that began at or before `when`. */
   batchAtMoment(when: number): BatchRow | undefined {
-    let low = this.batchAfter(0)
-    if (low === undefined || low.first_moment > when) return undefined
-    let high: number = this.state().indexed
-    for (;;) {
-      if (high <= low.last) return low
-      const middle = this.batchAt(Math.ceil((low.last + 1 + high) / 2)) as BatchRow
-      if (middle.first_moment <= when) low = middle
-      else high = middle.first - 1
-    }
-  }
-
-  /** Batches from the one that holds `from` on, in order, as they are asked for. */
-  batchesFrom(from: number, countMax: number): BatchRow[] {
-    return this.#statements.batchesFrom.all(from, countMax) as unknown as BatchRow[]
+    return this.#statements.batchAtMoment.get(when) as unknown as BatchRow | undefined
   }
 
   marks(from: number, to: number, countMax: number, newestFirst = false): MarkRow[] {
@@ -285,25 +281,6 @@ export class IndexReader {
     return this.#statements.entriesEnded.all(after.until, after.id, to, from, countMax) as unknown as EntryRow[]
   }
 
-  /** Rows that began up to `at`, or after it, the nearest first. */
-  entriesBegunNear(at: number, side: 'before' | 'after', countMax: number): EntryRow[] {
-    const last = lastUpTo(this.#statements.entrySince, at)
-    const statement = side === 'before' ? this.#statements.entriesUpToId : this.#statements.entriesAfterId
-    return statement.all(last, countMax) as unknown as EntryRow[]
-  }
-
-  versionsNear(at: number, side: 'before' | 'after', countMax: number): VersionRow[] {
-    const last = lastUpTo(this.#statements.versionSince, at)
-    const statement = side === 'before' ? this.#statements.versionsUpToId : this.#statements.versionsAfterId
-    return statement.all(last, countMax) as unknown as VersionRow[]
-  }
-
-  /** Rows that ended up to `at`, or after it, the nearest first. */
-  entriesEndedNear(at: number, side: 'before' | 'after', countMax: number): EntryRow[] {
-    const statement = side === 'before' ? this.#statements.entriesEndedUpTo : this.#statements.entriesEndedAfter
-    return statement.all(at, countMax) as unknown as EntryRow[]
-  }
-
   #opened(row: SealedMarkRow): MarkRow {
     return {
       sequence: sequence(row.sequence),
@@ -346,23 +323,9 @@ export function sequenceIn(batch: BatchRow, when: number): Sequence {
   return sequence(found)
 }
 
-/** The number of the last row that began up to `at`, 0 where none did: rows are numbered in the order of their beginnings. */
-function lastUpTo(sinceOf: StatementSync, at: number): number {
-  const rowUpTo = (id: number) => sinceOf.get(id) as { id: number; since: number } | undefined
-  let low = 0
-  let high = rowUpTo(Number.MAX_SAFE_INTEGER)?.id ?? 0
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2)
-    const row = rowUpTo(middle)
-    if (row === undefined || row.since <= at) low = middle
-    else high = row.id - 1
-  }
-  return high
-}
-
 function prepareAll(database: DatabaseSync) {
-  const entry = 'SELECT id, parent, tag, name, since, until, node, type FROM entry'
-  const version = 'SELECT id, node, since, linked, bytes, attributes, content, detail FROM version'
+  const entry = `SELECT ${entryColumns} FROM entry`
+  const version = `SELECT ${versionColumns} FROM version`
   const batch = `
     SELECT first, last, first_moment, last_moment, received, settled, bytes, bytes_total, moments, entry_from, version_from
     FROM batch`
@@ -396,8 +359,8 @@ function prepareAll(database: DatabaseSync) {
     batchPlace: database.prepare(
       'SELECT segment, frame_at AS at, frame_bytes AS bytes FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1',
     ),
+    batchAtMoment: database.prepare(`${batch} WHERE first_moment <= ? ORDER BY first_moment DESC, first DESC LIMIT 1`),
     batchAfter: database.prepare(`${batch} WHERE first > ? ORDER BY first LIMIT 1`),
-    batchesFrom: database.prepare(`${batch} WHERE first >= ? ORDER BY first LIMIT ?`),
     marks: database.prepare(`${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence, id LIMIT ?`),
     marksNewest: database.prepare(
       `${mark} WHERE sequence >= ? AND sequence <= ? ORDER BY sequence DESC, id DESC LIMIT ?`,
@@ -420,19 +383,9 @@ function prepareAll(database: DatabaseSync) {
       'SELECT sequence, number FROM flush WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1',
     ),
     entriesById: database.prepare(`${entry} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
-    entrySince: database.prepare('SELECT id, since FROM entry WHERE id <= ? ORDER BY id DESC LIMIT 1'),
-    entriesUpToId: database.prepare(`${entry} WHERE id <= ? ORDER BY id DESC LIMIT ?`),
-    entriesAfterId: database.prepare(`${entry} WHERE id > ? ORDER BY id LIMIT ?`),
-    versionSince: database.prepare('SELECT id, since FROM version WHERE id <= ? ORDER BY id DESC LIMIT 1'),
-    versionsUpToId: database.prepare(`${version} WHERE id <= ? ORDER BY id DESC LIMIT ?`),
-    versionsAfterId: database.prepare(`${version} WHERE id > ? ORDER BY id LIMIT ?`),
     versionsById: database.prepare(`${version} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
     entriesEnded: database.prepare(`
       ${entry} INDEXED BY entry_ended
       WHERE until < ${forever} AND (until, id) > (?, ?) AND until <= ? AND since <= ? ORDER BY until, id LIMIT ?`),
-    entriesEndedUpTo: database.prepare(`
-      ${entry} INDEXED BY entry_ended WHERE until < ${forever} AND until <= ? ORDER BY until DESC, id DESC LIMIT ?`),
-    entriesEndedAfter: database.prepare(`
-      ${entry} INDEXED BY entry_ended WHERE until < ${forever} AND until > ? ORDER BY until, id LIMIT ?`),
   } satisfies Record<string, StatementSync>
 }

@@ -36,7 +36,7 @@ import { Sealing } from './sealing.ts'
  * - Names, details (extended attributes, link targets, device numbers), labels and marked paths are sealed
  *   (sealing.ts); `tag` is the first 48 bits of the sealed name.
  */
-const schemaVersion = 5
+const schemaVersion = 6
 export const forever = Number.MAX_SAFE_INTEGER
 export const rootNode = 1
 /** Of `cut`: a part of a chunk, and the last one. */
@@ -81,6 +81,7 @@ CREATE TABLE batch(
   received INTEGER NOT NULL, settled INTEGER NOT NULL, bytes INTEGER NOT NULL, bytes_total INTEGER NOT NULL, moments BLOB,
   entry_from INTEGER NOT NULL, version_from INTEGER NOT NULL,
   segment INTEGER, frame_at INTEGER, frame_bytes INTEGER);
+CREATE INDEX batch_moment ON batch(first_moment);
 CREATE TABLE mark(
   id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, moment INTEGER NOT NULL, type TEXT NOT NULL,
   since INTEGER, detail BLOB);
@@ -93,6 +94,10 @@ CREATE TABLE state(
   node INTEGER NOT NULL, content INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
   bytes_total INTEGER NOT NULL, misfits INTEGER NOT NULL, proof BLOB NOT NULL);
 `
+
+/** As EntryRow and VersionRow have them. */
+export const entryColumns = 'id, parent, tag, name, since, until, node, type'
+export const versionColumns = 'id, node, since, linked, bytes, attributes, content, detail'
 
 /** Known only to who has the key: tells an index of another key from a good one. */
 const proof = Buffer.from('tidemark index')

@@ -49,8 +49,44 @@ export class Sealing {
     return fromBuffer(this.open(sealed))
   }
 
+  /**
+   * Many names, one after the other, each with a NUL behind it: to look through, at a tenth of the price. Nothing is checked, so what
+   * is told of them is opened once more.
+   */
+  openNamesUnchecked(sealed: readonly Uint8Array[]): Buffer {
+    const blocksOf = (one: Uint8Array): number => Math.ceil((one.length - tagBytes) / tagBytes)
+    const counters = Buffer.alloc(sealed.reduce((sum, one) => sum + blocksOf(one), 0) * tagBytes)
+    let at = 0
+    for (const one of sealed) {
+      for (let block = 0; block < blocksOf(one); block++, at += tagBytes) {
+        counters.set(one.subarray(0, tagBytes), at)
+        add(counters, at + tagBytes, block)
+      }
+    }
+    const stream = createCipheriv('aes-256-ecb', this.#cipherKey, null).setAutoPadding(false).update(counters)
+    const names = Buffer.alloc(sealed.reduce((sum, one) => sum + one.length - tagBytes + 1, 0))
+    let from = 0
+    let to = 0
+    for (const one of sealed) {
+      for (let index = tagBytes; index < one.length; index++)
+        names[to++] = (one[index] as number) ^ (stream[from + index - tagBytes] as number)
+      to++
+      from += blocksOf(one) * tagBytes
+    }
+    return names
+  }
+
   #tag(text: Uint8Array): Buffer {
     return createHmac('sha256', this.#macKey).update(text).digest().subarray(0, tagBytes)
+  }
+}
+
+/** To the big-endian number that ends before `end`. */
+function add(counter: Buffer, end: number, count: number): void {
+  for (let at = end - 1, carry = count; carry > 0; at--) {
+    carry += counter[at] as number
+    counter[at] = carry & 0xff
+    carry >>= 8
   }
 }
 

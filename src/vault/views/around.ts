@@ -64,10 +64,10 @@ type Told = Pick<FileRow, 'event' | 'path' | 'type' | 'bytes'> & { readonly at: 
 function filesAround(rows: IndexReader, at: number, side: Side, limit: number): FileRow[] {
   const { checkpoint } = rows.kept()
   const countMax = limit * rowsForEach + rowsBesides
-  const ended = rows.entriesEndedNear(at, side, countMax)
+  const ended = rows.near.entriesEnded(at, side, countMax)
   const begun = [
-    ...rows.entriesBegunNear(at, side, countMax).map((row) => ({ at: row.since, tell: () => cameUnder(rows, row) })),
-    ...rows.versionsNear(at, side, countMax).map((row) => ({ at: row.since, tell: () => becameVersion(rows, row) })),
+    ...rows.near.entriesBegun(at, side, countMax).map((row) => ({ at: row.since, tell: () => cameUnder(rows, row) })),
+    ...rows.near.versions(at, side, countMax).map((row) => ({ at: row.since, tell: () => becameVersion(rows, row) })),
   ]
   const changes = [...begun, ...ended.map((row) => ({ at: row.until, tell: () => went(rows, row) }))]
     // What was there when history was dropped tells no change.

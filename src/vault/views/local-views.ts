@@ -15,6 +15,7 @@ import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
 import { lastHole, listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
+import { type SearchPage, type SearchRequest, searchNames } from './search.ts'
 import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import { fileVersion, readRequests, restingContent } from './resting-content.ts'
 import { dataExtents, journalStretches, restingStretches } from './stretches.ts'
@@ -45,7 +46,10 @@ export class LocalViews implements ViewService {
   }
 
   points(source: Id, request: PointsRequest): Promise<PointRow[]> {
-    return answer(() => listPoints(this.#find(source).rows, request))
+    return answer(() => {
+      const { rows } = this.#find(source)
+      return rows.atOnce(() => listPoints(rows, request))
+    })
   }
 
   around(source: Id, at: Sequence, request: AroundRequest): Promise<Around> {
@@ -65,6 +69,10 @@ export class LocalViews implements ViewService {
 
   history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow> {
     return stream(() => historyOf(this.#find(source).rows, path), signal)
+  }
+
+  search(source: Id, request: SearchRequest, signal?: AbortSignal): AsyncIterable<SearchPage> {
+    return stream(() => searchNames(this.#find(source).rows, request), signal)
   }
 
   diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow> {

@@ -3,7 +3,8 @@ import { formatMoment, type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import type { PointRequest, RecoveryPoint, Span } from '../../model/recovery-point.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
-import { type BatchRow, type IndexReader, type MarkRow, momentIn, sequenceIn } from '../index/index-reader.ts'
+import { type IndexReader, type MarkRow, momentIn, sequenceIn } from '../index/index-reader.ts'
+import { activity, type SequenceRange } from './activity.ts'
 
 /** A row of the list of recovery points, or of what has to be known about them. */
 export type PointRow =
@@ -47,8 +48,6 @@ export interface PointsRequest {
 }
 
 const restUsUsual = 1_000_000
-/** Above so many batches activity is told by stretches of equal length. */
-const batchesMax = 20_000
 
 export function resolvePoint(rows: IndexReader, wanted: PointRequest): RecoveryPoint {
   const at = sequenceOf(rows, wanted)
@@ -174,12 +173,6 @@ export function listPoints(rows: IndexReader, request: PointsRequest): PointRow[
   return points.sort((a, b) => a.moment - b.moment || a.sequence - b.sequence)
 }
 
-interface SequenceRange {
-  readonly from: number
-  readonly to: number
-  readonly limit: number
-}
-
 function told(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[] {
   const open = suspectAt(rows, from - 1)
   const points: PointRow[] =
@@ -207,56 +200,3 @@ function told(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[]
 
 const placed = ({ sequence: at, moment: when }: MarkRow) => ({ sequence: at, moment: when })
 const spanRow = ({ until, reason }: Span) => ({ until, reason })
-
-interface ActivityRange extends SequenceRange {
-  readonly restUs: number
-}
-
-function activity(rows: IndexReader, range: ActivityRange): PointRow[] {
-  return exactActivity(rows, range) ?? coarseActivity(rows, range)
-}
-
-/** One row for each run of batches; undefined where there are too many. */
-function exactActivity(rows: IndexReader, { from, to, limit, restUs }: ActivityRange): PointRow[] | undefined {
-  const batches = rows.batchesFrom(rows.batchAt(from)?.first ?? from, batchesMax + 1).filter(({ first }) => first <= to)
-  if (batches.length > batchesMax) return undefined
-  const runs: [BatchRow, BatchRow][] = []
-  for (const batch of batches) {
-    const run = runs.at(-1)
-    if (run !== undefined && batch.first_moment - run[1].last_moment <= restUs) run[1] = batch
-    else runs.push([batch, batch])
-  }
-  return runs.length > limit ? undefined : runs.map(([first, last]) => activityRow(rows, first, last))
-}
-
-/** One row for each stretch of time of equal length in which there were batches. */
-function coarseActivity(rows: IndexReader, { from, to, limit }: SequenceRange): PointRow[] {
-  let first = rows.batchAt(from) ?? rows.batchAfter(from)
-  const end = rows.batchAt(to)
-  const points: PointRow[] = []
-  if (first === undefined || end === undefined) return points
-  const start = first.first_moment
-  const lengthUs = Math.max(1, Math.ceil((end.first_moment - start + 1) / limit))
-  while (first !== undefined && first.first <= end.first) {
-    const stretch = Math.floor((first.first_moment - start) / lengthUs)
-    const last = rows.batchAtMoment(start + (stretch + 1) * lengthUs - 1) as BatchRow
-    points.push(activityRow(rows, first, last.first > end.first ? end : last))
-    first = rows.batchAfter(last.first)
-  }
-  return points
-}
-
-function activityRow(rows: IndexReader, first: BatchRow, last: BatchRow): PointRow {
-  const count = rows.countFlushes(first.first, last.last)
-  const lastFlush = count === 0 ? undefined : rows.lastFlush(last.last)
-  return {
-    kind: 'activity',
-    sequence: sequence(last.last),
-    moment: moment(first.first_moment),
-    until: moment(last.last_moment),
-    changes: last.last - first.first + 1,
-    bytes: last.bytes_total - first.bytes_total + first.bytes,
-    settled: last.settled === 1,
-    ...(lastFlush === undefined ? {} : { flushes: { count, last: lastFlush } }),
-  }
-}

@@ -8,6 +8,7 @@ import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
+import type { SearchPage, SearchRequest } from './search.ts'
 import type { Entry } from './view.ts'
 
 /**
@@ -27,6 +28,8 @@ export interface ViewService {
   /** Children of a directory ascending by name, or the one entry; begins after the name `after` if one is given. */
   list(source: Id, at: Sequence, path: TreePath, signal?: AbortSignal, after?: BinaryString): AsyncIterable<Entry[]>
   history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow>
+  /** Names that contain a text, at any time; pages may be empty, and the last one tells from where to go on. */
+  search(source: Id, request: SearchRequest, signal?: AbortSignal): AsyncIterable<SearchPage>
   diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow>
   /** The tree at and below the paths (all of it without any), encoded as in format/manifest.ts. */
   manifest(source: Id, at: Sequence, paths: readonly TreePath[], signal?: AbortSignal): AsyncIterable<Buffer>

@@ -12,6 +12,7 @@ import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
 import type { PointRow, PointsRequest } from './points.ts'
+import type { SearchPage, SearchRequest } from './search.ts'
 import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import type { Entry } from './view.ts'
 import type { Asked, ViewAnswers, ViewsSetup } from './views-worker.ts'
@@ -69,6 +70,10 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
 
   history(source: Id, path: TreePath, signal?: AbortSignal): AsyncIterable<HistoryRow> {
     return flat(this.#stream(source, (calls, asked) => calls.stream('history', { ...asked, path }, signal)))
+  }
+
+  search(source: Id, request: SearchRequest, signal?: AbortSignal): AsyncIterable<SearchPage> {
+    return this.#stream(source, (calls, asked) => calls.stream('search', { ...asked, request }, signal))
   }
 
   diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow> {

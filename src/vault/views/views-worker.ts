@@ -20,6 +20,7 @@ import { ContentReader } from './content-reader.ts'
 import { LocalViews, type ViewSource } from './local-views.ts'
 import type { PointsRequest } from './points.ts'
 import { RecentBatches } from './recent-batches.ts'
+import type { SearchRequest } from './search.ts'
 import type { ReadRequest, StretchesRequest } from './service.ts'
 
 /** A thread that answers questions about any moment; `ThreadedViews` is its other end. */
@@ -70,6 +71,7 @@ const answers = {
   list: (asked: Asked & { at: Sequence; path: TreePath; after?: BinaryString }) =>
     open(asked).list(asked.source, asked.at, asked.path, undefined, asked.after),
   history: (asked: Asked & { path: TreePath }) => grouped(open(asked).history(asked.source, asked.path)),
+  search: (asked: Asked & { request: SearchRequest }) => open(asked).search(asked.source, asked.request),
   diff: (asked: Asked & { from: Sequence; to: Sequence; path: TreePath }) =>
     grouped(open(asked).diff(asked.source, asked.from, asked.to, asked.path)),
   manifest: (asked: Asked & { at: Sequence; paths: readonly TreePath[] }) =>

@@ -77,6 +77,10 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
       await lacking(source, progress.durable(source))
       yield* views.history(source, ...rest)
     },
+    async *search(source, ...rest) {
+      await lacking(source, progress.durable(source))
+      yield* views.search(source, ...rest)
+    },
     diff: (source, from, to, ...rest) => after(source, to, () => views.diff(source, from, to, ...rest)),
     manifest: (source, at, ...rest) => after(source, at, () => views.manifest(source, at, ...rest)),
     content: (source, at, ...rest) => after(source, at, () => views.content(source, at, ...rest)),
