@@ -6,6 +6,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import type { z } from 'zod'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { encodeBatch } from '../../src/format/batch.ts'
@@ -29,8 +30,8 @@ export interface FilledVault {
   readonly socketPath: string
   /** The whole answer. A connection that is cut rejects. */
   ask(path: string): Promise<Answer>
-  json(path: string): Promise<any>
-  lines(path: string): Promise<any[]>
+  json<T>(path: string, schema: z.ZodType<T>): Promise<T>
+  lines<T>(path: string, schema: z.ZodType<T>): Promise<T[]>
 }
 
 export interface Answer {
@@ -79,8 +80,9 @@ export async function filledVault(
     directory,
     socketPath,
     ask,
-    json: async (path) => JSON.parse(await good(path)),
-    lines: async (path) => (await good(path)).split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)])),
+    json: async (path, schema) => schema.parse(JSON.parse(await good(path))),
+    lines: async (path, schema) =>
+      (await good(path)).split('\n').flatMap((line) => (line === '' ? [] : [schema.parse(JSON.parse(line))])),
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { filledVault } from '../../../test/support/filled-vault.ts'
 import { attributes, start, write } from '../../../test/support/vault-world.ts'
+import { aroundAnswer, transactionsAnswer } from '../../api/around.ts'
 import { CommitListWriter, type CommitListEntry } from '../../format/commits.ts'
 import { baselinesPath, encodeBaseline } from '../../format/postgres-tree.ts'
 import type { Change } from '../../model/change.ts'
@@ -32,11 +33,11 @@ test('around a moment stand the files that changed just before and just after it
     await batch(5000, [{ kind: 'rename', path: treePath('s/c'), from: treePath('s/a') }, mark('second')])
     await batch(6000, [write(odd, 0, Buffer.from('x'))])
   })
-  const middle = await vault.json(around(at(3500)))
+  const middle = await vault.json(around(at(3500)), aroundAnswer)
   assert.deepEqual([middle.sequence, middle.moment, middle.settled], [5, at(3000), true])
   assert.deepEqual(told(middle.filesBefore), ['version /s/a', 'version /s/b', 'version /s/a', 'version /s'])
   assert.deepEqual(
-    middle.filesBefore.map((row: { moment: string; bytes: number }) => [row.moment, row.bytes]),
+    middle.filesBefore.map((row) => [row.moment, row.bytes]),
     [
       [at(3000), 5],
       [at(2000), 3],
@@ -46,16 +47,16 @@ test('around a moment stand the files that changed just before and just after it
   )
   assert.deepEqual(told(middle.filesAfter).slice(0, 1), ['removed /s/b'])
   assert.deepEqual(told(middle.filesAfter).slice(1, 3).sort(), ['removed /s/a', 'version /s/c'])
-  assert.equal(middle.filesAfter[3].pathBytes, Buffer.from(odd as BinaryString, 'latin1').toString('base64'))
+  assert.equal(middle.filesAfter[3]?.pathBytes, Buffer.from(odd as BinaryString, 'latin1').toString('base64'))
   assert.deepEqual(
-    [middle.marksBefore, middle.marksAfter].map(([one]) => [one.label, one.moment]),
+    [middle.marksBefore, middle.marksAfter].map(([one]) => [one?.label, one?.moment]),
     [
       ['first', at(2000)],
       ['second', at(5000)],
     ],
   )
-  assert.deepEqual(told((await vault.json(around(at(3500), 1))).filesBefore), ['version /s/a'])
-  assert.deepEqual(told((await vault.json(around('seq:1'))).filesBefore), ['version /s'])
+  assert.deepEqual(told((await vault.json(around(at(3500), 1), aroundAnswer)).filesBefore), ['version /s/a'])
+  assert.deepEqual(told((await vault.json(around('seq:1'), aroundAnswer)).filesBefore), ['version /s'])
   assert.equal((await vault.ask(around(at(10)))).status, 404)
   assert.equal((await vault.ask('/v1/sources/docs/transactions')).status, 400)
 })
@@ -71,13 +72,13 @@ test('of a volume the flushes on either side are told', async (t) => {
     },
     'volume',
   )
-  const { flushBefore, flushAfter, filesBefore } = await vault.json(around(at(2000)))
+  const { flushBefore, flushAfter, filesBefore } = await vault.json(around(at(2000)), aroundAnswer)
   assert.deepEqual(
     [flushBefore, flushAfter, filesBefore],
     [{ sequence: 2, moment: at(1000) }, { sequence: 4, moment: at(3000) }, []],
   )
-  const last = await vault.json(around('latest'))
-  assert.deepEqual([last.flushBefore.sequence, last.flushAfter], [4, null])
+  const last = await vault.json(around('latest'), aroundAnswer)
+  assert.deepEqual([last.flushBefore?.sequence, last.flushAfter], [4, null])
 })
 
 test('of PostgreSQL the transactions around a moment are told, with the points to go to', async (t) => {
@@ -129,7 +130,7 @@ test('of PostgreSQL the transactions around a moment are told, with the points t
     },
     'postgres',
   )
-  const { transactionsBefore, transactionsAfter, moment: when } = await vault.json(around(at(2500)))
+  const { transactionsBefore, transactionsAfter, moment: when } = await vault.json(around(at(2500)), aroundAnswer)
   assert.deepEqual(transactionsBefore[0], {
     kind: 'commit',
     moment: at(2000),
@@ -143,22 +144,25 @@ test('of PostgreSQL the transactions around a moment are told, with the points t
     at: 'lsn:0/10007D0',
     before: 'before:lsn:0/10007D0',
   })
-  assert.deepEqual([transactionsAfter[0].xid, when], [703, at(2010)])
-  const named = await vault.json(around('before:xid:702'))
-  assert.deepEqual([named.transactionsBefore[0].xid, named.transactionsAfter[0].xid], [701, 702])
-  const early = await vault.json(around(at(200)))
-  assert.deepEqual([early.transactionsBefore, early.transactionsAfter[0].xid], [[], 701])
-  assert.match((await vault.json(around('seq:1'))).transactionsMissing, /no baseline/)
+  assert.deepEqual([transactionsAfter[0]?.xid, when], [703, at(2010)])
+  const named = await vault.json(around('before:xid:702'), aroundAnswer)
+  assert.deepEqual([named.transactionsBefore[0]?.xid, named.transactionsAfter[0]?.xid], [701, 702])
+  const early = await vault.json(around(at(200)), aroundAnswer)
+  assert.deepEqual([early.transactionsBefore, early.transactionsAfter[0]?.xid], [[], 701])
+  assert.match((await vault.json(around('seq:1'), aroundAnswer)).transactionsMissing ?? '', /no baseline/)
   assert.equal((await vault.ask(around('xid:9'))).status, 404)
 
-  const page = await vault.json('/v1/sources/docs/transactions?limit=2')
-  assert.deepEqual([page.transactions.map(({ xid }: { xid: number }) => xid), page.more], [[703, 702], true])
-  const rest = await vault.json(`/v1/sources/docs/transactions?limit=2&to=${page.transactions[1].before}`)
-  assert.deepEqual([rest.transactions.map(({ xid }: { xid: number }) => xid), rest.more], [[701], false])
+  const page = await vault.json('/v1/sources/docs/transactions?limit=2', transactionsAnswer)
+  assert.deepEqual([page.transactions.map(({ xid }) => xid), page.more], [[703, 702], true])
+  const rest = await vault.json(
+    `/v1/sources/docs/transactions?limit=2&to=${page.transactions[1]?.before}`,
+    transactionsAnswer,
+  )
+  assert.deepEqual([rest.transactions.map(({ xid }) => xid), rest.more], [[701], false])
   const span = `from=${encodeURIComponent(at(1500))}&to=${encodeURIComponent(at(3000))}&order=oldest`
-  const within = await vault.json(`/v1/sources/docs/transactions?${span}`)
+  const within = await vault.json(`/v1/sources/docs/transactions?${span}`, transactionsAnswer)
   assert.deepEqual(
-    within.transactions.map(({ xid }: { xid: number }) => xid),
+    within.transactions.map(({ xid }) => xid),
     [702, 703],
   )
 })
