@@ -87,7 +87,11 @@ async function foreseePostgres(
 ): Promise<Foreseen[]> {
   const tree = apiTreeReader(client, name, signal)
   const rows: Foreseen[] = []
-  const planned = await unlessRefused('point', () => planRecovery(tree, parsePostgresPoint(at, clock.now() as Moment)), rows)
+  const planned = await unlessRefused(
+    'point',
+    () => planRecovery(tree, parsePostgresPoint(at, clock.now() as Moment)),
+    rows,
+  )
   if (planned === undefined) return rows
   const major = majorOf(planned)
   const programs = await foreseen('version', `the programs of PostgreSQL ${major} are here`, () =>

@@ -6,6 +6,7 @@ import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from 
 import { findCommand } from './find.ts'
 import { openCommand } from './open.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
+import { lagCommand } from './lag.ts'
 import { markCommand, pointsCommand } from './points.ts'
 import { agentsCommand, controlCommands, protectCommand } from './protect.ts'
 import { restoreCommand } from './restore.ts'
@@ -16,6 +17,7 @@ import { transactionsCommand } from './transactions.ts'
 import { verifyCommand } from './verify.ts'
 import { volumeCommands } from './volume.ts'
 import { walCommand } from './wal.ts'
+import { windowCommand } from './window.ts'
 
 /** The whole command line. Parsing it runs a command; wrong usage throws a CommanderError. */
 export function makeProgram(parts: Parts): Command {
@@ -40,6 +42,8 @@ ${exitStatusHelp}`,
   controlCommands(program, parts)
   agentsCommand(program, parts)
   statusCommand(program, parts)
+  lagCommand(program, parts)
+  windowCommand(program, parts)
   pointsCommand(program, parts)
   markCommand(program, parts)
   lsCommand(program, parts)

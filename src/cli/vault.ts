@@ -9,6 +9,7 @@ import { formatMoment } from '../model/moment.ts'
 import { connect, vaultDirectory } from './connect.ts'
 import { formatCount, formatTable } from './format.ts'
 import { isoToMoment } from './points.ts'
+import { vaultSpaceCommand } from './vault-space.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { duration, parseAddress } from './option-values.ts'
 import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
@@ -157,6 +158,8 @@ ${exitStatusHelp}`,
           ),
         )
     })
+
+  vaultSpaceCommand(vault, parts)
 
   vault
     .command('reindex')
