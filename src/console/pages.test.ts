@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { brotliCompressSync } from 'node:zlib'
 import { Browser, testConsole } from '../../test/support/console-world.ts'
 
 async function consoleWithPages(context: TestContext): Promise<Browser> {
@@ -70,4 +71,23 @@ test('without built pages the console says how to build them', async (context) =
   const { status, text } = await new Browser(port).ask('GET', '/')
   assert.equal(status, 404)
   assert.match(text, /npm run build/)
+})
+
+test('a browser gets an asset compressed where it takes that, and as it is otherwise', async (context) => {
+  const pages = mkdtempSync(join(tmpdir(), 'tidemark-pages-'))
+  context.after(() => rmSync(pages, { recursive: true }))
+  const script = 'export const answer = 42\n'.repeat(100)
+  const compressed = brotliCompressSync(script)
+  mkdirSync(join(pages, 'assets'))
+  writeFileSync(join(pages, 'assets/page.js'), script)
+  writeFileSync(join(pages, 'assets/page.js.br'), compressed)
+  const { origin } = await testConsole(context, { pages })
+  // fetch decompresses what it asked for: that it came so, only the headers say.
+  const taken = await fetch(`${origin}/assets/page.js`, { headers: { 'accept-encoding': 'br' } })
+  assert.equal(taken.headers.get('content-encoding'), 'br')
+  assert.match(taken.headers.get('content-type') ?? '', /javascript/)
+  assert.equal(Number(taken.headers.get('content-length')), compressed.length)
+  assert.equal(await taken.text(), script)
+  const plain = await fetch(`${origin}/assets/page.js`, { headers: { 'accept-encoding': 'identity' } })
+  assert.deepEqual([plain.headers.get('content-encoding'), await plain.text()], [null, script])
 })

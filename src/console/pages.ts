@@ -31,7 +31,14 @@ export const pagePolicy = (nonce: string): string =>
 
 /** The console in the browser. A path without a dot is a place inside it, told apart by its own script. */
 export async function pageRoutes(http: Http, directory: string, random: Random): Promise<void> {
-  await http.register(fastifyStatic, { root: directory, serve: false, index: false, cacheControl: false })
+  await http.register(fastifyStatic, {
+    root: directory,
+    serve: false,
+    index: false,
+    cacheControl: false,
+    // The build puts the compressed forms beside the files.
+    preCompressed: true,
+  })
 
   const sendIndex = async (reply: FastifyReply): Promise<FastifyReply> => {
     const nonce = Buffer.from(random.bytes(16)).toString('base64')
