@@ -9,7 +9,6 @@ import { auditRecord, vaultEntry } from '../api/console.ts'
 import { sourceStatus, tokenAnswer } from '../api/schemas.ts'
 import { taskRecord } from '../api/tasks.ts'
 import { systemRandom } from '../base/random.ts'
-import type { Vault } from '../vault/vault.ts'
 import { type Browser, nameOf, type TestConsole, testConsole } from '../../test/support/console-world.ts'
 import { servedVault } from '../../test/support/served-vault.ts'
 import { until } from '../../test/support/until.ts'
@@ -20,7 +19,7 @@ const chunkBytes = 32_768
 const chunksOfLarge = 4_000
 const chunk = Buffer.from(systemRandom.bytes(chunkBytes))
 
-async function prepareContents(vault: Vault): Promise<void> {
+const prepareContents: Parameters<typeof servedVault>[1] = async (vault) => {
   const { agent, source } = await addAgentWithSource(vault, 'archive')
   const { chunks, bytes } = blockOf(vault, chunk)
   await using appender = await vault.appender(agent, source, new AbortController().signal)

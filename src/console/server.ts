@@ -127,8 +127,6 @@ class Recorder {
     const isRefused = [401, 403, 429].includes(reply.statusCode)
     if (!isRefused && !isChange(request.method) && isRecorded !== true) return
     if (isRefused && asker.kind === 'stranger' && !this.#isHeard()) return
-    // Before somebody has signed in, his page asks who he is.
-    if (isRefused && asker.kind === 'stranger' && request.routeOptions.url === '/api/me') return
     this.#context.audit.record({
       user: asker.kind === 'user' ? asker.name : (told?.user ?? null),
       address: asker.kind === 'machine' ? 'console' : asker.address,

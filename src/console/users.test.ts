@@ -34,7 +34,7 @@ test('another role, a new password and being disabled end what the account was d
     const browser = new Browser(console.port)
     await browser.signIn(name, password as string)
     await security.done('PATCH', byName(name), { body })
-    assert.equal(await browser.refused('GET', '/api/me'), 'sign-in-needed', name)
+    assert.equal(await browser.refused('POST', '/api/sign-out'), 'sign-in-needed', name)
     const answer = await browser.ask('POST', '/api/sign-in', { body: { user: name, password } })
     assert.equal(answer.status === 200, 'role' in body, name)
   }

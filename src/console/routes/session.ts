@@ -90,10 +90,14 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
 
   http.get(
     '/api/me',
-    { config: { needs: 'own' }, schema: { summary: 'Who is signed in, and what he may do', response: { 200: me } } },
-    async (request) => {
-      const { name, session } = sessionOf(request)
-      return meOf(name, session)
+    {
+      config: { needs: 'open' },
+      schema: { summary: 'Who is signed in, and what he may do; null: nobody', response: { 200: me.nullable() } },
+    },
+    async ({ asker }) => {
+      if (asker.kind !== 'user') return null
+      sessions.used(asker.session)
+      return meOf(asker.name, asker.session)
     },
   )
 
