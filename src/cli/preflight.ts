@@ -4,6 +4,7 @@ import type { ApiClient } from '../api/client.ts'
 import { apiPath } from '../api/client.ts'
 import type { SourceStatus } from '../api/schemas.ts'
 import { fromAbsolute, toBuffer, type TreePath } from '../model/path.ts'
+import { dataFolder } from '../format/postgres-tree.ts'
 import type { Moment } from '../model/moment.ts'
 import { parsePostgresPoint } from '../model/postgres-point.ts'
 import { checkWay, choosePlace, stateOf } from '../recover/postgres/place.ts'
@@ -60,10 +61,7 @@ async function foreseeTree(
   const request = { source: name, target: where, paths: paths.map(fromAbsolute) }
   const { rows, totals, largest } = await foreseeFiles(request, origin)
   const still = `seq:${(await origin.resolve()).at}`
-  async function* pieces(): AsyncGenerator<Uint8Array> {
-    for (const { path } of largest) yield* content(client, name, still, path, signal)
-  }
-  const duration = await foreseeDuration(pieces(), totals, clock)
+  const duration = await foreseeDuration(read(client, name, still, largest, signal), totals, clock)
   if (!isInPlace) return [...rows, duration]
   const replaced = wanted.filter((path) => existsSync(path))
   return [
@@ -133,10 +131,10 @@ async function foreseePostgres(
       message: 'it listens on no network address: its socket is in its own directory, so no port is taken',
     },
   )
-  const [segment] = planned.wal.toReversed()
-  const pieces =
-    segment && content(client, name, `seq:${planned.view.at}`, fromAbsolute(`/wal/${segment.name}`), signal)
-  rows.push(await foreseeDuration(pieces, totals, clock))
+  const still = `seq:${planned.base.at}`
+  const origin = await apiOrigin(client, name, still, signal)
+  const { largest } = await foreseeFiles({ source: name, target, paths: [dataFolder(planned.baseline.number)] }, origin)
+  rows.push(await foreseeDuration(read(client, name, still, largest, signal), totals, clock))
   return rows
 }
 
@@ -162,7 +160,7 @@ async function foreseeVolume(
       : needed,
     foreseeWriting(target),
     await foreseeDuration(
-      content(client, name, `seq:${origin.point.at}`, fromAbsolute('/disk'), signal),
+      read(client, name, `seq:${origin.point.at}`, [{ path: fromAbsolute('/disk') }], signal),
       { bytes, files: 1 },
       clock,
     ),
@@ -183,20 +181,19 @@ async function unlessRefused<T>(
   return given
 }
 
-async function* content(
+/** The bytes of files, one after the other. */
+async function* read(
   client: ApiClient,
   source: string,
   at: string,
-  path: TreePath,
+  files: readonly { readonly path: TreePath }[],
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const pathBytes = toBuffer(path).toString('base64')
-  yield* await client.stream(
-    'GET',
-    apiPath(`/v1/sources/${encodeURIComponent(source)}/content`, { at, pathBytes }),
-    undefined,
-    signal,
-  )
+  for (const { path } of files) {
+    const pathBytes = toBuffer(path).toString('base64')
+    const content = apiPath(`/v1/sources/${encodeURIComponent(source)}/content`, { at, pathBytes })
+    yield* await client.stream('GET', content, undefined, signal)
+  }
 }
 
 function describe(rows: readonly Foreseen[]): string {

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { softwareVersion } from '../wire/software.ts'
 import { agentCommands } from './agent.ts'
+import { agentsCommand } from './agents.ts'
 import { consoleCommands } from './console.ts'
 import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from './browse.ts'
 import { findCommand } from './find.ts'
@@ -8,11 +9,12 @@ import { openCommand } from './open.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { lagCommand } from './lag.ts'
 import { markCommand, pointsCommand } from './points.ts'
-import { agentsCommand, controlCommands, protectCommand } from './protect.ts'
+import { controlCommands, protectCommand } from './protect.ts'
 import { restoreCommand } from './restore.ts'
 import { standbyCommand } from './standby.ts'
 import { statusCommand } from './status.ts'
 import { vaultCommands } from './vault.ts'
+import { tasksCommand } from './tasks.ts'
 import { transactionsCommand } from './transactions.ts'
 import { verifyCommand } from './verify.ts'
 import { volumeCommands } from './volume.ts'
@@ -56,6 +58,7 @@ ${exitStatusHelp}`,
   openCommand(program, parts)
   standbyCommand(program, parts)
   verifyCommand(program, parts)
+  tasksCommand(program, parts)
   transactionsCommand(program, parts)
   walCommand(program, parts)
   volumeCommands(program, parts)

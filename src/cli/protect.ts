@@ -2,10 +2,9 @@ import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { agentRecord, sourceStatus, type SourceRequest } from '../api/schemas.ts'
+import { sourceStatus, type SourceRequest } from '../api/schemas.ts'
 import { isSystemError, TidemarkError } from '../base/errors.ts'
 import { connect } from './connect.ts'
-import { formatTable } from './format.ts'
 import { duration } from './option-values.ts'
 import { exitStatusHelp, type Parts } from './parts.ts'
 import { protectPostgresCommand } from './protect-postgres.ts'
@@ -113,29 +112,4 @@ export function controlCommands(program: Command, parts: Parts): void {
     'POST',
     `/v1/sources/${name}/reconcile`,
   ])
-}
-
-export function agentsCommand(program: Command, parts: Parts): void {
-  program
-    .command('agents')
-    .description('the enrolled servers; with --revoke, admit one no more')
-    .option('--revoke <name>', 'refuse this agent from now on; its journals stay')
-    .option('--json', 'one JSON object a line')
-    .addHelpText(
-      'after',
-      `\nExamples:\n  tidemark agents\n  tidemark agents --revoke old-web-server\n${exitStatusHelp}`,
-    )
-    .action(async (options: { json?: boolean; revoke?: string }, command: Command) => {
-      const client = connect(command, parts)
-      if (options.revoke !== undefined)
-        await client.json('POST', `/v1/agents/${encodeURIComponent(options.revoke)}/revoke`, z.unknown())
-      const agents = await client.json('GET', '/v1/agents', z.array(agentRecord))
-      const rows = agents.map(({ name, revoked, connected, sources }) => [
-        name,
-        revoked ? 'revoked' : connected ? 'connected' : 'not connected',
-        sources.join(', '),
-      ])
-      if (options.json) for (const agent of agents) parts.out.write(`${JSON.stringify(agent)}\n`)
-      else parts.out.write(formatTable(['AGENT', 'STATE', 'SOURCES'], rows))
-    })
 }

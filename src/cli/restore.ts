@@ -1,6 +1,7 @@
 import { resolve as resolvePath } from 'node:path'
 import { type Command, Option } from 'commander'
 import { type ApiClient, apiPath } from '../api/client.ts'
+import type { TaskBody } from '../api/tasks.ts'
 import { resolvedPoint, type SourceStatus, vaultStatus } from '../api/schemas.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { collectLessOften } from '../base/heap.ts'
@@ -19,6 +20,7 @@ import { exitStatus, exitStatusHelp, type Parts } from './parts.ts'
 import { postgresPointHelp } from '../model/postgres-point.ts'
 import { statusOf } from './postgres.ts'
 import { type Preflight, preflight } from './preflight.ts'
+import { doTask } from './tasks.ts'
 import { type PostgresRestoreOptions, restorePostgres } from './restore-postgres.ts'
 import { restoreVolumeSource, type VolumeRestoreOptions } from './restore-volume.ts'
 
@@ -27,6 +29,7 @@ interface RestoreOptions extends PostgresRestoreOptions, VolumeRestoreOptions {
   to: string
   system?: string
   path: string[]
+  on?: string
   preflight?: boolean
   inPlace?: boolean
 }
@@ -67,6 +70,7 @@ export function restoreCommand(program: Command, parts: Parts): void {
     .option('--dry-run', 'say what would be done and whether there is room; write nothing')
     .option('--preflight', 'check everything that it would meet here, and how long it would take; write nothing')
     .option('--in-place', 'of files, with --to /: replace what is at the original place, which is kept beside it')
+    .option('--on <agent>', 'on that server, as a task of its vault; this command looks on until it ends')
     .option('--resume', 'go on with a restore that did not end')
     .option('--json', 'one JSON object a line: progress, then the receipt')
     .addHelpText(
@@ -80,12 +84,17 @@ Examples:
   tidemark restore machine-7 --at mark:before-upgrade --to /dev/vg0/machine-7 --delta
   tidemark restore documents --at "10m ago" --to /srv/restored --preflight
   tidemark restore documents --at "10m ago" --to / --in-place
+  tidemark restore documents --to /srv/restored --on spare-server
   tidemark restore --system public-web --at "1h ago" --to /srv/restored
 ${exitStatusHelp}`,
     )
     .action(async (source: string | undefined, options: RestoreOptions, command: Command) => {
       collectLessOften()
       const client = connect(command, parts)
+      if (options.on !== undefined) {
+        await doTask(client, taskOf(source, options.on, options), options.json ?? false, parts)
+        return
+      }
       for (const one of await chosen(client, source, options)) {
         const status = await statusOf(client, one.source)
         if (options.preflight) {
@@ -99,6 +108,29 @@ ${exitStatusHelp}`,
         else await restoreOne(client, one, options, parts)
       }
     })
+}
+
+/** What an agent can be asked for. */
+function taskOf(source: string | undefined, agent: string, options: RestoreOptions): TaskBody {
+  const { system, at, to, path: paths, start = false, inPlace } = options
+  const others = ['stopAtPause', 'port', 'pgBin', 'user', 'wal', 'delta', 'force', 'dryRun', 'resume'] as const
+  const left = others.filter((one) => options[one] !== undefined)
+  if (left.length > 0 || options.tablespace.length > 0)
+    throw new TidemarkError('bad-request', {
+      message: `with --on, a restore takes no --${(left[0] ?? 'tablespace').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+      hint: 'give the command on that server itself; "tidemark tasks resume ID" goes on with a task',
+    })
+  return {
+    kind: options.preflight === true ? 'preflight' : 'restore',
+    agent,
+    ...(source === undefined ? {} : { source }),
+    ...(system === undefined ? {} : { system }),
+    at,
+    to,
+    paths,
+    start,
+    ...(inPlace === true && source !== undefined ? { inPlace: source } : {}),
+  }
 }
 
 const preflightOf = (status: SourceStatus, { at, target }: Chosen, options: RestoreOptions): Preflight => ({

@@ -8,7 +8,7 @@ import { agentDetails, type TaskBody, taskRecord, type TaskRecord } from '../../
 import { entry } from '../../src/api/schemas.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { socketApiClient } from '../../src/wire/http-client.ts'
-import { type Agent, differences, needsRsync, waitFor, World } from './harness.ts'
+import { type Agent, command, differences, needsRsync, waitFor, World } from './harness.ts'
 
 const atVault = (world: World) => socketApiClient(join(world.vaultFolder, 'api.sock'))
 
@@ -269,5 +269,50 @@ test(
     const kept = `${docs}.before-seq-${sequence}`
     assert.equal(readFileSync(join(kept, 'later'), 'utf8'), 'made since')
     await world.until('docs', 'protected again', ({ state }) => state === 'protected')
+  },
+)
+
+test(
+  'a script can do what the console can: tasks and limits from the command line',
+  { skip: needsRsync },
+  async (t) => {
+    const world = await World.begin(t)
+    const { docs } = await scene(world, 2)
+    const to = join(world.folder, 'back')
+    const checked = await world.atVault('restore', 'docs', '--to', to, '--on', 'spare', '--preflight')
+    assert.match(checked.out, /overwrites +good/)
+    const restored = await world.atVault('restore', 'docs', '--to', to, '--on', 'spare')
+    assert.match(restored.out, /: done/)
+    assert.equal(differences(docs, join(to, docs)), '')
+    const list = (await world.atVault('tasks', '--json')).out.trim().split('\n')
+    const [newest] = list.map((line) => taskRecord.parse(JSON.parse(line)))
+    assert.equal(newest?.kind, 'restore')
+    const one = await world.atVault('tasks', String(newest?.id).slice(0, 12))
+    assert.match(one.out, /asked for by operator/)
+    const again = await command([
+      '--vault',
+      world.vaultFolder,
+      'restore',
+      'docs',
+      '--to',
+      to,
+      '--on',
+      'spare',
+      '--json',
+    ])
+    assert.equal(again.status, 1)
+    assert.equal(
+      taskRecord.parse(JSON.parse(again.out.trim().split('\n').at(-1) as string)).error?.code,
+      'target-not-empty',
+    )
+    const refused = await command(['--vault', world.vaultFolder, 'tasks', 'cancel', String(newest?.id)])
+    assert.match(refused.err, /next: /)
+    const limited = await world.atVault('agents', 'limit', 'web', 'mon-fri 08:00-18:00=2MiB/s', '--json')
+    assert.deepEqual(agentDetails.parse(JSON.parse(limited.out)).limits, [
+      { days: [1, 2, 3, 4, 5], from: '08:00', to: '18:00', bytesPerSecond: 2 * 1024 * 1024 },
+    ])
+    assert.match((await world.atVault('agents', 'web')).out, /limits: mon,tue,wed,thu,fri 08:00-18:00=2.0 MiB\/s/)
+    const found = (await world.atVault('agents', 'discover', 'web', '--json')).out.trim().split('\n').at(-1)
+    assert.ok(taskRecord.parse(JSON.parse(String(found))).result?.discovered)
   },
 )
