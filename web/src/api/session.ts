@@ -32,6 +32,9 @@ export function useSession(): { enter: (me: Me) => void; leave: () => Promise<vo
   }
 }
 
+/** What anything is refused with once the session has ended, by its age or by somebody. */
+export const sessionEnded = (error: unknown): boolean => error instanceof ApiFailure && error.code === 'sign-in-needed'
+
 /** The session is over: what was read in it goes too. */
 export function forget(queries: QueryClient): void {
   queries.clear()
@@ -45,7 +48,7 @@ function takeMe(queries: QueryClient, me: Me | null): void {
 
 async function askMe(signal: AbortSignal): Promise<Me | null> {
   try {
-    const me = await get<Me>('/me', signal)
+    const me = await get<Me | null>('/me', signal)
     keepCsrfOf(me)
     return me
   } catch (error) {

@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { App as AntApp, ConfigProvider } from 'antd'
 import antEnglish from 'antd/locale/en_US'
 import antChinese from 'antd/locale/zh_CN'
@@ -7,6 +7,7 @@ import 'dayjs/locale/zh-cn'
 import { type ReactNode, useEffect } from 'react'
 import { createBrowserRouter, type RouteObject, RouterProvider } from 'react-router'
 import { ApiFailure } from '../api/client.ts'
+import { forget, sessionEnded } from '../api/session.ts'
 import { useTexts } from '../language/language.ts'
 import { Broken, NotFound } from './broken.tsx'
 import { Frame } from './frame.tsx'
@@ -20,7 +21,14 @@ import { antThemeOf, usePaletteOf, useThemeName } from './theme.ts'
 const triesMax = 1
 const staleMs = 5_000
 
+/** Whatever is asked for after the session has ended leads to the sign-in, and from there back to the same page. */
+const onError = (error: unknown): void => {
+  if (sessionEnded(error)) forget(queries)
+}
+
 const queries = new QueryClient({
+  queryCache: new QueryCache({ onError }),
+  mutationCache: new MutationCache({ onError }),
   defaultOptions: {
     queries: {
       staleTime: staleMs,
