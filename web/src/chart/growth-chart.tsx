@@ -43,7 +43,7 @@ export function GrowthChart({ space }: { space: SpaceAnswer }): ReactNode {
         },
         yAxis: {
           type: 'value',
-          max: space.totalBytes,
+          ...(isFullSoon(space) ? { max: space.storedBytes + space.freeBytes } : {}),
           axisLabel: { formatter: (bytes: number) => formats.bytes(bytes), color: colour('--ink-quiet') },
           splitLine: { lineStyle: { color: colour('--line') } },
         },
@@ -96,10 +96,14 @@ export function GrowthChart({ space }: { space: SpaceAnswer }): ReactNode {
   return <div className="growth-chart" ref={draw} role="img" aria-label={t.vaults.chartLabel} />
 }
 
-function forecastOf({ days, growthBytesPerDay, totalBytes }: SpaceAnswer): [number, number][] {
+/** Where it fills within the time that is drawn, the top of the chart is what it can hold. */
+const isFullSoon = ({ growthBytesPerDay, freeBytes }: SpaceAnswer): boolean =>
+  growthBytesPerDay !== null && growthBytesPerDay * forecastDaysMax > freeBytes
+
+function forecastOf({ days, growthBytesPerDay, freeBytes }: SpaceAnswer): [number, number][] {
   const last = days.at(-1)
   if (last === undefined || growthBytesPerDay === null || growthBytesPerDay <= 0) return []
-  const left = Math.min(forecastDaysMax, (totalBytes - last.storedBytes) / growthBytesPerDay)
+  const left = Math.min(forecastDaysMax, freeBytes / growthBytesPerDay)
   const at = Date.parse(last.at)
   return [
     [at, last.storedBytes],

@@ -40,8 +40,11 @@ export function systemsOf({ vaults }: Pick<LiveState, 'vaults'>, nowMs: number):
     }
   return [...sources]
     .map(([name, placed]) => systemOf(name, placed, nowMs))
-    .toSorted((one, other) => rankOf(one.state) - rankOf(other.state) || one.name.localeCompare(other.name))
+    .toSorted((one, other) => rankOf(one.state) - rankOf(other.state) || inOrder(one.name, other.name))
 }
+
+/** `web 9` before `web 10`, in the order of the browser's language. */
+const inOrder = new Intl.Collator(undefined, { numeric: true }).compare
 
 function systemOf(name: string, placed: readonly PlacedSource[], nowMs: number): System {
   const lags = placed.flatMap(({ source }) => source.lagMs ?? [])

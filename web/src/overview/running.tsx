@@ -15,14 +15,17 @@ export function Running(): ReactNode {
   const t = useTexts()
   const formats = useFormats()
   const { vaults } = useLive()
-  const tasks = useRunningTasks()
-  const copies = [...vaults.values()].flatMap(({ entry, sources }) =>
+  const allTasks = useRunningTasks()
+  const allCopies = [...vaults.values()].flatMap(({ entry, sources }) =>
     entry.connected ? [...sources.values()].filter(({ progress }) => progress !== undefined) : [],
   )
+  const tasks = allTasks.slice(0, shownMax)
+  const copies = allCopies.slice(0, shownMax - tasks.length)
+  const left = allTasks.length + allCopies.length - tasks.length - copies.length
   if (tasks.length + copies.length === 0) return <p className="panel-body quiet">{t.overview.nothingRuns}</p>
   return (
     <ul className="running">
-      {tasks.slice(0, shownMax).map((task) => (
+      {tasks.map((task) => (
         <li key={task.id}>
           <span>
             <strong>{t.overview.taskKinds[task.kind]}</strong> {task.source ?? task.agent}
@@ -34,7 +37,7 @@ export function Running(): ReactNode {
           />
         </li>
       ))}
-      {copies.slice(0, shownMax).map((source) => (
+      {copies.map((source) => (
         <li key={source.id}>
           <span>
             <strong>{t.states.words[source.state]}</strong> {source.name}
@@ -43,9 +46,7 @@ export function Running(): ReactNode {
           {source.progress === undefined ? null : <Amount {...source.progress} label={source.name} />}
         </li>
       ))}
-      {tasks.length + copies.length > 2 * shownMax ? (
-        <li className="quiet">{t.overview.more(formats.count(tasks.length + copies.length - 2 * shownMax))}</li>
-      ) : null}
+      {left === 0 ? null : <li className="quiet">{t.overview.more(formats.count(left))}</li>}
     </ul>
   )
 }

@@ -53,3 +53,17 @@ export function runsOf(digits: readonly number[], lagMsMax: number): Run[] {
   }
   return runs
 }
+
+/** Steps of five minutes in a day. */
+export const stepsOfDay = 288
+export const stepMs = 300_000
+
+/** Of a strip that begins at `fromMs` and may reach into hours that are yet to come: the 24 hours until now. */
+export function lastDay(strip: string, fromMs: number, nowMs: number): string {
+  const end = Math.ceil((nowMs - fromMs) / stepMs)
+  return strip.slice(Math.max(0, end - stepsOfDay), Math.max(0, end)).padStart(stepsOfDay, '0')
+}
+
+/** Where the first step of `lastDay` begins. */
+export const lastDayFromMs = (fromMs: number, nowMs: number): number =>
+  fromMs + (Math.ceil((nowMs - fromMs) / stepMs) - stepsOfDay) * stepMs

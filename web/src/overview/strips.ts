@@ -3,10 +3,9 @@ import type { StripsAnswer } from '../../../src/api/measures.ts'
 import { get, vaultPath, withQuery } from '../api/client.ts'
 import { useLive } from '../live/live.tsx'
 import type { System } from '../live/systems.ts'
-import { worstStrip } from './strip-colours.ts'
+import { lastDay, lastDayFromMs, stepMs, worstStrip } from './strip-colours.ts'
 
 const dayMs = 86_400_000
-const stepMs = 300_000
 const askAgainMs = 60_000
 
 export interface Strips {
@@ -28,14 +27,18 @@ export function useStrips(): Strips {
       staleTime: askAgainMs,
     })),
     combine: (answers) => {
-      const told = answers.flatMap(({ data }, at) =>
-        data === undefined ? [] : [{ data, vault: entries[at]?.id ?? '' }],
-      )
+      const nowMs = Date.now()
+      const told = answers.flatMap(({ data }, at) => {
+        const vault = entries[at]?.id
+        return data === undefined || vault === undefined ? [] : [{ vault, fromMs: Date.parse(data.from), data }]
+      })
       return {
-        fromMs: told[0] && Date.parse(told[0].data.from),
+        fromMs: told[0] && lastDayFromMs(told[0].fromMs, nowMs),
         stepMs,
         sources: new Map(
-          told.flatMap(({ data, vault }) => data.sources.map(({ id, strip }) => [`${vault} ${id}`, strip])),
+          told.flatMap(({ vault, fromMs, data }) =>
+            data.sources.map(({ id, strip }) => [`${vault} ${id}`, lastDay(strip, fromMs, nowMs)]),
+          ),
         ),
       }
     },

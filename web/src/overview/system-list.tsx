@@ -5,6 +5,7 @@ import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
 import type { System } from '../live/systems.ts'
 import { StateMark } from '../shell/state-mark.tsx'
+import { stepsOfDay } from './strip-colours.ts'
 import { type PointedStep, Strip, StripLegend, useLagWords } from './strip.tsx'
 import { stripOf, type Strips } from './strips.ts'
 
@@ -96,11 +97,10 @@ function StripAxis({ strips }: { strips: Strips }): ReactNode {
   const formats = useFormats()
   const { fromMs, stepMs } = strips
   if (fromMs === undefined) return t.overview.lastDay
-  const steps = 288
   return (
     <span className="strip-axis">
       {[0, 6, 12, 18].map((hours) => (
-        <span key={hours}>{formats.shortTime(fromMs + (hours / 24) * steps * stepMs)}</span>
+        <span key={hours}>{formats.shortTime(fromMs + (hours / 24) * stepsOfDay * stepMs)}</span>
       ))}
       <span>{t.overview.now}</span>
     </span>

@@ -108,13 +108,15 @@ function Vault({ vault }: { vault: LiveVault }): ReactNode {
 function Space({ space }: { space: SpaceAnswer }): ReactNode {
   const t = useTexts()
   const formats = useFormats()
-  const history = space.sources.reduce((sum, { historyBytes }) => sum + historyBytes, 0)
   const numbers: [string, string][] = [
     [t.vaults.stored, formats.bytes(space.storedBytes)],
     [t.vaults.free, formats.bytes(space.freeBytes)],
     [t.vaults.total, formats.bytes(space.totalBytes)],
-    [t.vaults.cameIn, formats.bytes(history)],
-    [t.vaults.saved, history > space.storedBytes ? formats.share(1 - space.storedBytes / history) : '–'],
+    [t.vaults.cameIn, formats.bytes(space.logicalBytes)],
+    [
+      t.vaults.saved,
+      space.logicalBytes > space.storedBytes ? formats.share(1 - space.storedBytes / space.logicalBytes) : '–',
+    ],
   ]
   return (
     <div className="panel-body stack">
@@ -127,9 +129,11 @@ function Space({ space }: { space: SpaceAnswer }): ReactNode {
         ))}
       </dl>
       <SpaceSentence space={space} />
-      <Suspense fallback={<Loading rows={5} />}>
-        <GrowthChart space={space} />
-      </Suspense>
+      {space.days.length < 2 ? null : (
+        <Suspense fallback={<Loading rows={5} />}>
+          <GrowthChart space={space} />
+        </Suspense>
+      )}
     </div>
   )
 }

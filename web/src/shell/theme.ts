@@ -6,6 +6,7 @@ import { usePreferences } from './preferences.ts'
 const colours = {
   light: {
     accent: '#17607d',
+    onAccent: '#ffffff',
     ground: '#eef2f3',
     panel: '#ffffff',
     raised: '#ffffff',
@@ -19,6 +20,7 @@ const colours = {
   },
   dark: {
     accent: '#5bb6d6',
+    onAccent: '#04141b',
     ground: '#0b1317',
     panel: '#131e24',
     raised: '#18252c',
@@ -93,7 +95,13 @@ export function antThemeOf(name: 'light' | 'dark'): ThemeConfig {
         cellPaddingBlockSM: 6,
       },
       Menu: { itemBorderRadius: 4 },
-      Button: { primaryShadow: 'none', defaultShadow: 'none', dangerShadow: 'none' },
+      Button: {
+        primaryColor: colour.onAccent,
+        dangerColor: colour.onAccent,
+        primaryShadow: 'none',
+        defaultShadow: 'none',
+        dangerShadow: 'none',
+      },
     },
   }
 }

@@ -31,7 +31,7 @@ export const vaults = {
   stored: 'stored',
   free: 'free',
   total: 'total',
-  cameIn: 'came in within the windows',
+  cameIn: 'kept, before deduplication and compression',
   saved: 'saved by deduplication and compression',
   growthUnknown: 'How it grows is known after two days.',
   noGrowth: 'It does not grow: what comes in and what leaves the windows are even.',

@@ -32,7 +32,7 @@ export const vaults: Texts['vaults'] = {
   stored: '已存储',
   free: '剩余',
   total: '总量',
-  cameIn: '窗口内写入总量',
+  cameIn: '去重与压缩前',
   saved: '去重与压缩节省',
   growthUnknown: '满两天后可得出增长趋势。',
   noGrowth: '没有增长：新写入与移出窗口的数据持平。',
