@@ -12,9 +12,10 @@ const minute = 60 * second
 const hour = 60 * minute
 const day = 24 * hour
 
-/** `340 ms`, `4.2 s`, `3 min 12 s`, `2 h 5 min`, `12 d 3 h`: the two largest units that say something. */
+/** `0.4 ms`, `340 ms`, `4.2 s`, `3 min 12 s`, `2 h 5 min`, `12 d 3 h`: the two largest units that say something. */
 export function formatDuration(ms: number, words: DurationWords): string {
   const length = Math.max(0, ms)
+  if (length > 0 && length < 9.95) return `${length.toFixed(1)} ${words.ms}`
   if (length < 999.5) return `${Math.round(length)} ${words.ms}`
   if (length < 9.95 * second) return `${(length / second).toFixed(1)} ${words.s}`
   if (length < minute - second / 2) return `${Math.round(length / second)} ${words.s}`

@@ -25,6 +25,7 @@ test('a size has three figures and the unit in which they say most', () => {
 test('a duration is told in its two largest units, and never as 60 of one', () => {
   const cases: [number, string][] = [
     [-5, '0 ms'],
+    [0.494, '0.5 ms'],
     [340, '340 ms'],
     [999.6, '1.0 s'],
     [4_249, '4.2 s'],

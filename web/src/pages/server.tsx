@@ -97,7 +97,12 @@ function Facts({ row: { vault, agent } }: { row: PlacedAgent }): ReactNode {
     [t.servers.throughput, formats.rate(agent.bytesPerSecond)],
     [t.servers.limit, agent.limitNow === null ? t.servers.noLimit : formats.rate(agent.limitNow)],
     [t.servers.backlog, formats.bytes(agent.backlogBytes)],
-    [t.servers.catchUp, agent.secondsToCatchUp === null ? dash : formats.duration(agent.secondsToCatchUp * 1000)],
+    [
+      t.servers.catchUp,
+      agent.secondsToCatchUp === null || agent.secondsToCatchUp < 1
+        ? dash
+        : formats.duration(agent.secondsToCatchUp * 1000),
+    ],
   ]
   return (
     <Descriptions
@@ -128,7 +133,7 @@ function SourceTable({ placed }: { placed: readonly PlacedSource[] }): ReactNode
           ),
         },
         { title: t.servers.kind, render: (_, { source }) => t.servers.kinds[source.kind] },
-        { title: t.servers.what, render: (_, { source }) => whatOf(source) },
+        { title: t.servers.what, render: (_, { source }) => <span className="what">{whatOf(source)}</span> },
         {
           title: t.servers.state,
           render: (_, one) => (

@@ -44,6 +44,7 @@ export function DiscoveryStep({
           <FoundDatabases found={found} />
           <FoundMounts found={found} />
           <FoundDirectories found={found} />
+          {found.stopped === undefined ? null : <p className="quiet">{t.servers.notAllLooked}</p>}
         </Radio.Group>
       )}
       {found === undefined ? null : (

@@ -75,7 +75,11 @@ export function App(): ReactNode {
     dayjs.locale(language === 'zh-CN' ? 'zh-cn' : 'en')
   }, [language, t])
   return (
-    <ConfigProvider locale={language === 'zh-CN' ? antChinese : antEnglish} theme={antThemeOf(themeName)}>
+    <ConfigProvider
+      button={{ autoInsertSpace: false }}
+      locale={language === 'zh-CN' ? antChinese : antEnglish}
+      theme={antThemeOf(themeName)}
+    >
       <AntApp className="app">
         <QueryClientProvider client={queries}>
           <RouterProvider router={router} />

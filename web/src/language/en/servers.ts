@@ -117,6 +117,7 @@ export const servers = {
   noMounts: 'No file system was found.',
   directories: 'Large directories',
   noDirectories: 'No large directory was found.',
+  notAllLooked: 'The search for large directories was ended after some seconds; what is missing can be typed above.',
   postgresOf: (version: string) => `PostgreSQL ${version}`,
   used: (used: string, all: string) => `${used} of ${all} used`,
   holds: (bytes: string, files: string) => `${bytes} in ${files} files`,

@@ -117,6 +117,7 @@ export const servers: Texts['servers'] = {
   noMounts: '未发现文件系统。',
   directories: '大目录',
   noDirectories: '未发现大目录。',
+  notAllLooked: '大目录的探测在数秒后结束，未列出的目录可在上方直接输入路径。',
   postgresOf: (version) => `PostgreSQL ${version}`,
   used: (used, all) => `已用 ${used} / ${all}`,
   holds: (bytes, files) => `${files} 个文件，共 ${bytes}`,
