@@ -9,6 +9,7 @@ import type { Measures } from './measures/measures.ts'
 import type { Space } from './space.ts'
 import type { SpaceLooks } from './space-looks.ts'
 import type { Statuses } from './statuses.ts'
+import type { Turns } from './turns.ts'
 import type { Tasks } from './tasks/tasks.ts'
 
 /** What the routes of the HTTP API work with. */
@@ -19,6 +20,7 @@ export interface Context {
   readonly space: Space
   readonly spaceLooks: SpaceLooks
   readonly statuses: Statuses
+  readonly turns: Turns
   readonly held: HeldPoints
   readonly tasks: Tasks
   readonly measures: Measures

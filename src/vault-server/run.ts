@@ -51,6 +51,7 @@ import { Space } from './space.ts'
 import { SpaceLooks } from './space-looks.ts'
 import { tellStalls } from './stalls.ts'
 import { Statuses } from './statuses.ts'
+import { Turns } from './turns.ts'
 import { openDerived } from './derived.ts'
 import { doAtVault } from './tasks/at-vault.ts'
 import { KeptTasks } from './tasks/kept-tasks.ts'
@@ -124,7 +125,8 @@ export async function runVault(request: RunRequest, parts: RunParts, signal: Abo
     clock,
     random,
   }
-  const context: Context = { ...shared, statuses: new Statuses(shared) }
+  const statuses = new Statuses(shared)
+  const context: Context = { ...shared, statuses, turns: new Turns({ ...shared, statuses }) }
   tasks.begin(doAtVault(context))
   const watched = watchedVault(context, metrics)
   await using http = await serveHttp({ ...context, tell }, watched, join(directory, socketName))

@@ -18,11 +18,11 @@ type Head = Omit<z.infer<typeof vaultStatus>, 'sources'>
 
 /** How every source does, as it is told to whoever asks or watches. */
 export class Statuses {
-  readonly #context: Omit<Context, 'statuses'>
+  readonly #context: Pick<Context, 'vault' | 'live' | 'derived' | 'measures' | 'space' | 'clock'>
   readonly #clock: Clock
   readonly #kept = new Map<Id, { readonly atMs: number; readonly found: Promise<Kept> }>()
 
-  constructor(context: Omit<Context, 'statuses'>) {
+  constructor(context: Pick<Context, 'vault' | 'live' | 'derived' | 'measures' | 'space' | 'clock'>) {
     this.#context = context
     this.#clock = context.clock
   }
