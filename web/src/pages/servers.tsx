@@ -18,7 +18,7 @@ export function Component(): ReactNode {
   const [isEnrolling, setEnrolling] = useState(false)
   const [text, setText] = useState('')
   const enrol = may('servers') ? (
-    <Button type="primary" icon={<PlusOutlined />} onClick={() => setEnrolling(true)}>
+    <Button type="primary" icon={<PlusOutlined aria-hidden />} onClick={() => setEnrolling(true)}>
       {t.servers.enrol}
     </Button>
   ) : null

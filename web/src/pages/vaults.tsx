@@ -15,7 +15,7 @@ export function Component(): ReactNode {
   const { vaults, connection } = useLive()
   const [isAdding, setAdding] = useState(false)
   const add = may('vaults') ? (
-    <Button type="primary" icon={<PlusOutlined />} onClick={() => setAdding(true)}>
+    <Button type="primary" icon={<PlusOutlined aria-hidden />} onClick={() => setAdding(true)}>
       {t.vaults.add}
     </Button>
   ) : null

@@ -68,7 +68,7 @@ export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDeta
             />
             <Button
               type="text"
-              icon={<DeleteOutlined />}
+              icon={<DeleteOutlined aria-hidden />}
               aria-label={t.servers.removeLimit}
               onClick={() => setRules(rules.filter((_, index) => index !== at))}
             />
@@ -77,7 +77,7 @@ export function LimitsEditor({ vault, agent }: { vault: string; agent: AgentDeta
       </ol>
       <FailureLine failure={failure} />
       <div className="row">
-        <Button icon={<PlusOutlined />} onClick={() => setRules([...rules, office])}>
+        <Button icon={<PlusOutlined aria-hidden />} onClick={() => setRules([...rules, office])}>
           {t.servers.addLimit}
         </Button>
         <Button

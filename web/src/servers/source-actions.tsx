@@ -48,7 +48,7 @@ export function SourceActions({ placed: { vault, source } }: { placed: PlacedSou
           },
         }}
       >
-        <Button type="text" icon={<MoreOutlined />} aria-label={t.servers.actsOf(source.name)} />
+        <Button type="text" icon={<MoreOutlined aria-hidden />} aria-label={t.servers.actsOf(source.name)} />
       </Dropdown>
       {failure !== null && !isEnding ? <span className="tone-bad">{failure.message}</span> : null}
       <NamedConfirm

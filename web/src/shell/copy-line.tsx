@@ -16,7 +16,10 @@ export function CopyLine({ line, label }: { line: string; label: string }): Reac
       <textarea readOnly value={line} rows={3} aria-label={label} onFocus={(event) => event.currentTarget.select()} />
       {/* Only over HTTPS or from this PC a page may write to the clipboard; elsewhere the line is selected by a click. */}
       {window.isSecureContext ? (
-        <Button icon={isCopied ? <CheckOutlined /> : <CopyOutlined />} onClick={() => void copy()}>
+        <Button
+          icon={isCopied ? <CheckOutlined aria-hidden /> : <CopyOutlined aria-hidden />}
+          onClick={() => void copy()}
+        >
           {isCopied ? t.shell.copied : t.shell.copy}
         </Button>
       ) : null}

@@ -48,7 +48,7 @@ function Navigation(): ReactNode {
           navigation === undefined || !may(action) ? null : (
             <li key={path}>
               <NavLink to={path} end={path === '/'} title={navigation.text(t)}>
-                <navigation.icon />
+                <navigation.icon aria-hidden />
                 <span className="navigation-text">{navigation.text(t)}</span>
               </NavLink>
             </li>
@@ -62,7 +62,7 @@ function Navigation(): ReactNode {
         title={turn}
         onClick={() => prefer({ isNavigationNarrow: !isNavigationNarrow })}
       >
-        {isNavigationNarrow ? <MenuUnfoldOutlined /> : <MenuFoldOutlined />}
+        {isNavigationNarrow ? <MenuUnfoldOutlined aria-hidden /> : <MenuFoldOutlined aria-hidden />}
       </button>
     </nav>
   )

@@ -78,7 +78,11 @@ export function LanguageMenu(): ReactNode {
         onClick: ({ key }) => prefer({ language: key as LanguageName }),
       }}
     >
-      <Button type="text" icon={<GlobalOutlined />} aria-label={`${t.shell.language}: ${languageNames[language]}`}>
+      <Button
+        type="text"
+        icon={<GlobalOutlined aria-hidden />}
+        aria-label={`${t.shell.language}: ${languageNames[language]}`}
+      >
         {languageNames[language]}
       </Button>
     </Dropdown>
@@ -100,7 +104,7 @@ export function ThemeMenu(): ReactNode {
     >
       <Button
         type="text"
-        icon={name === 'dark' ? <MoonOutlined /> : <SunOutlined />}
+        icon={name === 'dark' ? <MoonOutlined aria-hidden /> : <SunOutlined aria-hidden />}
         aria-label={`${t.shell.theme}: ${t.shell.themes[theme]}`}
       />
     </Dropdown>
@@ -123,8 +127,8 @@ function UserMenu(): ReactNode {
         ],
       }}
     >
-      <Button type="text" icon={<UserOutlined />} aria-label={`${t.shell.user}: ${me.user}`}>
-        {me.user} <DownOutlined />
+      <Button type="text" icon={<UserOutlined aria-hidden />} aria-label={`${t.shell.user}: ${me.user}`}>
+        {me.user} <DownOutlined aria-hidden />
       </Button>
     </Dropdown>
   )

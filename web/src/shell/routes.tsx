@@ -18,7 +18,10 @@ export interface Page {
   /** Who may not do it is not offered the page. */
   readonly action: Action
   /** Absent for a page that is reached from another one. */
-  readonly navigation?: { readonly icon: ComponentType; readonly text: (t: Texts) => string }
+  readonly navigation?: {
+    readonly icon: ComponentType<{ 'aria-hidden'?: boolean }>
+    readonly text: (t: Texts) => string
+  }
 }
 
 /** In the order of the navigation. */

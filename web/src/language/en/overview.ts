@@ -1,5 +1,5 @@
 export const overview = {
-  systemsOfDay: 'Systems and their lag in the last 24 hours',
+  systemsOfDay: 'Systems, lag of the last 24 hours',
   system: 'System',
   state: 'State',
   lag: 'Lag',
@@ -18,7 +18,7 @@ export const overview = {
       protected: 'Protected',
       late: 'Late',
       stalled: 'Stalled or away',
-      underway: 'Under way or paused',
+      underway: 'Under way',
       unproven: 'Unproven',
     },
     sentences: {
