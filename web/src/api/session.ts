@@ -14,10 +14,10 @@ export function useMe(): { me: Me | null | undefined; failure: Error | null; aga
   return { me: data, failure: error, again: () => void refetch() }
 }
 
-/** Whether the role of who is signed in may do `action`. What may not be done is not offered. */
-export function useMay(): (action: Action) => boolean {
+/** Whether the role of who is signed in may do `action`; absent: what anybody may. What may not be done is not offered. */
+export function useMay(): (action: Action | undefined) => boolean {
   const { me } = useMe()
-  return (action) => me?.actions.includes(action) ?? false
+  return (action) => me != null && (action === undefined || me.actions.includes(action))
 }
 
 export function useSession(): { enter: (me: Me) => void; leave: () => Promise<void>; ask: () => Promise<void> } {

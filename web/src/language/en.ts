@@ -1,3 +1,11 @@
+import { account } from './en/account.ts'
+import { alarmRules } from './en/alarm-rules.ts'
+import { alarms } from './en/alarms.ts'
+import { audit } from './en/audit.ts'
+import { channels } from './en/channels.ts'
+import { reports } from './en/reports.ts'
+import { thresholds } from './en/thresholds.ts'
+import { users } from './en/users.ts'
 import { browse } from './en/browse.ts'
 import { overview } from './en/overview.ts'
 import { restore } from './en/restore.ts'
@@ -27,6 +35,14 @@ export const en = {
   browse,
   restore,
   tasks,
+  account,
+  alarmRules,
+  alarms,
+  audit,
+  channels,
+  reports,
+  thresholds,
+  users,
 }
 
 export type Texts = typeof en

@@ -1,4 +1,12 @@
 import type { Texts } from './en.ts'
+import { account } from './zh-CN/account.ts'
+import { alarmRules } from './zh-CN/alarm-rules.ts'
+import { alarms } from './zh-CN/alarms.ts'
+import { audit } from './zh-CN/audit.ts'
+import { channels } from './zh-CN/channels.ts'
+import { reports } from './zh-CN/reports.ts'
+import { thresholds } from './zh-CN/thresholds.ts'
+import { users } from './zh-CN/users.ts'
 import { browse } from './zh-CN/browse.ts'
 import { overview } from './zh-CN/overview.ts'
 import { restore } from './zh-CN/restore.ts'
@@ -27,4 +35,12 @@ export const zhCn: Texts = {
   browse,
   restore,
   tasks,
+  account,
+  alarmRules,
+  alarms,
+  audit,
+  channels,
+  reports,
+  thresholds,
+  users,
 }

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import type { Alarm } from '../../../src/api/console.ts'
 import { useFormats } from '../formats/formats.ts'
-import { useAlarmTexts } from '../language/alarm-texts.ts'
+import { useAlarmTexts } from '../alarms/alarm-texts.ts'
 import { useTexts } from '../language/language.ts'
 import { useLive, useNow } from '../live/live.tsx'
 import type { Tone } from '../shell/source-states.ts'

@@ -1,7 +1,7 @@
 import { DownOutlined, GlobalOutlined, MoonOutlined, SunOutlined, UserOutlined } from '@ant-design/icons'
 import { Button, Dropdown, Tooltip } from 'antd'
 import type { ReactNode } from 'react'
-import { useLocation } from 'react-router'
+import { Link, useLocation } from 'react-router'
 import { useMay, useMe, useSession } from '../api/session.ts'
 import { useFormats } from '../formats/formats.ts'
 import { zoneName } from '../formats/moment.ts'
@@ -123,6 +123,7 @@ function UserMenu(): ReactNode {
         items: [
           { key: 'role', label: t.shell.roles[me.role], disabled: true },
           { type: 'divider' },
+          { key: 'account', label: <Link to="/account">{t.shell.account}</Link> },
           { key: 'leave', label: t.shell.signOut, onClick: () => void leave() },
         ],
       }}

@@ -1,11 +1,15 @@
 import {
   AppstoreOutlined,
+  AuditOutlined,
+  BarChartOutlined,
+  BellOutlined,
   CloudServerOutlined,
   DashboardOutlined,
   DatabaseOutlined,
   FolderOpenOutlined,
   RollbackOutlined,
   UnorderedListOutlined,
+  TeamOutlined,
 } from '@ant-design/icons'
 import type { ComponentType } from 'react'
 import type { Action } from '../../../src/api/console.ts'
@@ -15,8 +19,8 @@ import type { Texts } from '../language/en.ts'
 export interface Page {
   readonly path: string
   readonly load: () => Promise<{ readonly Component: ComponentType }>
-  /** Who may not do it is not offered the page. */
-  readonly action: Action
+  /** Who may not do it is not offered the page; absent: everybody may who is signed in. */
+  readonly action?: Action | undefined
   /** Absent for a page that is reached from another one. */
   readonly navigation?: {
     readonly icon: ComponentType<{ 'aria-hidden'?: boolean }>
@@ -72,6 +76,31 @@ export const pages: readonly Page[] = [
     navigation: { icon: DatabaseOutlined, text: (t) => t.shell.vaults },
   },
   { path: '/vaults/:vault', action: 'see', load: () => import('../pages/vault.tsx') },
+  {
+    path: '/alarms',
+    action: 'see',
+    load: () => import('../pages/alarms.tsx'),
+    navigation: { icon: BellOutlined, text: (t) => t.shell.alarms },
+  },
+  {
+    path: '/reports',
+    action: 'see',
+    load: () => import('../pages/reports.tsx'),
+    navigation: { icon: BarChartOutlined, text: (t) => t.shell.reports },
+  },
+  {
+    path: '/users',
+    action: 'users',
+    load: () => import('../pages/users.tsx'),
+    navigation: { icon: TeamOutlined, text: (t) => t.shell.users },
+  },
+  {
+    path: '/audit',
+    action: 'audit',
+    load: () => import('../pages/audit.tsx'),
+    navigation: { icon: AuditOutlined, text: (t) => t.shell.audit },
+  },
+  { path: '/account', load: () => import('../pages/account.tsx') },
 ]
 
 /** Stands alone, without the frame of the others. */

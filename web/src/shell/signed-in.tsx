@@ -30,7 +30,7 @@ export function SignedIn(): ReactNode {
   )
 }
 
-export function Guarded({ action, page }: { action: Action; page: ReactNode }): ReactNode {
+export function Guarded({ action, page }: { action: Action | undefined; page: ReactNode }): ReactNode {
   const t = useTexts()
   const may = useMay()
   const { pathname } = useLocation()
