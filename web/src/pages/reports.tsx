@@ -17,7 +17,7 @@ import { Empty, Failed, Loading, Notice } from '../shell/states.tsx'
 import '../alarms/alarms.css'
 import '../reports/reports.css'
 
-const LagChart = lazy(async () => ({ default: (await import('../reports/lag-chart.tsx')).LagChart }))
+const LagChart = lazy(async () => ({ default: (await import('../chart/lag-chart.tsx')).LagChart }))
 
 /** One month of one system, to read, to print, and to file. */
 export function Component(): ReactNode {

@@ -6,7 +6,7 @@ import { type ReactNode, useEffect, useRef } from 'react'
 import type { Report } from '../../../src/api/console.ts'
 import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
-import { classNames, usedClasses } from './lag-classes.ts'
+import { classNames, usedClasses } from '../reports/lag-classes.ts'
 
 echarts.use([BarChart, GridComponent, LegendComponent, TooltipComponent, CanvasRenderer])
 
