@@ -15,6 +15,7 @@ import { Loading } from './states.tsx'
 export function Frame(): ReactNode {
   const t = useTexts()
   const { isNavigationNarrow } = usePreferences()
+  const isOld = useLive().connection.kind === 'lost'
   return (
     <div className={isNavigationNarrow ? 'frame is-narrow' : 'frame'}>
       <a className="skip" href="#content">
@@ -22,7 +23,7 @@ export function Frame(): ReactNode {
       </a>
       <Navigation />
       <Header />
-      <main id="content" className="content" tabIndex={-1}>
+      <main id="content" className={isOld ? 'content is-old' : 'content'} tabIndex={-1}>
         <Warnings />
         <Suspense fallback={<Loading rows={8} />}>
           <Outlet />
@@ -75,7 +76,7 @@ function Warnings(): ReactNode {
   const formats = useFormats()
   const away = [...vaults.values()].filter(({ entry }) => !entry.connected)
   return (
-    <div aria-live="polite">
+    <div className="warnings" aria-live="polite">
       {connection.kind === 'lost' ? (
         <p className="warning tone-bad">
           <ToneShape tone="bad" />

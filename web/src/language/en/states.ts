@@ -42,5 +42,8 @@ export const states = {
   code: 'Code',
   pageBroken: 'This page has failed',
   pageBrokenHint: 'Reload it. If it fails again, report the text below with the version of the console.',
+  pageMissing: 'This page could not be fetched',
+  pageMissingHint:
+    'The console does not answer, or it has been upgraded since this window was opened. Reload once it answers.',
   reload: 'Reload',
 }

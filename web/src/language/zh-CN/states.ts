@@ -39,5 +39,7 @@ export const states: Texts['states'] = {
   code: '代码',
   pageBroken: '页面出错',
   pageBrokenHint: '请刷新页面。如再次出错，请将下方文字与平台版本一并反馈。',
+  pageMissing: '无法获取此页面',
+  pageMissingHint: '集中管理平台没有应答，或在打开窗口之后已升级。待其恢复应答后请刷新。',
   reload: '刷新',
 }
