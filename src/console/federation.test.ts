@@ -95,7 +95,7 @@ test('what the vault refuses reaches the browser as the vault said it', async (c
   assert.match(missing.text, /there is no source \\"none\\"/)
   const bad = await administrator.ask('POST', `/api/vaults/${id}/v1/sources`, { raw: '{"name": ' })
   assert.equal(bad.status, 400)
-  const strange = await administrator.ask('GET', `/api/vaults/${id}/v1/consoles`)
+  const strange = await administrator.ask('GET', `/api/vaults/${id}/v1/chunk-key`)
   assert.equal(strange.status, 404)
   assert.throws(() => sourceStatus.parse(strange.body))
 })

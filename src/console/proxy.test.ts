@@ -154,9 +154,9 @@ test('an address that tries to leave its place reaches nothing', async (context)
   const { operator, administrator, base } = await world(context)
   for (const path of [
     `${base}/sources/..%2ftokens`,
-    `${base}/sources/archive-files/../../consoles`,
-    `${base}/sources/archive-files/%2e%2e/%2e%2e/consoles`,
-    `${base}/consoles`,
+    `${base}/sources/archive-files/../../chunk-key`,
+    `${base}/sources/archive-files/%2e%2e/%2e%2e/chunk-key`,
+    `${base}/consoles/tokens`,
     `${base}/consoles/renew`,
     `${base}//status`,
     `${base}/chunk-key`,

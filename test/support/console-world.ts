@@ -80,7 +80,7 @@ export async function testConsole(
     await assert.rejects(watching, over.signal.reason as Error)
     await started[Symbol.asyncDispose]()
   }
-  context.after(stop)
+  atEnd(context, stop)
   const port = started.port as number
   const origin = `${listen.https === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   return {
@@ -259,7 +259,7 @@ export async function testVault(
     stop.abort(new Error('the test is over'))
     await ended.catch((error: unknown) => assert.equal(error, stop.signal.reason))
   }
-  context.after(stopped)
+  atEnd(context, stopped)
   const listening = await Promise.race([started.promise, ended.then(() => assert.fail('the vault ended'))])
   const operator = socketApiClient(join(place, socketName))
   return {
@@ -273,6 +273,19 @@ export async function testVault(
 
 function scratch(context: TestContext, prefix: string): string {
   const directory = mkdtempSync(join(tmpdir(), prefix))
-  context.after(() => rmSync(directory, { recursive: true, force: true }))
+  atEnd(context, async () => rmSync(directory, { recursive: true, force: true }))
   return directory
+}
+
+const endings = new WeakMap<TestContext, (() => Promise<void>)[]>()
+
+/** What was begun last ends first: nobody's directory goes while he is at work. */
+function atEnd(context: TestContext, end: () => Promise<void>): void {
+  const all = endings.get(context)
+  if (all !== undefined) return void all.push(end)
+  const made = [end]
+  endings.set(context, made)
+  context.after(async () => {
+    for (const one of made.toReversed()) await one()
+  })
 }
