@@ -104,3 +104,11 @@ export const searchEnd = z.object({
 export const searchLine = z.union([searchRow, searchEnd])
 
 export const archiveFormats = ['zip', 'tar'] as const
+
+/** A directory or file of a point, as other programs unpack it. */
+export const archiveRequest = z.object({
+  at: z.string().default('latest').describe('a POINT'),
+  path: z.string().optional().describe('absent: all of the source'),
+  pathBytes: z.base64().optional(),
+  format: z.enum(archiveFormats).default('zip').describe('zip for a PC; tar keeps owners, times and hard links'),
+})

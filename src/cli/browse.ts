@@ -14,7 +14,7 @@ interface At {
   json?: boolean
 }
 
-const pointHelp = `
+export const pointHelp = `
 POINT is latest · a moment ("2026-11-22 14:03:11.250", ISO 8601, "10m ago") · seq:NUMBER · mark:LABEL
       of a volume also: flush (the last one) · flush:MOMENT (the last one up to then)`
 

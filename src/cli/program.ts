@@ -3,6 +3,7 @@ import { softwareVersion } from '../wire/software.ts'
 import { agentCommands } from './agent.ts'
 import { agentsCommand } from './agents.ts'
 import { consoleCommands } from './console.ts'
+import { archiveCommand } from './archive.ts'
 import { catCommand, diffCommand, historyCommand, lsCommand, statCommand } from './browse.ts'
 import { findCommand } from './find.ts'
 import { openCommand } from './open.ts'
@@ -54,6 +55,7 @@ ${exitStatusHelp}`,
   historyCommand(program, parts)
   diffCommand(program, parts)
   findCommand(program, parts)
+  archiveCommand(program, parts)
   restoreCommand(program, parts)
   openCommand(program, parts)
   standbyCommand(program, parts)

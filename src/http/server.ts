@@ -22,6 +22,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   'not-found': 404,
   'point-unreachable': 404,
   'already-exists': 409,
+  'in-use': 409,
   'too-many-tries': 429,
   'vault-full': 507,
   'unreachable': 503,

@@ -17,6 +17,7 @@ export async function sendStream(
   reply: FastifyReply,
   type: string,
   pieces: AsyncIterable<Uint8Array>,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<FastifyReply> {
   const iterator = pieces[Symbol.asyncIterator]()
   const first = await iterator.next()
@@ -33,7 +34,10 @@ export async function sendStream(
       await iterator.return?.()
     }
   }
-  return reply.type(type).send(Readable.from(all(), { objectMode: false, highWaterMark: 1024 * 1024 }))
+  return reply
+    .type(type)
+    .headers(headers)
+    .send(Readable.from(all(), { objectMode: false, highWaterMark: 1024 * 1024 }))
 }
 
 /** Aborts when the client goes away before it has its answer. */

@@ -34,6 +34,7 @@ import { vaultPort } from './port.ts'
 import { VaultMetrics } from './metrics.ts'
 import { keepRetention } from './retention.ts'
 import { agentRoutes } from './routes/agents.ts'
+import { archiveRoutes } from './routes/archive.ts'
 import { consoleRoutes } from './routes/consoles.ts'
 import { enrolmentRoutes } from './routes/enrolment.ts'
 import { eventRoutes } from './routes/events.ts'
@@ -162,6 +163,7 @@ async function serveHttp(context: Context & Pick<RunParts, 'tell'>, watched: Wat
   viewRoutes(http, context)
   aroundRoutes(http, context)
   searchRoutes(http, context)
+  archiveRoutes(http, context)
   heldPointRoutes(http, context)
   followRoutes(http, context)
   eventRoutes(http, context)

@@ -10,7 +10,7 @@ import {
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { isoMoment } from '../../model/moment.ts'
-import { type BinaryString, displayName } from '../../model/path.ts'
+import { type BinaryString, displayName, nameOf } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import { sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
@@ -20,6 +20,7 @@ import type { Entry } from '../../vault/views/view.ts'
 import { asker, demandKnown, readableSource } from '../access.ts'
 import { tellNs, tellPath } from '../answers.ts'
 import { at, exactPath, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
+import { attachment } from '../attachment.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { gone, sendLines, sendStream } from '../../http/streams.ts'
@@ -179,6 +180,7 @@ export function viewRoutes(http: Http, context: Context): void {
         reply,
         'application/octet-stream',
         views.content(source, point.sequence, file.path, offset, bytes, gone(request, reply)),
+        attachment(displayName(nameOf(file.path))),
       )
     },
   )
