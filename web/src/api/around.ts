@@ -4,6 +4,8 @@ import type { ResolvedPointAnswer } from '../../../src/api/schemas.ts'
 import type { PlacedSource } from '../live/systems.ts'
 import { get, vaultPath, withQuery } from './client.ts'
 
+const askAgainMs = 3_000
+
 export const sourcePath = (vault: string, source: string, path: string): string =>
   vaultPath(vault, `/sources/${encodeURIComponent(source)}${path}`)
 
@@ -29,12 +31,13 @@ export function useAround(
       const { vault, source } = placed
       const at = pointOf(placed)
       return {
-        // The newest moment moves on with each change.
-        queryKey: ['around', vault.id, source.id, at, limit, mayLook, at === 'latest' ? source.sequence : ''],
+        queryKey: ['around', vault.id, source.id, at, limit, mayLook],
         queryFn: ({ signal }: { signal: AbortSignal }) =>
           mayLook
             ? get<AroundAnswer>(withQuery(sourcePath(vault.id, source.id, '/around'), { at, limit }), signal)
             : get<ResolvedPointAnswer>(withQuery(sourcePath(vault.id, source.id, '/point'), { at }), signal),
+        // The newest moment moves on with each change.
+        refetchInterval: at === 'latest' ? askAgainMs : false,
         placeholderData: keepPreviousData,
         enabled: source.earliest !== null,
       }

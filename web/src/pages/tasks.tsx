@@ -7,7 +7,7 @@ import { useTexts } from '../language/language.ts'
 import { useLive, useNow } from '../live/live.tsx'
 import { Empty, Failed, Loading } from '../shell/states.tsx'
 import { TaskPanel } from './tasks/task-panel.tsx'
-import { shareOf, TaskStateMark } from './tasks/task-state.tsx'
+import { shareOf, subjectOf, TaskStateMark } from './tasks/task-state.tsx'
 import './tasks/tasks.css'
 
 type Shown = 'all' | 'open' | 'ended'
@@ -60,7 +60,7 @@ export function Component(): ReactNode {
                     setParameters({ vault: of.id, task: task.id })
                   }}
                 >
-                  <strong>{t.tasks.kinds[task.kind]}</strong> <span className="quiet">{task.source ?? task.agent}</span>
+                  <strong>{t.tasks.kinds[task.kind]}</strong> <span className="quiet">{subjectOf(task)}</span>
                 </button>
               ),
             },

@@ -5,7 +5,7 @@ import { ticksOf } from './ticks.ts'
 
 const apartPixels = 92
 const coarseBaseline = 13
-const fineBaseline = 33
+const fineBaseline = 31
 const pillHeight = 18
 
 /** Two rows of labels: what the fine ones leave out stands above them, and stays at the left edge while its time is shown. */

@@ -5,7 +5,7 @@ export interface Layout {
   readonly tracks: number
 }
 
-export const axisHeight = 48
+export const axisHeight = 60
 /** At the top of a track, for flags. */
 export const flagHeight = 14
 /** At the bottom of a track: what is verified. */

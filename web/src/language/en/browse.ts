@@ -12,7 +12,7 @@ export const browse = {
   files: 'Files',
   search: 'Search across time',
   differences: 'Differences',
-  folder: 'Folder',
+  path: 'Path',
   root: 'All',
   name: 'Name',
   size: 'Size',

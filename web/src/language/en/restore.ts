@@ -24,14 +24,14 @@ export const restore = {
   noServerHint: 'Enrol a server on the page Servers, or bring its agent back.',
   place: 'Place',
   elsewhere: 'Another directory: nothing that is there is changed',
-  inPlace: 'The original place: what is there now is overwritten',
+  inPlace: 'The original place: what is there now is set aside and replaced',
   inPlaceNot: 'Only one source of files can be restored to its original place.',
   directory: 'Directory on that server',
   image: 'Image file or device on that server',
   directoryExample: '/srv/restored',
   directoryHint:
     'It must be empty or not exist yet. Of a whole system each source gets a folder of its own name in it.',
-  typeName: (name: string) => `Type ${name} to confirm that its present content may be overwritten`,
+  typeName: (name: string) => `Type ${name} to confirm that its present content may be replaced`,
   start: 'Start the database after it is restored, and recover it to the moment',
   checking: 'Asking the server and the vault …',
   checkAgain: 'Check again',
@@ -48,11 +48,11 @@ export const restore = {
   },
   summary: 'What will be done',
   summaryElsewhere: (what: string, moment: string, server: string, target: string) =>
-    `${what} is written as of ${moment} into ${target} on ${server}. Nothing that exists is changed; protection goes on.`,
+    `Into ${target} on ${server} is written: ${what}, as of ${moment}. Nothing that exists is changed; protection goes on.`,
   summaryInPlace: (what: string, moment: string, server: string) =>
-    `The present content of ${what} on ${server} is replaced by how it was at ${moment}. Changes made since then are undone there; they stay in the vault and can be restored again.`,
+    `On ${server} ${what} becomes again what it was: ${moment}. What is there now is set aside, with “.before-” after its name, until you remove it. Whoever works there should stop meanwhile.`,
   go: (server: string) => `Restore to ${server}`,
-  goInPlace: (name: string) => `Overwrite ${name}`,
+  goInPlace: (name: string) => `Replace ${name}`,
   refused: 'The check says that it is not possible. Mend what is named, or choose another place.',
   severalVaults: 'The sources of this system are in several vaults: one task runs for each.',
 }

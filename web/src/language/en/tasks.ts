@@ -60,7 +60,7 @@ export const tasks = {
   facts: {
     source: 'Source',
     target: 'Restored to',
-    at: 'Point',
+    at: 'Change',
     restored: 'State of',
     moment: 'Moment',
     files: 'Files',

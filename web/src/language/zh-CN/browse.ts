@@ -14,7 +14,7 @@ export const browse: Texts['browse'] = {
   files: '文件',
   search: '跨时间搜索',
   differences: '差异',
-  folder: '目录',
+  path: '路径',
   root: '全部',
   name: '名称',
   size: '大小',

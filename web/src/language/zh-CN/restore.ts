@@ -26,13 +26,13 @@ export const restore: Texts['restore'] = {
   noServerHint: '请在“主站”页面注册服务器，或使其 agent 恢复连接。',
   place: '位置',
   elsewhere: '另一个目录：不改动现有内容',
-  inPlace: '原位置：覆盖现有内容',
+  inPlace: '原位置：现有内容移到一旁并被替换',
   inPlaceNot: '仅单个文件类保护对象可恢复到原位置。',
   directory: '该主站上的目录',
   image: '该主站上的镜像文件或设备',
   directoryExample: '/srv/restored',
   directoryHint: '目录须为空或尚不存在。恢复整个业务系统时，每个保护对象在其中各占一个同名目录。',
-  typeName: (name) => `请输入 ${name}，确认可以覆盖其现有内容`,
+  typeName: (name) => `请输入 ${name}，确认可以替换其现有内容`,
   start: '恢复后启动数据库，并恢复到所选时刻',
   checking: '正在向主站与从站确认……',
   checkAgain: '重新检查',
@@ -51,9 +51,9 @@ export const restore: Texts['restore'] = {
   summaryElsewhere: (what, moment, server, target) =>
     `将 ${what} 在${moment}的状态写入 ${server} 的 ${target}。不改动任何现有内容，保护照常进行。`,
   summaryInPlace: (what, moment, server) =>
-    `${server} 上 ${what} 的现有内容将替换为${moment}的状态，此后所做的变更在该处被撤销；这些变更仍保存在从站，可再次恢复。`,
+    `${server} 上的 ${what} 将恢复为${moment}的状态。现有内容移到一旁保留，名称后加“.before-”，由您自行清理。恢复期间请暂停该处的业务操作。`,
   go: (server) => `恢复到 ${server}`,
-  goInPlace: (name) => `覆盖 ${name}`,
+  goInPlace: (name) => `替换 ${name}`,
   refused: '检查结果为不可行。请处理所列问题，或选择其他位置。',
   severalVaults: '该业务系统的保护对象分布在多个从站，每个从站各执行一个任务。',
 }

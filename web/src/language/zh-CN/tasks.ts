@@ -60,7 +60,7 @@ export const tasks: Texts['tasks'] = {
   facts: {
     source: '保护对象',
     target: '恢复到',
-    at: '恢复点',
+    at: '序号',
     restored: '数据状态',
     moment: '时刻',
     files: '文件数',

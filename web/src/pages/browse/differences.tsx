@@ -31,6 +31,10 @@ function toneOf(change: DiffRow['change']): Tone {
   }
 }
 
+/** Without the folder that is compared. */
+const below = (folder: string, path: string): string =>
+  folder !== '/' && path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path
+
 /** What differs in a folder between the chosen moment and another. */
 export function Differences({
   browsed,
@@ -98,7 +102,11 @@ export function Differences({
               },
               {
                 title: t.browse.name,
-                render: (_, { path: changed }) => <span className="browse-path">{changed}</span>,
+                render: (_, { path: changed }) => (
+                  <span className="browse-path" title={changed}>
+                    {below(path, changed)}
+                  </span>
+                ),
               },
             ]}
           />

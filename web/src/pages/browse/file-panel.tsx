@@ -85,7 +85,7 @@ function Facts({
   return (
     <>
       <dl className="browse-facts">
-        <dt>{t.browse.folder}</dt>
+        <dt>{t.browse.path}</dt>
         <dd className="browse-path">{path}</dd>
         <dt>{t.browse.size}</dt>
         <dd>{formats.bytes(bytes)}</dd>

@@ -53,6 +53,7 @@ export function CheckStep({
     }
   }
   const names = sources.map(({ source }) => source.name).join(', ')
+  const what = plan.paths.length === 0 ? names : `${names} (${plan.paths.join(', ')})`
   const own = sources[0]?.source.agent.name ?? ''
   const server = plan.isInPlace ? own : (agents.find(({ agent }) => agent.id === plan.agent)?.agent.name ?? '')
   const moment = tell(plan.at)
@@ -80,8 +81,8 @@ export function CheckStep({
         <h3>{t.restore.summary}</h3>
         <p>
           {plan.isInPlace
-            ? t.restore.summaryInPlace(names, moment, server)
-            : t.restore.summaryElsewhere(names, moment, server, plan.to)}
+            ? t.restore.summaryInPlace(what, moment, server)
+            : t.restore.summaryElsewhere(what, moment, server, plan.to)}
         </p>
         {new Set(sources.map(({ vault }) => vault.id)).size > 1 ? <p>{t.restore.severalVaults}</p> : null}
         {isRefused ? <p className="tone-bad">{t.restore.refused}</p> : null}

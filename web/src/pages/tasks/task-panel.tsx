@@ -10,7 +10,7 @@ import { useFormats } from '../../formats/formats.ts'
 import { useTexts } from '../../language/language.ts'
 import { Empty, Failed, FailureLine, Loading } from '../../shell/states.tsx'
 import { TaskReport } from './task-report.tsx'
-import { shareOf, TaskStateMark } from './task-state.tsx'
+import { shareOf, subjectOf, TaskStateMark } from './task-state.tsx'
 
 /** As the console asks for them (src/console/vault-routes.ts). */
 const actions: Readonly<Record<TaskRecord['kind'], Action>> = {
@@ -62,7 +62,7 @@ function Task({ vault, task }: { readonly vault: string; readonly task: TaskReco
     <>
       <header>
         <h2>
-          {t.tasks.kinds[task.kind]} <span className="quiet">{task.source ?? task.agent}</span>
+          {t.tasks.kinds[task.kind]} <span className="quiet">{subjectOf(task)}</span>
         </h2>
         <TaskStateMark state={task.state} />
         <Deeds vault={vault} task={task} />

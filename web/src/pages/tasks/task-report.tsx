@@ -61,13 +61,16 @@ const momentOf = (at: string, formats: ReturnType<typeof useFormats>): string =>
 const receiptsOf = (receipt: Readonly<Record<string, unknown>>): readonly Readonly<Record<string, unknown>>[] =>
   Array.isArray(receipt['sources']) ? (receipt['sources'] as Record<string, unknown>[]) : [receipt]
 
+/** Where it says something that there is none. */
+const toldAsNone = new Set(['files', 'bytes', 'wrong', 'failureCount'])
+
 function Receipt({ receipt }: { readonly receipt: Readonly<Record<string, unknown>> }): ReactNode {
   const t = useTexts()
   const formats = useFormats()
   const write = (key: string, value: unknown): string | undefined => {
     if (typeof value === 'boolean') return value ? t.tasks.yes : t.tasks.no
     if (typeof value === 'string') return momentOf(value, formats)
-    if (typeof value !== 'number') return undefined
+    if (typeof value !== 'number' || (value === 0 && !toldAsNone.has(key))) return undefined
     if (key === 'moment') return formats.momentExactly(value / 1000)
     if (key === 'seconds') return formats.duration(value * 1000)
     if (key.endsWith('Ms')) return formats.duration(value)

@@ -33,3 +33,7 @@ export function shareOf({ progress }: TaskRecord): number | undefined {
   if (bytesTotal > 0) return Math.min(1, bytes / bytesTotal)
   return filesTotal > 0 ? Math.min(1, files / filesTotal) : undefined
 }
+
+/** What it is about: a source, all of a system, or a server. */
+export const subjectOf = ({ body, source, agent }: TaskRecord): string =>
+  source ?? ('system' in body ? body.system : undefined) ?? agent ?? ''
