@@ -101,6 +101,17 @@ export const sourceState = z.enum([
 ])
 export type SourceState = z.infer<typeof sourceState>
 
+export const holesRequest = z.object({ from: isoMoment.optional(), to: isoMoment.optional() })
+export const holeRow = z.object({
+  moment: isoMoment.describe('since when changes were not kept one by one'),
+  until: isoMoment.nullable().describe('null while it goes on'),
+  reason: z.string(),
+})
+export const holesAnswer = z
+  .array(holeRow)
+  .max(1000)
+  .describe('that lie in the span at least in part; the newest, ascending')
+
 export const sourceStatus = z.object({
   id: identifier,
   name: z.string(),
@@ -147,14 +158,7 @@ export const sourceStatus = z.object({
     })
     .nullable()
     .describe('the last verification; null before the first'),
-  hole: z
-    .object({
-      moment: isoMoment.describe('since when'),
-      until: isoMoment.nullable().describe('null while it goes on'),
-      reason: z.string(),
-    })
-    .nullable()
-    .describe('the newest span in which changes were not kept one by one'),
+  hole: holeRow.nullable().describe('the newest'),
 })
 export type SourceStatus = z.infer<typeof sourceStatus>
 

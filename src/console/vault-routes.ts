@@ -27,6 +27,7 @@ export const vaultRoutes: readonly VaultRoute[] = [
   { method: 'GET', path: `${source}/point`, action: 'see' },
   { method: 'GET', path: `${source}/points`, action: 'see' },
   { method: 'GET', path: `${source}/transactions`, action: 'see' },
+  { method: 'GET', path: `${source}/holes`, action: 'see' },
   { method: 'GET', path: `${source}/measures`, action: 'see' },
   { method: 'GET', path: `${source}/verifications`, action: 'see' },
 

@@ -1,4 +1,5 @@
-import type { EntryAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
+import type { z } from 'zod'
+import type { EntryAnswer, holeRow, SourceState, SourceStatus } from '../api/schemas.ts'
 import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
@@ -96,12 +97,17 @@ export function tellSource(facts: SourceFacts, { earliest, hole, verified }: Pas
     watching: report?.watching ?? '',
     problems: problemsOf(facts, state),
     verified: verified === undefined ? null : tellVerified(verified),
-    hole:
-      hole === undefined ? null : { moment: isoMoment(hole.since), until: tellMoment(hole.until), reason: hole.reason },
+    hole: hole === undefined ? null : tellHole(hole),
   }
 }
 
 const tellMoment = (moment: Moment | undefined): string | null => (moment === undefined ? null : isoMoment(moment))
+
+export const tellHole = ({ since, until, reason }: Span): z.infer<typeof holeRow> => ({
+  moment: isoMoment(since),
+  until: tellMoment(until),
+  reason,
+})
 
 const tellVerified = ({ at, moment, good, text }: Verification): SourceStatus['verified'] => ({
   moment: isoMoment(at),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { fromAbsolute, fromBuffer, rootPath, treePath, type TreePath } from '../model/path.ts'
+import { type Moment, moment, parseMoment } from '../model/moment.ts'
 import type { RecoveryPoint } from '../model/recovery-point.ts'
 
 /** What requests about a moment name: a source, a point, a path. */
@@ -22,6 +23,9 @@ export function pathIn({
 }
 
 export const exactPath = (bytes: string): TreePath => treePath(fromBuffer(Buffer.from(bytes, 'base64')))
+
+/** Of a moment whose form was checked. */
+export const momentOf = (iso: string): Moment => parseMoment(iso, moment(0)) as Moment
 
 /** Why the tree of a point may be behind its source, if it may. */
 export const suspectIn = ({ hole, suspect }: RecoveryPoint): string | undefined =>

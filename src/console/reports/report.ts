@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { type ApiClient, apiPath, jsonLines } from '../../api/client.ts'
+import { type ApiClient, apiPath } from '../../api/client.ts'
 import type { Alarm, Report } from '../../api/console.ts'
 import { type Measure, type MeasureStep, measuresAnswer } from '../../api/measures.ts'
-import { pointRow, type SourceStatus, verification } from '../../api/schemas.ts'
+import { holesAnswer, type SourceStatus, verification } from '../../api/schemas.ts'
 import { type TaskRecord, taskRecord, tasksKeptMax } from '../../api/tasks.ts'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment } from '../../model/moment.ts'
@@ -112,14 +112,9 @@ async function firstMeasured(client: ApiClient, source: SourceStatus, span: Span
 
 async function holesOf(client: ApiClient, { id, earliest }: SourceStatus, span: Span): Promise<Source['holes']> {
   if (earliest === null) return []
-  const lines = await client.stream('GET', apiPath(`/v1/sources/${id}/points`, { limit: 1 }))
-  const holes: Source['holes'] = []
-  for await (const { kind, moment: from, until, label = '' } of jsonLines(lines, pointRow)) {
-    if (kind !== 'hole') continue
-    const lasted = { from: microseconds(from), until: until === undefined ? Infinity : microseconds(until) }
-    if (lasted.from < span.until && lasted.until >= span.from) holes.push({ from, until: until ?? null, reason: label })
-  }
-  return holes
+  const { from, to } = isoSpan(span)
+  const holes = await client.json('GET', apiPath(`/v1/sources/${id}/holes`, { from, to }), holesAnswer)
+  return holes.map(({ moment, until, reason }) => ({ from: moment, until, reason }))
 }
 
 async function verificationsOf(client: ApiClient, { id }: SourceStatus, span: Span): Promise<Source['verifications']> {

@@ -10,8 +10,9 @@ import {
   stripsRequest,
 } from '../../api/measures.ts'
 import { TidemarkError } from '../../base/errors.ts'
-import { isoMoment, moment, type Moment, parseMoment } from '../../model/moment.ts'
+import { isoMoment, moment } from '../../model/moment.ts'
 import { demandKnown, demandOperator, sourceFor, visibleSources } from '../access.ts'
+import { momentOf } from '../asked.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { previewRetention } from '../retention-preview.ts'
@@ -112,8 +113,6 @@ function spans(from: string, to: string, lengthUs: number, max: number): SpanRan
     hint: count < 1 ? 'let "to" be after "from"' : 'ask for less at once, or in longer steps',
   })
 }
-
-const momentOf = (iso: string): Moment => parseMoment(iso, moment(0)) as Moment
 
 /** The largest digit of each hour. */
 const worstOfHours = (strip: string): string =>

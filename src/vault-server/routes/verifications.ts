@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { verification, type VerificationAnswer, verificationRequest, verificationsRequest } from '../../api/schemas.ts'
-import { isoMoment, moment, type Moment, parseMoment } from '../../model/moment.ts'
+import { isoMoment, moment, type Moment } from '../../model/moment.ts'
 import type { Http } from '../../http/server.ts'
 import { asker, sourceFor } from '../access.ts'
+import { momentOf } from '../asked.ts'
 import type { Context } from '../context.ts'
 import type { Verification } from '../measures/verification-rows.ts'
 import { resolvePoint } from '../resolve-point.ts'
@@ -59,8 +60,6 @@ export function verificationRoutes(http: Http, context: Context): void {
     },
   )
 }
-
-const momentOf = (iso: string): Moment => parseMoment(iso, moment(0)) as Moment
 
 const tellVerification = ({ at, moment: when, ...rest }: Verification): VerificationAnswer => ({
   ...rest,

@@ -3,13 +3,15 @@ import {
   chunkKeyAnswer,
   entry,
   extentsAnswer,
+  holesAnswer,
+  holesRequest,
   readRequest,
   resolvedPoint,
   stretchesRequest,
   verifyEvent,
 } from '../../api/schemas.ts'
 import { TidemarkError } from '../../base/errors.ts'
-import { isoMoment } from '../../model/moment.ts'
+import { isoMoment, moment } from '../../model/moment.ts'
 import { type BinaryString, displayName, nameOf } from '../../model/path.ts'
 import type { RecoveryPoint } from '../../model/recovery-point.ts'
 import { sequence } from '../../model/sequence.ts'
@@ -18,8 +20,8 @@ import type { PointRow } from '../../vault/views/points.ts'
 import type { ReadRequest, VerifyEvent } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { asker, demandKnown, readableSource } from '../access.ts'
-import { tellNs, tellPath } from '../answers.ts'
-import { at, exactPath, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
+import { tellHole, tellNs, tellPath } from '../answers.ts'
+import { at, exactPath, momentOf, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
 import { attachment } from '../attachment.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
@@ -94,6 +96,27 @@ export function viewRoutes(http: Http, context: Context): void {
         restUs: restMs * 1000,
       })
       return sendLines(reply, lines(rows.map(tellPoint)))
+    },
+  )
+
+  http.get(
+    '/v1/sources/:source/holes',
+    {
+      schema: {
+        summary: 'Spans in which changes were not kept one by one',
+        params: named,
+        querystring: holesRequest,
+        response: { 200: holesAnswer },
+      },
+    },
+    async (request) => {
+      const source = find(request.caller, request.params.source)
+      const { from, to } = request.query
+      const holes = await views.holes(source, {
+        from: from === undefined ? moment(0) : momentOf(from),
+        to: to === undefined ? moment(Number.MAX_SAFE_INTEGER) : momentOf(to),
+      })
+      return holes.map(tellHole)
     },
   )
 

@@ -4,7 +4,7 @@ import { encodeManifest } from '../../format/manifest.ts'
 import type { Range } from '../../model/change.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import { type BinaryString, rootPath, type TreePath } from '../../model/path.ts'
-import { parsePoint, type RecoveryPoint } from '../../model/recovery-point.ts'
+import { parsePoint, type RecoveryPoint, type Span } from '../../model/recovery-point.ts'
 import { type Sequence, sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { IndexReader } from '../index/index-reader.ts'
@@ -14,7 +14,15 @@ import type { ContentReader } from './content-reader.ts'
 import { type DiffRow, diffViews } from './diff.ts'
 import { type HistoryRow, historyOf } from './history.ts'
 import { manifestOf } from './manifest.ts'
-import { lastHole, listPoints, type PointRow, type PointsRequest, resolvePoint } from './points.ts'
+import {
+  lastHole,
+  listPoints,
+  type PointRow,
+  type PointsRequest,
+  resolvePoint,
+  type HolesRequest,
+  listHoles,
+} from './points.ts'
 import { type SearchPage, type SearchRequest, searchNames } from './search.ts'
 import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import { fileVersion, readRequests, restingContent } from './resting-content.ts'
@@ -49,6 +57,13 @@ export class LocalViews implements ViewService {
     return answer(() => {
       const { rows } = this.#find(source)
       return rows.atOnce(() => listPoints(rows, request))
+    })
+  }
+
+  holes(source: Id, request: HolesRequest): Promise<Span[]> {
+    return answer(() => {
+      const { rows } = this.#find(source)
+      return rows.atOnce(() => listHoles(rows, request))
     })
   }
 

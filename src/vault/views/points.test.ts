@@ -8,7 +8,7 @@ import { type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import { sequence } from '../../model/sequence.ts'
 import { IndexReader } from '../index/index-reader.ts'
-import { listPoints, resolvePoint } from './points.ts'
+import { listHoles, listPoints, resolvePoint } from './points.ts'
 
 const second = 1_000_000
 const write: Change = { kind: 'write', path: 'log' as TreePath, at: 0, data: Buffer.from('x') }
@@ -178,4 +178,28 @@ test('batches side by side are one row of activity, or rows of their own for who
   const rowsAt = (restUs?: number) =>
     listPoints(world.rows, { limit: 50, ...(restUs === undefined ? {} : { restUs }) }).length
   assert.deepEqual([rowsAt(), rowsAt(0), rowsAt(450_000), rowsAt(60 * second)], [2, 4, 3, 1])
+})
+
+test('holes of a span are told however many other marks there are, one that only reaches into it and one that goes on too', async () => {
+  const hole = (since: number, reason: string): Change => mark({ type: 'hole', since: moment(since * second), reason })
+  const complete = mark({ type: 'complete', reason: 'schedule' })
+  const users = Array.from(
+    { length: 3_000 },
+    (_, at) => [[41 + at / 1_000, mark({ type: 'user', label: `${at}` })]] as const,
+  )
+  using world = await rowsOf([
+    [[10, write]],
+    [[20, hole(15, 'first')]],
+    [[25, complete]],
+    [[40, hole(35, 'second')]],
+    ...users.map((changes) => [...changes]),
+    [[50, complete]],
+    [[70, hole(65, 'third')]],
+  ])
+  const told = (from: number, to: number) =>
+    listHoles(world.rows, { from: moment(from * second), to: moment(to * second) }).map(({ reason }) => reason)
+  assert.deepEqual(told(0, 100), ['first', 'second', 'third'])
+  assert.deepEqual(told(45, 46), ['second'])
+  assert.deepEqual([told(26, 35), told(0, 15), told(51, 60)], [[], [], []])
+  assert.deepEqual([told(25, 36), told(90, 100)], [['first', 'second'], ['third']])
 })

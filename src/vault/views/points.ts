@@ -38,6 +38,13 @@ export type PointRow =
       readonly path: TreePath
     }
 
+export interface HolesRequest {
+  readonly from: Moment
+  readonly to: Moment
+}
+
+export const holesMax = 1_000
+
 export interface PointsRequest {
   readonly from?: Moment
   readonly to?: Moment
@@ -110,6 +117,20 @@ function holeAt(rows: IndexReader, at: number, asked: Moment): Span | undefined 
   if (before !== undefined && before.sequence > (closed?.sequence ?? -1)) return holeSpan(rows, before)
   const next = rows.firstMark('hole', at)
   return next?.mark.type === 'hole' && next.mark.since <= asked ? holeSpan(rows, next) : undefined
+}
+
+/** Of those that lie in a span at least in part, the newest so many, ascending. */
+export function listHoles(rows: IndexReader, { from, to }: HolesRequest): Span[] {
+  const holes: Span[] = []
+  let found = rows.lastMark('hole', rows.kept().indexed)
+  while (found !== undefined && holes.length < holesMax) {
+    const hole = holeSpan(rows, found)
+    // They end in the order in which they were told.
+    if (hole?.until !== undefined && hole.until < from) break
+    if (hole !== undefined && hole.since < to) holes.push(hole)
+    found = rows.lastMark('hole', found.sequence - 1)
+  }
+  return holes.reverse()
 }
 
 /** The newest that is still told. */

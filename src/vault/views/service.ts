@@ -7,7 +7,7 @@ import type { Id } from '../../model/source.ts'
 import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
-import type { PointRow, PointsRequest } from './points.ts'
+import type { HolesRequest, PointRow, PointsRequest } from './points.ts'
 import type { SearchPage, SearchRequest } from './search.ts'
 import type { Entry } from './view.ts'
 
@@ -22,6 +22,8 @@ export interface ViewService {
   /** What a point as a person writes it (model/recovery-point.ts) means now. */
   resolve(source: Id, point: string, now: Moment): Promise<RecoveryPoint>
   points(source: Id, request: PointsRequest): Promise<PointRow[]>
+  /** Spans in which changes were not kept one by one, at most `holesMax`, the newest. */
+  holes(source: Id, request: HolesRequest): Promise<Span[]>
   /** What of files, flushes and users' marks lies nearest before and after a point. */
   around(source: Id, at: Sequence, request: AroundRequest): Promise<Around>
   stat(source: Id, at: Sequence, path: TreePath): Promise<Entry>

@@ -2,7 +2,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import type { Range } from '../../model/change.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { BinaryString, TreePath } from '../../model/path.ts'
-import type { RecoveryPoint } from '../../model/recovery-point.ts'
+import type { RecoveryPoint, Span } from '../../model/recovery-point.ts'
 import type { Sequence } from '../../model/sequence.ts'
 import type { Id } from '../../model/source.ts'
 import type { IndexProgress } from '../index/indexes.ts'
@@ -11,7 +11,7 @@ import { Thread } from '../threads/thread.ts'
 import type { Around, AroundRequest } from './around.ts'
 import type { DiffRow } from './diff.ts'
 import type { HistoryRow } from './history.ts'
-import type { PointRow, PointsRequest } from './points.ts'
+import type { HolesRequest, PointRow, PointsRequest } from './points.ts'
 import type { SearchPage, SearchRequest } from './search.ts'
 import type { DataExtents, ReadRequest, Statistics, StretchesRequest, VerifyEvent, ViewService } from './service.ts'
 import type { Entry } from './view.ts'
@@ -49,6 +49,10 @@ export class ThreadedViews implements ViewService, AsyncDisposable {
 
   points(source: Id, request: PointsRequest): Promise<PointRow[]> {
     return this.#one(source, (calls, asked) => calls.one('points', { ...asked, request }))
+  }
+
+  holes(source: Id, request: HolesRequest): Promise<Span[]> {
+    return this.#one(source, (calls, asked) => calls.one('holes', { ...asked, request }))
   }
 
   around(source: Id, at: Sequence, request: AroundRequest): Promise<Around> {

@@ -18,7 +18,7 @@ import { openChunkReader, openJournalReader, type ReaderKeys } from '../vault.ts
 import type { AroundRequest } from './around.ts'
 import { ContentReader } from './content-reader.ts'
 import { LocalViews, type ViewSource } from './local-views.ts'
-import type { PointsRequest } from './points.ts'
+import type { HolesRequest, PointsRequest } from './points.ts'
 import { RecentBatches } from './recent-batches.ts'
 import type { SearchRequest } from './search.ts'
 import type { ReadRequest, StretchesRequest } from './service.ts'
@@ -64,6 +64,7 @@ const answers = {
   resolve: (asked: Asked & { point: string; now: Moment }) =>
     single(open(asked).resolve(asked.source, asked.point, asked.now)),
   points: (asked: Asked & { request: PointsRequest }) => single(open(asked).points(asked.source, asked.request)),
+  holes: (asked: Asked & { request: HolesRequest }) => single(open(asked).holes(asked.source, asked.request)),
   around: (asked: Asked & { at: Sequence; request: AroundRequest }) =>
     single(open(asked).around(asked.source, asked.at, asked.request)),
   stat: (asked: Asked & { at: Sequence; path: TreePath }) =>

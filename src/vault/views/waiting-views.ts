@@ -64,6 +64,10 @@ export function waitingViews(views: ViewService, progress: IndexProgress, clock:
       await lacking(source, progress.durable(source))
       return views.points(source, request)
     },
+    async holes(source, request) {
+      await lacking(source, progress.durable(source))
+      return views.holes(source, request)
+    },
     async around(source, at, request) {
       await lacking(source, progress.durable(source))
       return views.around(source, at, request)
