@@ -5,7 +5,7 @@ import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin } from 'vite'
 
 /** Where "vite" (development only) finds a running console. */
-const console = process.env['TIDEMARK_CONSOLE'] ?? 'http://127.0.0.1:8750'
+const console = process.env['TIDEMARK_CONSOLE'] ?? 'http://127.0.0.1:7435'
 
 /** The highest, 11, takes ten times as long for a fourteenth less. */
 const brotliQuality = 9

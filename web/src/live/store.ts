@@ -2,7 +2,7 @@ import type { LiveEvent } from '../../../src/api/console.ts'
 import { apply, type LiveState, nothingYet } from './state.ts'
 
 /** Changes that come within it are shown at once: a thousand sources that change are one rendering. */
-const gatherMs = 200
+const gatherMs = 300
 /** The console says something at least every 5 s. */
 const silenceMsMax = 12_000
 const lookEveryMs = 1_000

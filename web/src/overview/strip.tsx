@@ -1,7 +1,7 @@
-import type { PointerEvent, ReactNode } from 'react'
+import { memo, type PointerEvent, type ReactNode } from 'react'
 import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
-import { runsOf, stepColour, upperBound } from './strip-colours.ts'
+import { runsOf, stepColour, upperBound, worstStrip } from './strip-colours.ts'
 
 /** One step that is pointed at. */
 export interface PointedStep {
@@ -10,21 +10,25 @@ export interface PointedStep {
   readonly digit: number
 }
 
-/** The last 24 hours of one system, by its lag. */
-export function Strip({
+/**
+ * The last 24 hours of one system, by its lag. `strips` are those of its sources, with spaces between: a text, so that the many
+ * renderings of a page that lives draw it anew only when it is another one.
+ */
+export const Strip = memo(function OneStrip({
   system,
-  digits,
+  strips,
   lagMsMax,
   onPoint,
 }: {
   system: string
-  digits: readonly number[]
+  strips: string
   lagMsMax: number
   onPoint?: (step: PointedStep | null) => void
 }): ReactNode {
   const t = useTexts()
   const formats = useFormats()
   const lagWords = useLagWords()
+  const digits = worstStrip(strips.split(' '))
   const measured = digits.filter((digit) => digit > 1)
   const late = measured.filter((digit) => ['late', 'bad'].includes(stepColour(digit, lagMsMax))).length
   const label =
@@ -51,7 +55,7 @@ export function Strip({
       ))}
     </svg>
   )
-}
+})
 
 /** What a digit of a strip says, in words. */
 export function useLagWords(): (digit: number) => string {

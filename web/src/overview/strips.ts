@@ -3,7 +3,7 @@ import type { StripsAnswer } from '../../../src/api/measures.ts'
 import { get, vaultPath, withQuery } from '../api/client.ts'
 import { useLive } from '../live/live.tsx'
 import type { System } from '../live/systems.ts'
-import { lastDay, lastDayFromMs, stepMs, worstStrip } from './strip-colours.ts'
+import { lastDay, lastDayFromMs, stepMs } from './strip-colours.ts'
 
 const dayMs = 86_400_000
 const askAgainMs = 60_000
@@ -45,9 +45,9 @@ export function useStrips(): Strips {
   })
 }
 
-/** The worst of the system's sources in each step. */
-export const stripOf = (system: System, { sources }: Strips): number[] =>
-  worstStrip(system.sources.flatMap(({ vault, source }) => sources.get(`${vault.id} ${source.id}`) ?? []))
+/** Those of the system's sources, with spaces between. */
+export const stripsOf = (system: System, { sources }: Strips): string =>
+  system.sources.flatMap(({ vault, source }) => sources.get(`${vault.id} ${source.id}`) ?? []).join(' ')
 
 function stripsPath(vault: string): string {
   const to = Math.ceil(Date.now() / stepMs) * stepMs

@@ -7,7 +7,7 @@ import type { System } from '../live/systems.ts'
 import { StateMark } from '../shell/state-mark.tsx'
 import { stepsOfDay } from './strip-colours.ts'
 import { type PointedStep, Strip, StripLegend, useLagWords } from './strip.tsx'
-import { stripOf, type Strips } from './strips.ts'
+import { stripsOf, type Strips } from './strips.ts'
 
 const shownAtFirst = 40
 
@@ -67,7 +67,7 @@ export function SystemList({ systems, strips }: { systems: readonly System[]; st
               <td className="systems-strip">
                 <Strip
                   system={system.name}
-                  digits={stripOf(system, strips)}
+                  strips={stripsOf(system, strips)}
                   lagMsMax={allowedLag(system)}
                   onPoint={setPointed}
                 />

@@ -7,7 +7,7 @@ import { countSystems, type Group, type System, systemsOf } from '../live/system
 import { AlarmList } from '../overview/alarm-list.tsx'
 import { groupTones } from '../overview/counts.tsx'
 import { Strip } from '../overview/strip.tsx'
-import { stripOf, type Strips, useStrips } from '../overview/strips.ts'
+import { stripsOf, type Strips, useStrips } from '../overview/strips.ts'
 import { allowedLag } from '../overview/system-list.tsx'
 import { Topology } from '../overview/topology.tsx'
 import { LiveIndicator } from '../shell/header.tsx'
@@ -111,21 +111,21 @@ function TurningTiles({ systems, strips }: { systems: readonly System[]; strips:
       </h2>
       <div className="wall-tiles" ref={place}>
         {systems.slice(page * fitting, (page + 1) * fitting).map((system) => (
-          <Tile key={system.name} system={system} digits={stripOf(system, strips)} />
+          <Tile key={system.name} system={system} strips={stripsOf(system, strips)} />
         ))}
       </div>
     </section>
   )
 }
 
-function Tile({ system, digits }: { system: System; digits: readonly number[] }): ReactNode {
+function Tile({ system, strips }: { system: System; strips: string }): ReactNode {
   const formats = useFormats()
   return (
     <article className={`wall-tile tone-${toneOf(system.state)}`}>
       <h3>{system.name}</h3>
       <StateMark state={system.state} />
       <span className="wall-lag">{system.lagMs === null ? '–' : formats.duration(system.lagMs)}</span>
-      <Strip system={system.name} digits={digits} lagMsMax={allowedLag(system)} />
+      <Strip system={system.name} strips={strips} lagMsMax={allowedLag(system)} />
     </article>
   )
 }
