@@ -51,6 +51,19 @@ test('what a vault told first is kept up by what it tells afterwards', () => {
   assert.deepEqual(state.connection, { kind: 'live' })
 })
 
+test('a state that was shown is never changed by what comes later', () => {
+  const before = of(nothingYet, hello([entry('north')]), told('north', { kind: 'vault', vault: status(source('a')) }))
+  const after = of(
+    before,
+    told('north', { kind: 'source', source: source('b') }),
+    told('north', { kind: 'vault', vault: status(source('c')) }),
+    told('north', { kind: 'source', source: source('d') }),
+    told('north', { kind: 'source-gone', id: 'c' }),
+  )
+  const names = (state: LiveState): string[] => [...(state.vaults.get('north')?.sources.keys() ?? [])]
+  assert.deepEqual([names(before), names(after)], [['a'], ['d']])
+})
+
 test('a vault that is away keeps what it told last, and its systems are unknown, not protected', () => {
   const before = of(nothingYet, hello([entry('north')]), told('north', { kind: 'vault', vault: status(source('a')) }))
   assert.equal(systemsOf(before, nowMs)[0]?.state, 'protected')

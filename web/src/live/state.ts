@@ -36,6 +36,8 @@ export const resolvedAlarmsMax = 50
 /** The state after `events`, which came at `nowMs`. */
 export function apply(state: LiveState, events: readonly LiveEvent[], nowMs: number): LiveState {
   const vaults = new Map(state.vaults)
+  // Copied once for all events that came together: a busy vault tells of hundreds of sources at a time.
+  const copies = new Map<string, Map<string, SourceStatus>>()
   let alarms = new Map(state.alarms)
   let clockAheadMs = state.clockAheadMs
   for (const event of events) {
@@ -63,7 +65,15 @@ export function apply(state: LiveState, events: readonly LiveEvent[], nowMs: num
         break
       case 'vault': {
         const vault = vaults.get(event.vault)
-        if (vault !== undefined) vaults.set(event.vault, withVaultEvent(vault, event.event))
+        if (vault === undefined) break
+        if (event.event.kind === 'vault') copies.delete(event.vault)
+        const copied = copies.get(event.vault)
+        const sources = (): Map<string, SourceStatus> => {
+          const copy = copied ?? new Map(vault.sources)
+          copies.set(event.vault, copy)
+          return copy
+        }
+        vaults.set(event.vault, withVaultEvent(vault, event.event, sources))
         break
       }
     }
@@ -75,16 +85,21 @@ function withEntry(vault: LiveVault | undefined, entry: VaultEntry): LiveVault {
   return { status: null, sources: new Map(), ...vault, entry }
 }
 
-function withVaultEvent(vault: LiveVault, event: (LiveEvent & { kind: 'vault' })['event']): LiveVault {
+/** `ownSources` gives the vault's sources as a copy that may be changed. */
+function withVaultEvent(
+  vault: LiveVault,
+  event: (LiveEvent & { kind: 'vault' })['event'],
+  ownSources: () => Map<string, SourceStatus>,
+): LiveVault {
   switch (event.kind) {
     case 'vault': {
       const { sources, ...status } = event.vault
       return { ...vault, status, sources: new Map(sources.map((source) => [source.id, source])) }
     }
     case 'source':
-      return { ...vault, sources: new Map(vault.sources).set(event.source.id, event.source) }
+      return { ...vault, sources: ownSources().set(event.source.id, event.source) }
     case 'source-gone': {
-      const sources = new Map(vault.sources)
+      const sources = ownSources()
       sources.delete(event.id)
       return { ...vault, sources }
     }
