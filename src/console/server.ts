@@ -61,6 +61,10 @@ export async function makeConsoleHttp(
     demandOwnPages(request, isHttps)
     if (request.asker.kind === 'user' && needs !== 'open') context.sessions.used(request.asker.session)
   })
+  http.addHook('onError', async (request, _reply, error) => {
+    const { detail } = request.told ?? {}
+    request.told = { ...request.told, detail: [detail, error.code].filter((one) => one !== undefined).join(': ') }
+  })
   // Before a byte of the answer leaves: what was done is recorded, or it is not answered as done.
   http.addHook('onSend', async (request, reply) => recorder.record(request, reply))
   return {

@@ -24,6 +24,23 @@ test('a session ends after half an hour without use, and after twelve hours with
   assert.equal(await idle.refused('GET', '/api/openapi.json'), 'sign-in-needed')
 })
 
+test('a viewer’s page that hangs on a wall keeps its session, and nobody else’s does', async (context) => {
+  const clock = new ForwardClock()
+  const console = await testConsole(context, { clock })
+  const viewer = await console.signedIn('viewer')
+  const operator = await console.signedIn('operator')
+  const stop = new AbortController()
+  const [wall, desk] = [viewer.live(stop.signal), operator.live(stop.signal)]
+  await desk.next()
+  for (let round = 0; round < 2; round++) {
+    clock.forward(idleMsMax * 0.7)
+    for (let kind = ''; kind !== 'heartbeat';) kind = (await wall.next()).value?.kind ?? 'heartbeat'
+  }
+  assert.notEqual(await viewer.done('GET', '/api/me'), null)
+  assert.equal(await operator.done('GET', '/api/me'), null)
+  stop.abort()
+})
+
 test('what is live ends with its session', async (context) => {
   const console = await testConsole(context)
   const browser = await console.signedIn('viewer')
