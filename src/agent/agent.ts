@@ -75,7 +75,13 @@ export async function runAgent(parts: AgentParts, signal: AbortSignal): Promise<
   const home = await AgentHome.open(directory)
   using _lock = lockDirectory(directory)
   const metrics = new AgentMetrics(clock)
-  const tasks = await AgentTasks.open({ directory: resolve(directory), start: parts.startCommand, clock, tell })
+  const tasks = await AgentTasks.open({
+    directory: resolve(directory),
+    start: parts.startCommand,
+    isRefusing: home.settings.tasks === 'none',
+    clock,
+    tell,
+  })
   const agent = new Agent(home, tasks, parts, metrics.acknowledged)
   const watched = watchedAgent(() => agent.status(), metrics)
   await using _socket = await serveLocally(join(directory, socketName), agent, watched)

@@ -54,6 +54,8 @@ export const spoolBytesMaxDefault: number = 10 * 1024 ** 3
 export const settingsSchema = z.object({
   /** Limits of what is shipped, by time of day. */
   bandwidth: bandwidthLimits.default([]),
+  /** Whether the vault may have anything done here beside protection: restores above all. */
+  tasks: z.enum(['all', 'none']).default('all'),
   /** Of one source on this server's disk while the vault is not reached. */
   spoolBytesMax: z
     .int()

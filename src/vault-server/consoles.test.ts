@@ -8,6 +8,7 @@ import type { ApiClient } from '../api/client.ts'
 import { jsonLines } from '../api/client.ts'
 import { consoleEnrolAnswer, consoleRecord } from '../api/consoles.ts'
 import { type VaultEvent, vaultEvent } from '../api/events.ts'
+import { taskRecord } from '../api/tasks.ts'
 import { agentRecord, sourceStatus, tokenAnswer, vaultStatus } from '../api/schemas.ts'
 import { systemClock } from '../base/clock.ts'
 import { isCode } from '../base/errors.ts'
@@ -151,6 +152,9 @@ test('who reads the events is told everything, then what changes, and that nothi
   await client.json('POST', '/v1/sources/documents/pause', z.unknown())
   const paused = await until('source')
   assert.ok(paused.kind === 'source' && paused.source.state === 'paused')
+  const task = await client.json('POST', '/v1/tasks', taskRecord, { kind: 'discover', agent: 'server' })
+  const asked = await until('task')
+  assert.ok(asked.kind === 'task' && asked.id === task.id && task.state === 'waiting' && task.by === 'operator')
   await until('heartbeat')
   stop.abort()
   await assert.rejects(events.next())

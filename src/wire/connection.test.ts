@@ -12,6 +12,7 @@ import { advance, beforeFirst, type Sequence, sequence } from '../model/sequence
 import type { Id } from '../model/source.ts'
 import { agentInMemory, batchForTest, JournalInMemory } from './journal-in-memory.ts'
 import { goodLine, type LineBehaviour, linkPair } from './link-pair.ts'
+import { Conversation } from './conversation.ts'
 import { frameParts } from './frames.ts'
 import { messageParts } from './messages.ts'
 import { Pace } from './pace.ts'
@@ -393,6 +394,55 @@ test('definitions are told at once and after every change, until the vault stops
     assert.deepEqual(told, [0, 1])
   }))
 
+test('an agent of before there were tasks is told its sources and nothing else, and a newer one all of it', () =>
+  inVirtualTime(60_000, async (clock) => {
+    const random = new Seeded(1)
+    const journal = new JournalInMemory(clock, random)
+    journal.orders.push({ kind: 'limits', limits: [] })
+    for (const [versions, wanted] of [
+      [[1], ['definitions']],
+      [
+        [1, 2],
+        ['definitions', 'limits'],
+      ],
+    ] as const) {
+      const [near, far] = linkPair(goodLine, clock, random).ends
+      const stop = new AbortController()
+      const served = serveConnection(far, { agent: agentInMemory }, journal, clock, stop.signal)
+      const conversation = new Conversation(near, clock)
+      await conversation.send({
+        kind: 'hello',
+        versions,
+        software: 'x',
+        now: moment(1),
+        role: { is: 'control' },
+      })
+      const welcome = await conversation.greeting(stop.signal)
+      assert.equal(welcome?.kind === 'welcome' && welcome.version, Math.max(...versions))
+      conversation.accepted()
+      const heard: string[] = []
+      const listening = (async () => {
+        for (;;) {
+          const message = await conversation.receive()
+          if (message === undefined) return
+          heard.push(message.kind)
+        }
+      })().catch(() => undefined)
+      await clock.sleep(1000)
+      assert.deepEqual(heard.toSorted(), wanted)
+      await conversation.send({
+        kind: 'task-report',
+        report: { id: source, run: 1, state: 'running', first: 0, lines: [] },
+      })
+      await clock.sleep(1000)
+      assert.equal(journal.taskReports.length, Number(versions.length === 2), 'a report of version 1 is a violation')
+      stop.abort()
+      assert.equal((await served).how, versions.length === 2 ? 'closed' : 'refused')
+      await near[Symbol.asyncDispose]()
+      await listening
+    }
+  }))
+
 /** Hears of definitions alone. */
 const countingSources = (told: number[]): Told => ({
   definitions: (sources) => void told.push(sources.length),
@@ -406,7 +456,7 @@ const countingSources = (told: number[]): Told => ({
 const hostileStream = fc.array(
   fc.oneof(
     fc
-      .tuple(fc.integer({ min: 0, max: 40 }), fc.uint8Array({ maxLength: 60 }))
+      .tuple(fc.integer({ min: 0, max: 44 }), fc.uint8Array({ maxLength: 60 }))
       .map(([type, payload]) => Buffer.concat(frameParts(type, payload))),
     fc.constant(Buffer.concat(messageParts({ kind: 'batch', bytes: batchForTest(sequence(1), 1, [], false).bytes }))),
     fc.constant(Buffer.concat(messageParts({ kind: 'offer', tag: 1, ids: ['3'.repeat(32) as ChunkId] }))),
@@ -429,7 +479,7 @@ test('whatever an agent sends, the vault refuses or closes', async () => {
         })().catch(() => undefined)
         const role = control ? ({ is: 'control' } as const) : ({ is: 'journal', source } as const)
         if (withHello)
-          await near.send(messageParts({ kind: 'hello', versions: [1], software: 'x', now: moment(1), role }))
+          await near.send(messageParts({ kind: 'hello', versions: [1, 2], software: 'x', now: moment(1), role }))
         for (const bytes of stream) await near.send([bytes]).catch(() => undefined)
         await near[Symbol.asyncDispose]()
         const end = await served

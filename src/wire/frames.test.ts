@@ -106,6 +106,35 @@ const examples: Message[] = [
       },
     ],
   },
+  {
+    kind: 'task',
+    id,
+    run: 2,
+    logged: 7,
+    work: {
+      kind: 'restore',
+      steps: [{ source: '档案', kind: 'files', at: 'seq:9', to: '/srv/back' }],
+      paths: ['/srv/档案'],
+      start: false,
+      isInPlace: false,
+    },
+  },
+  { kind: 'task', id, run: 1, logged: 0, work: { kind: 'verify', source: 'shop', at: 'latest' } },
+  { kind: 'task-cancel', id, run: 2 },
+  {
+    kind: 'task-report',
+    report: {
+      id,
+      run: 2,
+      state: 'failed',
+      first: 3,
+      lines: [{ at: 5, line: 'no room' }],
+      progress: { files: 1, filesTotal: 2, bytes: 3, bytesTotal: 4, secondsLeft: null, phase: 'writing' },
+      error: { code: 'no-space', message: 'full', hint: 'make room' },
+      result: { preflight: [{ check: 'room', verdict: 'refused', message: 'none' }], receipt: { files: 1 } },
+    },
+  },
+  { kind: 'limits', limits: [{ from: '08:00', to: '18:00', days: [1, 5], bytesPerSecond: 4096 }] },
 ]
 
 const plain = (message: Message): unknown =>
@@ -120,6 +149,21 @@ test('every message survives its way through a frame', async () => {
     if (found.kind !== 'welcome') assert.deepEqual(bare(found), bare(message))
     else assert.deepEqual(Buffer.from(found.journal!.chunkKey), Buffer.alloc(32, 7))
   }
+})
+
+test('a source named like an option is no work, and a report beyond its limit is none', () => {
+  const [task] = examples.filter(({ kind }) => kind === 'task')
+  const text = Buffer.concat(messageParts(task!)).subarray(5).toString('utf8')
+  assert.throws(() => readMessage({ type: 39, payload: Buffer.from(text.replace('档案', '--pg-bin=/tmp')) }), Malformed)
+  const report = {
+    id,
+    run: 1,
+    state: 'done',
+    first: 0,
+    lines: [],
+    result: { receipt: { long: 'x'.repeat(1024 * 1024) } },
+  }
+  assert.throws(() => readMessage({ type: 21, payload: Buffer.from(JSON.stringify(report)) }), Malformed)
 })
 
 test('bytes that are no message are Malformed, and nothing else', () => {

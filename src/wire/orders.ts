@@ -1,16 +1,18 @@
 import * as z from 'zod'
 import { discovered, logLinesMax, preflightRow, taskProgress } from '../api/tasks.ts'
 import { problem } from '../api/schemas.ts'
-import { isId } from '../model/source.ts'
+import { isId, namePattern } from '../model/source.ts'
 
 /** What a vault orders an agent to do, and what the agent tells of it. Told at length in docs/protocols/link.md. */
 
 const id = z.string().refine(isId)
 const text = z.string().max(4096)
+/** It goes onto a command line: nothing that begins as an option does. */
+const sourceName = z.string().regex(namePattern)
 
 /** One source, brought back to one place. The point stands still: it means the same whenever it is read. */
 export const restoreStep = z.object({
-  source: text,
+  source: sourceName,
   kind: z.enum(['files', 'postgres', 'volume']),
   at: text,
   to: text,
@@ -28,7 +30,7 @@ const restoring = {
 export const taskWork = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('restore'), ...restoring }),
   z.object({ kind: z.literal('preflight'), ...restoring }),
-  z.object({ kind: z.literal('verify'), source: text, at: text }),
+  z.object({ kind: z.literal('verify'), source: sourceName, at: text }),
   z.object({ kind: z.literal('discover') }),
 ])
 export type TaskWork = z.infer<typeof taskWork>

@@ -101,7 +101,7 @@ async function scene(t: TestContext, seed: number, cutAfterBytes: number) {
     append: () => Promise.reject(new Error('nothing is appended here')),
   }
   const commands = countedCommands()
-  const agentTasks = await AgentTasks.open({ directory, start: commands.start, clock: quick, tell })
+  const agentTasks = await AgentTasks.open({ directory, start: commands.start, isRefusing: false, clock: quick, tell })
   const stop = new AbortController()
   const running = agentTasks.run(stop.signal).catch((error: unknown) => assert.ok(stop.signal.aborted, String(error)))
   let connections = 0

@@ -16,6 +16,8 @@ const linesPerReportMax = 200
 export interface AgentTasksParts {
   readonly directory: string
   readonly start: StartCommand
+  /** The operator of this server wants no tasks of the vault here. */
+  readonly isRefusing: boolean
   readonly clock: Clock
   readonly tell: (line: string) => void
 }
@@ -71,6 +73,7 @@ export class AgentTasks {
     }
     // The vault orders no more at once; one that does is not obeyed.
     if (known?.task.isOver === false || this.#busy >= tasksRunningMax) return
+    if (this.#parts.isRefusing) return this.#refuse(order)
     this.#begin(order, note)
   }
 
@@ -121,6 +124,12 @@ export class AgentTasks {
 
   get #busy(): number {
     return [...this.#running.values()].filter(({ task }) => !task.isOver).length
+  }
+
+  #refuse({ id, run, work }: TaskOrder): void {
+    const at = this.#parts.clock.now()
+    this.#endings.push({ id, run, work, state: 'failed', error: refusedHere, receipts: [], first: 0, lines: [], at })
+    this.#changed.wake()
   }
 
   #begin(order: TaskOrder, before: TaskNote | undefined): void {
@@ -180,6 +189,12 @@ const endingOf = ({ id, run, state, first, lines, error, result }: TaskNote): Ta
   ...(error === undefined ? {} : { error }),
   ...(result === undefined ? {} : { result }),
 })
+
+const refusedHere = {
+  code: 'not-allowed',
+  message: 'the operator of that server has it take no tasks',
+  hint: 'give the command on that server itself, or take "tasks": "none" out of the settings.json of its agent',
+} as const
 
 const agentEnded = {
   code: 'interrupted',
