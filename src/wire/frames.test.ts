@@ -152,7 +152,7 @@ test('every message survives its way through a frame', async () => {
 })
 
 test('a source named like an option is no work, and a report beyond its limit is none', () => {
-  const [task] = examples.filter(({ kind }) => kind === 'task')
+  const task = examples.find(({ kind }) => kind === 'task')
   const text = Buffer.concat(messageParts(task!)).subarray(5).toString('utf8')
   assert.throws(() => readMessage({ type: 39, payload: Buffer.from(text.replace('档案', '--pg-bin=/tmp')) }), Malformed)
   const report = {
