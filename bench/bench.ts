@@ -11,6 +11,7 @@ import { consoleRow } from './rows/console.ts'
 import { baseline } from './rows/baseline.ts'
 import { ingest } from './rows/ingest.ts'
 import { live } from './rows/live.ts'
+import { measures } from './rows/measures.ts'
 import { pgBase } from './rows/pg-base.ts'
 import { pgCommit } from './rows/pg-commit.ts'
 import { pgRestore } from './rows/pg-restore.ts'
@@ -26,7 +27,7 @@ import { volumePgbench } from './rows/volume-pgbench.ts'
 import { volumeView } from './rows/volume-view.ts'
 import { canMount, isServingInstalled } from './volume/programs.ts'
 
-const files = [baseline, reconcile, restore, live, ingest, view]
+const files = [baseline, reconcile, restore, live, ingest, view, measures]
 const postgres = [pgWal, pgCommit, pgBase, pgRestore, pgStandby, pgScan]
 const volumes = [
   volumeView,
