@@ -5,15 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
-import { Browser } from '../../test/support/console-world.ts'
+import { Browser } from '../support/console-world.ts'
 import { z } from 'zod'
-import { auditRecord, user, userAnswer } from '../api/console.ts'
-import { startConsole } from '../console/run.ts'
-import { systemClock } from '../base/clock.ts'
-import { systemRandom } from '../base/random.ts'
-import { exitStatus } from './parts.ts'
+import { auditRecord, user, userAnswer } from '../../src/api/console.ts'
+import { startConsole } from '../../src/console/run.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { exitStatus } from '../../src/cli/parts.ts'
 
-const main = join(import.meta.dirname, '../main.ts')
+const main = join(import.meta.dirname, '../../src/main.ts')
 
 interface Done {
   readonly status: number
