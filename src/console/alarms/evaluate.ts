@@ -91,8 +91,12 @@ export function evaluate(
     apply(vaultRules, vault, thresholds.everything, { vault: id })
     if (told === undefined) continue
     for (const agent of agentsOf(vault, told)) {
-      const limits = thresholds.strictest(agent.sources.map(systemOf))
-      apply(agentRules, agent, limits, { vault: id, agent: agent.name, subject: agent.id })
+      const systems = [...new Set(agent.sources.map(systemOf))]
+      const [system] = systems
+      const about = { vault: id, agent: agent.name, subject: agent.id }
+      // Of a server of one system the alarm is one of that system.
+      const of = systems.length === 1 && system !== undefined ? { ...about, system } : about
+      apply(agentRules, agent, thresholds.strictest(systems), of)
     }
     for (const source of told.sources) {
       const system = systemOf(source)

@@ -50,7 +50,7 @@ export const english: Language = {
     },
     'agent-gone': {
       is: (values) =>
-        `agent "${text(values, 'agent')}" is gone from vault "${text(values, 'vault')}": ${number(values, 'sources')} sources are not protected now`,
+        `agent "${text(values, 'agent')}" is gone from vault "${text(values, 'vault')}"; sources that are not protected now: ${number(values, 'sources')}`,
       next: () =>
         'see whether its server is up, start it ("tidemark agent run") or mend the line; it catches up by itself',
     },

@@ -27,18 +27,26 @@ export function AlarmTable({ rows, isOver }: { rows: readonly Alarm[]; isOver: b
     { title: t.alarms.what, render: (_, alarm) => <Sentence alarm={alarm} /> },
     {
       title: t.alarms.system,
-      width: 150,
+      width: 120,
       render: (_, { system }) =>
         system === undefined ? '–' : <Link to={`/systems/${encodeURIComponent(system)}`}>{system}</Link>,
     },
-    { title: isOver ? t.alarms.began : t.alarms.since, width: 150, render: (_, { began }) => formats.moment(began) },
-    { title: t.alarms.lasted, width: 100, align: 'right', render: (_, alarm) => lasted(alarm) },
-    { title: t.alarms.state, width: 190, render: (_, alarm) => <Handling alarm={alarm} /> },
+    {
+      title: isOver ? t.alarms.began : t.alarms.since,
+      width: 165,
+      render: (_, alarm) => (
+        <div className="alarm-sentence">
+          <span>{formats.moment(alarm.began)}</span>
+          <span className="quiet">{t.alarms.lasted(lasted(alarm))}</span>
+        </div>
+      ),
+    },
+    { title: t.alarms.state, width: 140, render: (_, alarm) => <Handling alarm={alarm} /> },
   ]
   if (!isOver && may('acknowledge')) {
     columns.push({
       title: <span className="only-read">{t.alarms.actions}</span>,
-      width: 190,
+      width: 205,
       render: (_, alarm) => <AlarmActions alarm={alarm} />,
     })
   }

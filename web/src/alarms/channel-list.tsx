@@ -55,20 +55,21 @@ function ChannelTable({ rows, edit }: { rows: readonly Channel[]; edit: (channel
       dataSource={[...rows]}
       columns={[
         { title: t.channels.name, render: (_, { name }) => <strong>{name}</strong> },
-        { title: t.channels.kind, render: (_, { kind }) => t.channels.kinds[kind] },
+        { title: t.channels.kind, width: 90, render: (_, { kind }) => t.channels.kinds[kind] },
         {
           title: t.channels.to,
           render: (_, channel) => (channel.kind === 'smtp' ? channel.to.join(', ') : channel.host),
         },
         {
           title: t.channels.hears,
+          width: 120,
           render: (_, { severities }) => severities.map((one) => t.alarms.severities[one]).join(', '),
         },
-        { title: t.channels.language, render: (_, { language }) => languageNames[language] },
+        { title: t.channels.language, width: 90, render: (_, { language }) => languageNames[language] },
         { title: t.channels.state, render: (_, channel) => <ChannelState channel={channel} /> },
         {
           title: <span className="only-read">{t.channels.actions}</span>,
-          width: 250,
+          width: 280,
           render: (_, channel) => <ChannelActions channel={channel} edit={edit} />,
         },
       ]}

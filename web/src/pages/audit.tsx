@@ -8,7 +8,8 @@ import { useChange } from '../api/changes.ts'
 import { get, request, withQuery } from '../api/client.ts'
 import { useFormats } from '../formats/formats.ts'
 import { useTexts } from '../language/language.ts'
-import { Empty, Failed, FailureLine, Loading, Notice } from '../shell/states.tsx'
+import { ToneShape } from '../shell/state-mark.tsx'
+import { Empty, Failed, FailureLine, Loading } from '../shell/states.tsx'
 import '../alarms/alarms.css'
 
 interface Wanted {
@@ -127,20 +128,20 @@ function Verification(): ReactNode {
       </Button>
       <FailureLine failure={failure} />
       {found === null ? null : (
-        <Notice
-          tone={found.intact ? 'good' : 'bad'}
-          isAlert={!found.intact}
-          title={
-            found.intact
-              ? t.audit.intact(formats.count(found.records))
-              : t.audit.broken(formats.count(found.firstBroken ?? 0))
-          }
-          hint={found.intact ? t.audit.intactHint : t.audit.brokenHint}
-        >
-          <p>
-            {t.audit.lastHash} <code>{found.lastHash}</code>
-          </p>
-        </Notice>
+        <div className="audit-verified" role={found.intact ? 'status' : 'alert'}>
+          <ToneShape tone={found.intact ? 'good' : 'bad'} />
+          <div className="alarm-sentence">
+            <strong>
+              {found.intact
+                ? t.audit.intact(formats.count(found.records))
+                : t.audit.broken(formats.count(found.firstBroken ?? 0))}
+            </strong>
+            <span className="quiet">{found.intact ? t.audit.intactHint : t.audit.brokenHint}</span>
+            <span className="quiet">
+              {t.audit.lastHash} <code>{found.lastHash}</code>
+            </span>
+          </div>
+        </div>
       )}
     </div>
   )

@@ -14,9 +14,10 @@ import { useThemeName } from './theme.ts'
 export function Header(): ReactNode {
   const t = useTexts()
   const { pathname } = useLocation()
+  const page = pageOf(pathname)
   return (
     <header className="header">
-      <h1>{pageOf(pathname)?.navigation?.text(t)}</h1>
+      <h1>{(page?.title ?? page?.navigation?.text)?.(t)}</h1>
       <div className="header-end">
         <LiveIndicator />
         <Clock />

@@ -21,6 +21,8 @@ export interface Page {
   readonly load: () => Promise<{ readonly Component: ComponentType }>
   /** Who may not do it is not offered the page; absent: everybody may who is signed in. */
   readonly action?: Action | undefined
+  /** Of a page that stands beside the navigation; one that is reached from another page shows where it belongs. */
+  readonly title?: (t: Texts) => string
   /** Absent for a page that is reached from another one. */
   readonly navigation?: {
     readonly icon: ComponentType<{ 'aria-hidden'?: boolean }>
@@ -100,7 +102,7 @@ export const pages: readonly Page[] = [
     load: () => import('../pages/audit.tsx'),
     navigation: { icon: AuditOutlined, text: (t) => t.shell.audit },
   },
-  { path: '/account', load: () => import('../pages/account.tsx') },
+  { path: '/account', title: (t) => t.shell.account, load: () => import('../pages/account.tsx') },
 ]
 
 /** Stands alone, without the frame of the others. */
@@ -108,8 +110,8 @@ export const wall: Page = { path: '/wall', action: 'see', load: () => import('..
 
 /** The navigation's page that the path `at` belongs to. */
 export function pageOf(at: string): Page | undefined {
-  return pages.find(({ path, navigation }) => {
-    if (navigation === undefined) return false
+  return pages.find(({ path, navigation, title }) => {
+    if (navigation === undefined && title === undefined) return false
     return at === path || (path !== '/' && at.startsWith(`${path}/`))
   })
 }

@@ -77,6 +77,7 @@ export function antThemeOf(name: 'light' | 'dark'): ThemeConfig {
       colorTextSecondary: colour.inkQuiet,
       colorTextTertiary: colour.inkQuiet,
       colorTextDescription: colour.inkQuiet,
+      colorTextPlaceholder: colour.inkQuiet,
       borderRadius: 4,
       controlHeight: 30,
       controlHeightSM: 24,

@@ -49,7 +49,7 @@ export const alarmRules = {
   },
   'agent-gone': {
     is: ({ agent, vault, sources }) =>
-      `Agent ${agent} is gone from vault ${vault}: ${sources} of its sources are not protected now`,
+      `Agent ${agent} is gone from vault ${vault}; sources that are not protected now: ${sources}`,
     next: () => 'See whether its server is up, start the agent, or mend the line. It catches up by itself.',
   },
   'certificate-ends': {

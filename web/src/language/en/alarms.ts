@@ -12,7 +12,7 @@ export const alarms = {
   anySystem: 'Any system',
   find: 'Search in names and sentences',
   since: 'Since',
-  lasted: 'Lasted',
+  lasted: (duration: string) => `for ${duration}`,
   began: 'Began',
   state: 'Handling',
   unseen: 'Nobody yet',

@@ -14,7 +14,7 @@ export const alarms: Texts['alarms'] = {
   anySystem: '全部业务系统',
   find: '搜索名称和内容',
   since: '开始时间',
-  lasted: '持续',
+  lasted: (duration) => `持续 ${duration}`,
   began: '开始时间',
   state: '处理',
   unseen: '尚无人处理',
