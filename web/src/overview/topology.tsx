@@ -100,9 +100,9 @@ function Server({ node, height }: { node: ServerNode; height: number }): ReactNo
         <strong>{node.servers > 1 ? t.overview.servers(node.servers) : node.name}</strong>
       </span>
       <span className="quiet">
-        {node.sources === 0 ? t.overview.protectsNothing : t.states.words[node.state]}
-        {' · '}
-        {t.overview.sources(node.sources)}
+        {node.sources === 0
+          ? t.overview.protectsNothing
+          : `${t.states.words[node.state]} · ${t.overview.sources(node.sources)}`}
       </span>
     </RouteLink>
   )
