@@ -1,10 +1,12 @@
-import { keepPreviousData, useQueries } from '@tanstack/react-query'
+import { useQueries } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
 import type { AroundAnswer } from '../../../src/api/around.ts'
 import type { ResolvedPointAnswer } from '../../../src/api/schemas.ts'
 import type { PlacedSource } from '../live/systems.ts'
 import { get, vaultPath, withQuery } from './client.ts'
 
 const askAgainMs = 3_000
+const restMs = 150
 
 export const sourcePath = (vault: string, source: string, path: string): string =>
   vaultPath(vault, `/sources/${encodeURIComponent(source)}${path}`)
@@ -26,6 +28,7 @@ export function useAround(
   limit: number,
   mayLook: boolean,
 ): Around[] {
+  const isAtRest = useIsAtRest(sources.map(pointOf).join(' '))
   const answers = useQueries({
     queries: sources.map((placed) => {
       const { vault, source } = placed
@@ -38,8 +41,7 @@ export function useAround(
             : get<ResolvedPointAnswer>(withQuery(sourcePath(vault.id, source.id, '/point'), { at }), signal),
         // The newest moment moves on with each change.
         refetchInterval: at === 'latest' ? askAgainMs : false,
-        placeholderData: keepPreviousData,
-        enabled: source.earliest !== null,
+        enabled: source.earliest !== null && isAtRest,
       }
     }),
   })
@@ -51,6 +53,16 @@ export function useAround(
     isLoading: answers[index]?.isFetching ?? false,
     failure: answers[index]?.error ?? null,
   }))
+}
+
+/** A moment that is only passed by, with a key held down, is not asked about. */
+function useIsAtRest(points: string): boolean {
+  const [rested, setRested] = useState(points)
+  useEffect(() => {
+    const timer = window.setTimeout(() => setRested(points), restMs)
+    return () => window.clearTimeout(timer)
+  }, [points])
+  return rested === points
 }
 
 const isNear = (answer: AroundAnswer | ResolvedPointAnswer | undefined): answer is AroundAnswer =>

@@ -107,7 +107,7 @@ export function Component(): ReactNode {
           ...(may('restore')
             ? [
                 {
-                  key: 'restore',
+                  title: t.systems.restore,
                   align: 'right' as const,
                   render: (_: unknown, { name }: System) => (
                     <Link to={restoreLink({ system: name })} onClick={(event) => event.stopPropagation()}>

@@ -30,7 +30,7 @@ export function ExactTime({
         size="small"
         value={shown}
         status={isWrong ? 'error' : ''}
-        placeholder="2026-11-23 14:03:07.250"
+        placeholder={t.timeline.exactEmpty}
         aria-label={t.timeline.exactLabel}
         aria-invalid={isWrong}
         onChange={({ target }) => setTyped(target.value)}

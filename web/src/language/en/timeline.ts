@@ -3,6 +3,7 @@ export const timeline = {
   nothingChosen: 'No moment chosen; the newest holds',
   now: 'now',
   exactLabel: 'Chosen moment, to the millisecond',
+  exactEmpty: 'newest; type a time',
   exactWrong: 'Write it as 2026-11-23 14:03:07.250, or only the time.',
   spans: 'How far back is shown',
   hour: '1 h',

@@ -5,6 +5,7 @@ export const timeline: Texts['timeline'] = {
   nothingChosen: '未选择时刻，即最新时刻',
   now: '现在',
   exactLabel: '所选时刻（精确到毫秒）',
+  exactEmpty: '最新（可输入时间）',
   exactWrong: '请按 2026-11-23 14:03:07.250 的格式填写，或只填时间。',
   spans: '显示范围',
   hour: '1 小时',
