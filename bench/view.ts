@@ -149,7 +149,9 @@ try {
     for (const _piece of one.pieces(version, start, start + 1024 * 1024)) void _piece
   })
   const diffBegan = performance.now()
-  const changed = [...diffViews({ from: view(last - Math.min(1000, last - 1)), to: view(last) }, '' as TreePath)].length
+  const changed = [
+    ...diffViews({ from: view(last - Math.min(1000, last - 1)), to: view(last) }, '' as TreePath),
+  ].filter((row) => row !== undefined).length
   tell('diff over the last 1000 changes', `${(performance.now() - diffBegan).toFixed(0)} ms, ${changed} paths`)
   const walkBegan = performance.now()
   const walkBefore = process.cpuUsage()

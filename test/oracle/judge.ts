@@ -194,7 +194,9 @@ export async function checkRange(world: World, rows: IndexReader, at: number): P
 }
 
 export function checkDiff(world: World, rows: IndexReader, from: number, to: number, within: TreePath): void {
-  const told = [...diffViews({ from: viewOf(world, rows, from), to: viewOf(world, rows, to) }, within)]
+  const told = [...diffViews({ from: viewOf(world, rows, from), to: viewOf(world, rows, to) }, within)].filter(
+    (row) => row !== undefined,
+  )
   const found = new Map<TreePath, DiffRow['change']>()
   for (const { path, change } of told) {
     assert.equal(found.has(path), false, `${path} is told twice between ${from} and ${to}`)

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { filledVault, type Filling } from '../../../test/support/filled-vault.ts'
+import { until } from '../../../test/support/until.ts'
 import { attributes } from '../../../test/support/vault-world.ts'
 import type { Attributes, Change, Content } from '../../model/change.ts'
 import { fromBuffer, fromUtf8, treePath } from '../../model/path.ts'
@@ -165,6 +167,23 @@ test('an archive with a damaged file breaks off: it has no end, and whoever fetc
   bytes[Math.floor(bytes.length * 0.8)]! ^= 1
   writeFileSync(pack as string, bytes)
   for (const format of ['zip', 'tar']) await assert.rejects(vault.ask(asked(format)), /aborted|hang up/, format)
+})
+
+test('archives that nobody reads any more make room for others', async (t) => {
+  const { socketPath, ask } = await filledVault(t, fill)
+  const begin = (): Promise<http.IncomingMessage> =>
+    new Promise((resolve, reject) => http.get({ socketPath, path: asked('tar') }, resolve).on('error', reject))
+  const unread = await Promise.all(Array.from({ length: 4 }, begin))
+  assert.deepEqual(
+    unread.map(({ statusCode }) => statusCode),
+    [200, 200, 200, 200],
+  )
+  const refused = await ask(asked('zip'))
+  assert.equal(refused.status, 409)
+  assert.match(refused.body.toString(), /in-use/)
+  assert.equal(refused.headers['content-disposition'], undefined)
+  for (const response of unread) response.destroy()
+  await until('there is room', async () => (await ask(asked('zip'))).status === 200)
 })
 
 test('what cannot be packed is refused, and so is what is not there', async (t) => {

@@ -26,14 +26,16 @@ interface Side {
 }
 
 const rowsAtOnce = 4_096
+/** Rows looked at before others who share the thread have their turn. */
+const rowsInTurn = 128
 const pathsMax = 20_000
 
 /**
  * What differs between two points at and below a path, each path once, in no order. Costs as much as changed between
  * them: it begins with the names and versions that began or ended, and looks at whole subtrees only where a directory
- * came, went, moved or was replaced.
+ * came, went, moved or was replaced. Undefined now and then, where much was looked at: others may have their turn.
  */
-export function* diffViews(sides: Side, path: TreePath): Generator<DiffRow> {
+export function* diffViews(sides: Side, path: TreePath): Generator<DiffRow | undefined> {
   const { from, to } = sides
   if (from.at > to.at) {
     throw new TidemarkError('bad-request', {
@@ -53,14 +55,19 @@ export function* diffViews(sides: Side, path: TreePath): Generator<DiffRow> {
 }
 
 /** A name of an unmoved directory that means another node, or none, at one of the points. */
-function* namesThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): Generator<DiffRow> {
-  for (const entry of entriesBegun(sides)) {
-    if (entry.until <= sides.to.at) continue
+function* namesThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): Generator<DiffRow | undefined> {
+  for (const entry of inTurns(entriesBegun(sides))) {
+    if (entry === undefined) yield undefined
+    if (entry === undefined || entry.until <= sides.to.at) continue
     const place = placeOf(sides, steady, entry, within)
     if (place === undefined || place.before?.node === place.after?.node) continue
     yield* compare(sides, place.before, place.after)
   }
-  for (const entry of entriesEnded(sides)) {
+  for (const entry of inTurns(entriesEnded(sides))) {
+    if (entry === undefined) {
+      yield undefined
+      continue
+    }
     const place = placeOf(sides, steady, entry, within)
     if (place?.before === undefined || place.after !== undefined) continue
     yield* compare(sides, place.before, undefined)
@@ -68,10 +75,11 @@ function* namesThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): 
 }
 
 /** A node that stands at the same path at both points, and got new versions between them, or may have been written to. */
-function* versionsThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): Generator<DiffRow> {
+function* versionsThatChanged(sides: Side, steady: SteadyPaths, within: TreePath): Generator<DiffRow | undefined> {
   const { from, to } = sides
-  for (const version of versionsBegun(sides)) {
-    if (to.rows.version(version.node, to.at)?.id !== version.id) continue
+  for (const version of inTurns(versionsBegun(sides))) {
+    if (version === undefined) yield undefined
+    if (version === undefined || to.rows.version(version.node, to.at)?.id !== version.id) continue
     if (version.node === rootNode) {
       if (within === rootPath) yield* compareNode(sides, from.find(rootPath), to.find(rootPath))
       continue
@@ -81,6 +89,15 @@ function* versionsThatChanged(sides: Side, steady: SteadyPaths, within: TreePath
       if (place?.before === undefined || place.after === undefined) continue
       if (place.before.node === place.after.node) yield* compareNode(sides, place.before, place.after)
     }
+  }
+}
+
+/** An undefined after so many. */
+function* inTurns<T>(rows: Iterable<T>): Generator<T | undefined> {
+  let count = 0
+  for (const row of rows) {
+    yield row
+    if (++count % rowsInTurn === 0) yield undefined
   }
 }
 
@@ -137,9 +154,11 @@ class SteadyPaths {
 }
 
 /** Compares all at and below two nodes that stand at the same path at the two points. */
-function* compare(sides: Side, before: Found | undefined, after: Found | undefined): Generator<DiffRow> {
+function* compare(sides: Side, before: Found | undefined, after: Found | undefined): Generator<DiffRow | undefined> {
   const pairs: Place[] = [{ before, after }]
+  let count = 0
   for (let pair = pairs.pop(); pair !== undefined; pair = pairs.pop()) {
+    if (++count % rowsInTurn === 0) yield undefined
     if (pair.before === undefined || pair.after === undefined) {
       const [view, found] = pair.after === undefined ? [sides.from, pair.before] : [sides.to, pair.after]
       const change = pair.after === undefined ? 'removed' : 'added'

@@ -87,11 +87,14 @@ export class LocalViews implements ViewService {
   }
 
   search(source: Id, request: SearchRequest, signal?: AbortSignal): AsyncIterable<SearchPage> {
-    return stream(() => searchNames(this.#find(source).rows, request), signal)
+    return stream(() => eachInTurn(searchNames(this.#find(source).rows, request)), signal)
   }
 
   diff(source: Id, from: Sequence, to: Sequence, path: TreePath, signal?: AbortSignal): AsyncIterable<DiffRow> {
-    return stream(() => diffViews({ from: this.#view(source, from), to: this.#view(source, to) }, path), signal)
+    return stream(
+      () => inTurns(diffViews({ from: this.#view(source, from), to: this.#view(source, to) }, path), signal),
+      signal,
+    )
   }
 
   manifest(source: Id, at: Sequence, paths: readonly TreePath[], signal?: AbortSignal): AsyncIterable<Buffer> {
@@ -181,6 +184,26 @@ async function answer<T>(make: () => T): Promise<T> {
     return make()
   } catch (error) {
     throw indexFailure(error)
+  }
+}
+
+/** Others who share the thread go on, and what they say is heard. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+async function* inTurns<T>(items: Iterable<T | undefined>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+  for (const item of items) {
+    if (item !== undefined) yield item
+    else {
+      await turn()
+      signal?.throwIfAborted()
+    }
+  }
+}
+
+async function* eachInTurn<T>(items: Iterable<T>): AsyncGenerator<T> {
+  for (const item of items) {
+    yield item
+    await turn()
   }
 }
 

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { HeldClock } from '../../../test/support/held-clock.ts'
 import {
   addAgentWithSource,
+  attributes,
   batchOf,
   blockOf,
   newTestVault,
@@ -81,6 +82,12 @@ async function* piecesOf(bytes: Buffer): AsyncGenerator<Buffer> {
 
 const now = (): Moment => systemClock.now() as Moment
 const path = (text: string): TreePath => text as TreePath
+const withMode = (name: string, mode: number): Change => ({
+  kind: 'put',
+  path: path(name),
+  attributes: { ...attributes, mode },
+  content: { type: 'file', bytes: 0, extents: [] },
+})
 
 test('what is durable is seen at once through the threads of a vault, at every point', () =>
   inWorld(async ({ vault, source, views, append }) => {
@@ -163,6 +170,36 @@ test('errors and leaving early cross the threads', () =>
     await assert.rejects(all(views.read(source, at, [{ path: path('a'), at: 0, bytes: 1 }])), (error) =>
       isCode(error, 'bad-request'),
     )
+  }))
+
+test('who compares or searches for long lets others in the same thread go first, and ends when it is left', () =>
+  inWorld(async ({ source, views, append }) => {
+    const names = Array.from({ length: 6_000 }, (_, at) => `f${at}`)
+    for (const round of [0, 1, 2]) {
+      for (let at = 0; at < names.length; at += 1000) {
+        const mode = round === 1 ? 0o600 : 0o644
+        await append(names.slice(at, at + 1000).map((name) => withMode(name, mode)))
+      }
+    }
+    const { sequence: end } = await views.resolve(source, latest, now())
+    const from = names.length as Sequence
+    const request = { name: 'not there', within: rootPath, order: 'any', limit: 1 } as const
+    const long = {
+      diff: async (signal?: AbortSignal) => (await all(views.diff(source, from, end, rootPath, signal))).length,
+      search: async (signal?: AbortSignal) =>
+        (await all(views.search(source, request, signal))).flatMap(({ rows }) => rows).length,
+    }
+    for (const [what, begin] of Object.entries(long)) {
+      const ended: string[] = []
+      const asked = begin().then((found) => ended.push(`${what}: ${found} rows`))
+      await views.stat(source, end, path('f7')).then(() => ended.push('stat'))
+      await asked
+      assert.deepEqual(ended, ['stat', `${what}: 0 rows`])
+      const stop = new AbortController()
+      const left = begin(stop.signal)
+      stop.abort(new Error('enough'))
+      await assert.rejects(left, /enough/)
+    }
   }))
 
 test('verification names what is damaged and goes on', () =>

@@ -72,9 +72,10 @@ const answers = {
   list: (asked: Asked & { at: Sequence; path: TreePath; after?: BinaryString }) =>
     open(asked).list(asked.source, asked.at, asked.path, undefined, asked.after),
   history: (asked: Asked & { path: TreePath }) => grouped(open(asked).history(asked.source, asked.path)),
-  search: (asked: Asked & { request: SearchRequest }) => open(asked).search(asked.source, asked.request),
-  diff: (asked: Asked & { from: Sequence; to: Sequence; path: TreePath }) =>
-    grouped(open(asked).diff(asked.source, asked.from, asked.to, asked.path)),
+  search: (asked: Asked & { request: SearchRequest }, signal: AbortSignal) =>
+    open(asked).search(asked.source, asked.request, signal),
+  diff: (asked: Asked & { from: Sequence; to: Sequence; path: TreePath }, signal: AbortSignal) =>
+    grouped(open(asked).diff(asked.source, asked.from, asked.to, asked.path, signal)),
   manifest: (asked: Asked & { at: Sequence; paths: readonly TreePath[] }) =>
     owned(open(asked).manifest(asked.source, asked.at, asked.paths)),
   content: (asked: Asked & { at: Sequence; path: TreePath; offset: number; bytes: number }) =>
