@@ -3,6 +3,7 @@ import type { SQLInputValue } from 'node:sqlite'
 import type { z } from 'zod'
 import type { AuditRecord, auditRequest, auditVerification } from '../api/console.ts'
 import type { Clock } from '../base/clock.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import type { Database } from './database.ts'
@@ -98,6 +99,19 @@ export class Audit {
       sqlite.prepare('UPDATE audit_ends SET last = ?, last_hash = ?').run(number, hash)
       return { ...record, hash }
     })
+  }
+
+  /** Before something is done elsewhere that must be recorded afterwards: throws where nothing can be written now. */
+  demandWritable(): void {
+    try {
+      this.#database.atomically(() => this.#database.sqlite.exec('UPDATE audit_ends SET last = last'))
+    } catch (error) {
+      throw new TidemarkError('no-space', {
+        message: `the audit log cannot be written, so nothing is done: ${messageOf(error)}`,
+        hint: "make room where the console's directory is, and see that it may be written",
+        cause: error,
+      })
+    }
   }
 
   /** The newest first. */

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { type LiveEvent, vaultEntry } from '../api/console.ts'
 import { sourceStatus, tokenAnswer, vaultStatus } from '../api/schemas.ts'
-import { Browser, testConsole, testVault } from '../../test/support/console-world.ts'
+import { Browser, ForwardClock, testConsole, testVault } from '../../test/support/console-world.ts'
 import { freePort } from '../../test/support/free-port.ts'
+import { vaultCredentialsFolder } from './place.ts'
 import { until } from '../../test/support/until.ts'
 
 const vaults = z.array(vaultEntry)
+const dayMs = 86_400_000
 
 test('a vault is added by its token, told live, asked through the console, and removed', async (context) => {
   const vault = await testVault(context)
@@ -98,4 +102,25 @@ test('what the vault refuses reaches the browser as the vault said it', async (c
   const strange = await administrator.ask('GET', `/api/vaults/${id}/v1/chunk-key`)
   assert.equal(strange.status, 404)
   assert.throws(() => sourceStatus.parse(strange.body))
+})
+
+test('the certificate of a connection that lasts is renewed with a third of its life left', async (context) => {
+  const clock = new ForwardClock()
+  const vault = await testVault(context)
+  const console = await testConsole(context, { clock })
+  const body = { url: vault.address, token: await vault.token() }
+  const { id } = await console.machine.json('POST', '/api/vaults', vaultEntry, body)
+  const credential = () => readFileSync(join(vaultCredentialsFolder(console.directory), `${id}.pem`), 'utf8')
+  const entry = async () => (await console.machine.json('GET', '/api/vaults', vaults))[0]!
+  const isConnected = async () => (await entry()).connected
+  await until('it is connected', isConnected)
+  const before = credential()
+  const { since } = await entry()
+  clock.forward(19 * dayMs)
+  await until('it is connected anew', async () => (await isConnected()) && (await entry()).since !== since)
+  assert.equal(credential(), before)
+  clock.forward(2 * dayMs)
+  await until('it is another', () => credential() !== before)
+  await until('it is connected with it', isConnected)
+  assert.equal(statSync(join(vaultCredentialsFolder(console.directory), `${id}.pem`)).mode & 0o777, 0o600)
 })

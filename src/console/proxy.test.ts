@@ -167,3 +167,13 @@ test('an address that tries to leave its place reaches nothing', async (context)
     if (!path.includes('?')) assert.equal((await administrator.ask('POST', path, { body: {} })).status, 404, path)
   }
 })
+
+test('nothing is asked of a vault that could not be recorded afterwards', async (context) => {
+  const { console, operator, base } = await world(context)
+  const { sqlite } = console.started.context.database
+  sqlite.exec("CREATE TRIGGER full BEFORE UPDATE ON audit_ends BEGIN SELECT raise(ABORT, 'disk full'); END")
+  const body = { kind: 'verify', source: 'archive-files' }
+  assert.ok((await operator.ask('POST', `${base}/tasks`, { body })).status >= 500)
+  sqlite.exec('DROP TRIGGER full')
+  assert.deepEqual(await operator.done('GET', `${base}/tasks`), [])
+})

@@ -25,6 +25,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   'in-use': 409,
   'too-many-tries': 429,
   'vault-full': 507,
+  'no-space': 507,
   'unreachable': 503,
   'interrupted': 503,
   'busy': 503,

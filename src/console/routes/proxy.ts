@@ -7,7 +7,7 @@ import { assert } from '../../base/assert.ts'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { Http } from '../../http/server.ts'
 import { gone } from '../../http/streams.ts'
-import { demandAction } from '../access.ts'
+import { demandAction, isChange } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { KnownVault } from '../known-vault.ts'
 import { taskActions, type VaultRoute, vaultRoutes } from '../vault-routes.ts'
@@ -52,7 +52,7 @@ async function pass(
   request: FastifyRequest<{ Params: Record<string, string>; Body: Buffer | undefined }>,
   reply: FastifyReply,
   route: VaultRoute,
-  { federation }: Context,
+  { federation, audit }: Context,
 ): Promise<FastifyReply> {
   const vault = federation.demand(request.params['vault'] as string)
   const path = pathOf(request)
@@ -63,6 +63,7 @@ async function pass(
     request.told = { ...request.told, action: taskActions[kind] }
     demandAction(request.asker, taskActions[kind])
   }
+  if (isChange(request.method) || route.isRecorded === true) audit.demandWritable()
   const answer = await ask(vault, request, path, signal)
   const status = answer.statusCode ?? 502
   reply.code(status).headers(named(answer.headers, headersFromVault))
