@@ -58,6 +58,7 @@ test(
     assert.notEqual((await world.source('shop'))?.compared, before)
     const verified = await done({ kind: 'verify', source: 'shop', at: 'latest' })
     assert.equal(verified.agent, 'web')
+    assert.deepEqual(verified.result?.receipt?.['failures'], [])
     await cluster.sql('insert into orders select generate_series(51, 60)')
     await world.quietMoment('shop')
 

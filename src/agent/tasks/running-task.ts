@@ -110,6 +110,9 @@ export class RunningTask {
             this.#note = { ...this.#note, receipts: [...this.#note.receipts, { step, receipt: said.receipt }] }
           else this.#result({ receipt: said.receipt })
           return
+        case 'verified':
+          if (said.failures.length > 0) told.error = notRecoverable(said.failures)
+          return this.#result({ receipt: said.receipt })
         case 'preflight':
           return this.#result({ preflight: [...(this.#note.result?.preflight ?? []), ...said.rows] })
         case 'discovered':
@@ -207,6 +210,12 @@ export class RunningTask {
     this.#parts.changed()
   }
 }
+
+const notRecoverable = (failures: readonly string[]): NonNullable<TaskReport['error']> => ({
+  code: 'verification-failed',
+  message: failures.slice(0, 3).join('; ').slice(0, 4096),
+  hint: 'the result names what was looked at; verify an earlier point, and keep the vault as it is',
+})
 
 /** What is restored so far stays where one of these ends it. */
 const resumable: ReadonlySet<string> = new Set(['interrupted', 'unreachable', 'not-running', 'no-space'])

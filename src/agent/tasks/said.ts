@@ -6,6 +6,7 @@ import { discovered, preflightRow, type taskProgress } from '../../api/tasks.ts'
 export type Said =
   | { readonly kind: 'progress'; readonly progress: Progress }
   | { readonly kind: 'receipt'; readonly receipt: Record<string, unknown> }
+  | { readonly kind: 'verified'; readonly receipt: Record<string, unknown>; readonly failures: readonly string[] }
   | { readonly kind: 'preflight'; readonly rows: z.infer<typeof preflightRow>[] }
   | { readonly kind: 'discovered'; readonly discovered: z.infer<typeof discovered> }
   | { readonly kind: 'error'; readonly error: z.infer<typeof problem> }
@@ -26,6 +27,7 @@ const progressLine = z.object({
 })
 const phaseLine = z.object({ progress: z.string() })
 const receiptLine = z.object({ receipt: z.record(z.string(), z.unknown()) })
+const verifiedLine = z.looseObject({ passed: z.array(z.string()), failures: z.array(z.string()) })
 const preflightLine = z.object({ preflight: z.array(preflightRow) })
 const discoveredLine = z.object({ discovered })
 const errorLine = z.object({ error: problem })
@@ -43,6 +45,8 @@ export function readSaid(line: string, title: string | undefined): Said {
   if (phase !== undefined) return { kind: 'progress', progress: progressOf({ stage: phase }, title) }
   const receipt = told(receiptLine)?.receipt
   if (receipt !== undefined) return { kind: 'receipt', receipt: shortened(receipt) }
+  const verified = told(verifiedLine)
+  if (verified !== undefined) return { kind: 'verified', receipt: shortened(verified), failures: verified.failures }
   const rows = told(preflightLine)?.preflight
   if (rows !== undefined) return { kind: 'preflight', rows }
   const found = told(discoveredLine)?.discovered
