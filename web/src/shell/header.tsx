@@ -7,6 +7,7 @@ import { useFormats } from '../formats/formats.ts'
 import { zoneName } from '../formats/moment.ts'
 import { languageNames, useTexts } from '../language/language.ts'
 import { useLive, useNow } from '../live/live.tsx'
+import { AlarmIndicator } from './alarm-indicator.tsx'
 import { type LanguageName, prefer, type ThemeChoice, usePreferences } from './preferences.ts'
 import { pageOf } from './routes.tsx'
 import { useThemeName } from './theme.ts'
@@ -19,6 +20,7 @@ export function Header(): ReactNode {
     <header className="header">
       <h1>{(page?.title ?? page?.navigation?.text)?.(t)}</h1>
       <div className="header-end">
+        <AlarmIndicator />
         <LiveIndicator />
         <Clock />
         <LanguageMenu />

@@ -30,6 +30,7 @@ export const shell = {
     'operator': 'Operator',
     'viewer': 'Viewer',
   },
+  alarmsWaiting: (count: number) => (count === 1 ? '1 alarm' : `${count} alarms`),
   live: 'Live',
   liveHint: 'What you see is how things are now.',
   connecting: 'Connecting',

@@ -32,6 +32,7 @@ export const shell: Texts['shell'] = {
     'operator': '操作员',
     'viewer': '只读用户',
   },
+  alarmsWaiting: (count) => `${count} 条告警`,
   live: '实时',
   liveHint: '所见即当前状态。',
   connecting: '连接中',
