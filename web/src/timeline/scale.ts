@@ -58,9 +58,12 @@ export function showing(scale: Scale, instant: Instant): Scale {
   return x < scale.width * 0.05 || x > scale.width * 0.95 ? centred(scale, instant) : scale
 }
 
+/** The longest span that is offered by a button, and some. */
+const alwaysShownUs = 40 * 86_400_000_000
+
 /** No further out than three times what there is, and with a tenth of the width showing it at least. */
 export function bounded(scale: Scale, { earliest, latest }: Bounds): Scale {
-  const widest = Math.max(60_000_000, (latest - earliest) * 3) / Math.max(1, scale.width)
+  const widest = Math.max(alwaysShownUs, (latest - earliest) * 3) / Math.max(1, scale.width)
   const outer = scale.perPixel > widest ? zoomed(scale, scale.width / 2, widest / scale.perPixel) : scale
   const kept = (outer.width * outer.perPixel) / 10
   return { ...outer, from: within(earliest + kept - outer.width * outer.perPixel, outer.from, latest - kept) }

@@ -191,8 +191,9 @@ export class TimelineSurface implements Disposable {
     const height = heightOfAll(this.#layout())
     this.#canvas.style.height = `${height}px`
     const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)]
-    if (this.#canvas.width !== wide) this.#canvas.width = wide
-    if (this.#canvas.height !== high) this.#canvas.height = high
+    const isSame = this.#canvas.width === wide && this.#canvas.height === high
+    if (isSame && this.#scale?.width === width) return
+    if (!isSame) Object.assign(this.#canvas, { width: wide, height: high })
     const now = this.#now()
     if (this.#scale === undefined) {
       const from = Math.max(this.#bounds().earliest, now - firstSpanUs)
