@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Connection } from '../src/capture/postgres/protocol/connection.ts'
 import { formatBytes, formatCount } from '../src/cli/format.ts'
+import type { PostgresMajor } from '../test/support/postgres-program.ts'
 import { connectTo, createCluster, chooseMajor, stopCluster } from './cluster.ts'
 import { treeBytes } from './comparison.ts'
 import { Editor } from './editor.ts'
@@ -19,7 +20,7 @@ const seed = 20_261_122
 export interface Office {
   readonly documents: string
   readonly editor: Editor
-  readonly major: number
+  readonly major: PostgresMajor
   /** The data directory. */
   readonly cluster: string
   readonly orders: Orders

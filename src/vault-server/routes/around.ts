@@ -107,12 +107,12 @@ export function aroundRoutes(http: Http, context: Context): void {
       const branch = told === undefined ? undefined : timeline(told)
       const bound = (text: string | undefined): Bound | undefined =>
         text === undefined || text === 'latest' ? undefined : parseBound(text, now())
-      const { rows, more } = await listTransactions(treeOf(source), {
-        from: bound(from),
-        to: bound(to),
-        limit,
-        order,
-        timeline: branch,
+      const wanted = { from: bound(from), to: bound(to), limit, order, timeline: branch }
+      const { rows, more } = await listTransactions(treeOf(source), wanted).catch((error: unknown) => {
+        // Before its first baseline is complete there is nothing to recover to, which is an answer as well.
+        const isYoung = told === undefined && (isCode(error, 'point-unreachable') || isCode(error, 'not-found'))
+        if (!isYoung) throw error
+        return { rows: [], more: false }
       })
       return { transactions: rows.map((row) => tellTransaction(row, branch)), more }
     },
