@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type SourceStatus, vaultStatus } from '../src/api/schemas.ts'
 import { socketApiClient } from '../src/wire/http-client.ts'
+import { postgresFolder } from '../test/support/postgres-program.ts'
+import { chooseMajor } from './cluster.ts'
 import { pause, until } from './screen.ts'
 
 const mainFile = fileURLToPath(new URL('../src/main.ts', import.meta.url))
@@ -32,7 +34,9 @@ export class Site {
     mkdirSync(this.home, { mode: 0o700 })
     // All that is temporary goes with the place, such as server programs that only root could reach where they are.
     process.env['TMPDIR'] = this.place
-    this.#environment = { ...process.env, TIDEMARK_HOME: this.home }
+    // The server programs are for who verifies or starts a database on this machine.
+    const programs = join(postgresFolder(chooseMajor()), 'bin')
+    this.#environment = { ...process.env, PATH: `${programs}:${process.env['PATH']}`, TIDEMARK_HOME: this.home }
   }
 
   /** A vault, and an agent that has joined it. */

@@ -8,6 +8,7 @@ import { restore } from '../demo/restored-office.ts'
 import { Site } from '../demo/site.ts'
 import type { Action } from '../src/api/console.ts'
 import { vaultStatus } from '../src/api/schemas.ts'
+import { type TaskBody, taskRecord } from '../src/api/tasks.ts'
 import { roleActions } from '../src/console/roles.ts'
 import { socketApiClient } from '../src/wire/http-client.ts'
 import { type Language, Screen } from '../test/e2e/console-harness.ts'
@@ -39,11 +40,14 @@ try {
   const lastGood = await accident(site, office)
   await restore(site, office, lastGood)
   const { url, logins } = await openConsole(site)
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] })
   const vault = socketApiClient(join(site.home, 'vault', 'api.sock'))
   const status = await vault.json('GET', '/v1/status', vaultStatus)
-  const documents = status.sources.find(({ name }) => name === 'documents')!
+  const documents = status.sources.find(({ name }) => name === 'documents')
+  if (documents === undefined) throw new Error('the demonstration protects its documents no more')
   const system = documents.system ?? documents.name
   const at = encodeURIComponent(documents.covered ?? '')
+  const restored = await workAsOperator()
   const shots: readonly Shot[] = [
     { name: 'overview', path: '/', action: 'see' },
     { name: 'wall', path: '/wall', action: 'see' },
@@ -51,19 +55,19 @@ try {
     { name: 'system', path: `/systems/${system}?at=${at}`, action: 'contents' },
     { name: 'browse', path: `/browse/${status.id}/${documents.id}`, action: 'contents' },
     { name: 'restore', path: `/restore?system=${system}`, action: 'restore' },
-    { name: 'tasks', path: '/tasks', action: 'see' },
+    { name: 'tasks', path: `/tasks?vault=${status.id}&task=${restored}`, action: 'see' },
     { name: 'servers', path: '/servers', action: 'servers' },
     { name: 'server', path: `/servers/${status.id}/${documents.agent.id}`, action: 'protect' },
     { name: 'protect', path: `/servers/${status.id}/${documents.agent.id}?protect`, action: 'protect' },
     { name: 'vaults', path: '/vaults', action: 'vaults' },
     { name: 'vault', path: `/vaults/${status.id}`, action: 'see' },
     { name: 'alarms', path: '/alarms', action: 'acknowledge' },
-    { name: 'reports', path: '/reports', action: 'see' },
+    { name: 'reports', path: `/reports?system=${system}`, action: 'see' },
     { name: 'users', path: '/users', action: 'users' },
     { name: 'audit', path: '/audit', action: 'audit' },
+    { name: 'account', path: '/account', action: 'see' },
   ]
   mkdirSync(folder, { recursive: true })
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] })
   for (const language of ['en', 'zh-CN'] as const) {
     await shoot('sign-in', await open(language))
     for (const { user, role, password } of logins) {
@@ -76,6 +80,38 @@ try {
     }
   }
   await browser.close()
+
+  /** Verifies both sources and restores one, over the console; told is the task that restored. */
+  async function workAsOperator(): Promise<string> {
+    const screen = await open('en')
+    const operator = logins.find(({ role }) => role === 'operator')
+    await screen.signIn(operator?.user ?? '', operator?.password ?? '')
+    const tasks = `/api/vaults/${status.id}/v1/tasks`
+    const bodies: readonly TaskBody[] = [
+      ...status.sources.map(({ name }) => ({ kind: 'verify' as const, source: name, at: 'latest' })),
+      {
+        kind: 'restore',
+        agent: documents?.agent.name ?? '',
+        source: 'documents',
+        at: 'latest',
+        to: join(site.home, 'by-the-console'),
+        paths: [],
+        start: false,
+      },
+    ]
+    let last = ''
+    for (const body of bodies) {
+      const { id } = taskRecord.parse((await screen.ask('POST', tasks, body)).body)
+      for (let state = 'waiting'; state !== 'done'; await screen.page.waitForTimeout(200)) {
+        const task = taskRecord.parse((await screen.ask('GET', `${tasks}/${id}`)).body)
+        if (task.state === 'failed') throw new Error(`${body.kind} failed: ${JSON.stringify(task)}`)
+        state = task.state
+      }
+      last = id
+    }
+    await screen.close()
+    return last
+  }
 
   async function open(language: Language): Promise<Screen> {
     return Screen.open(await browser.newContext({ viewport, locale: language, reducedMotion: 'reduce' }), url, language)
