@@ -35,7 +35,7 @@ export interface Stepped {
   readonly indexBytes: number
 }
 
-export const volumeName = 'disk'
+const volumeName = 'disk'
 
 const writesPerBatch = 250
 /** Batches on their way at once, as an agent that is behind ships them. */

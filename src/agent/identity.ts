@@ -51,7 +51,7 @@ const identitySchema = z.object({
 
 export const spoolBytesMaxDefault: number = 10 * 1024 ** 3
 
-export const settingsSchema = z.object({
+const settingsSchema = z.object({
   /** Limits of what is shipped, by time of day. */
   bandwidth: bandwidthLimits.default([]),
   /** Whether the vault may have anything done here beside protection: restores above all. */

@@ -12,7 +12,7 @@ import { exitStatusHelp, type Parts } from './parts.ts'
 import { parseAddress } from './option-values.ts'
 import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 
-export const defaultConsoleListen = '127.0.0.1:7435'
+const defaultConsoleListen = '127.0.0.1:7435'
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
 

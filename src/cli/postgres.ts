@@ -65,7 +65,7 @@ export function describePlan(source: string, plan: RecoveryPlan): string {
   return `${lines.join('\n')}\n`
 }
 
-export function describeEntry(entry: CommitListEntry): string {
+function describeEntry(entry: CommitListEntry): string {
   const when = `at ${formatMoment(entry.time)} (lsn:${formatLsn(entry.start)})`
   return entry.kind === 'restore-point'
     ? `restore point "${entry.name}" ${when}`

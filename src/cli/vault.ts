@@ -15,7 +15,7 @@ import { duration, parseAddress } from './option-values.ts'
 import { processLog, watchedAddress, type WatchedOptions, withWatchedOptions } from './watched-options.ts'
 
 const collect = (value: string, before: string[]): string[] => [...before, value]
-export const defaultListen = '127.0.0.1:7433'
+const defaultListen = '127.0.0.1:7433'
 
 // What serves is loaded only when it is needed: most commands are short.
 export function vaultCommands(program: Command, parts: Parts): void {

@@ -14,7 +14,7 @@ const yearSeconds = 31_536_000
  * What the pages may do: scripts of our own files alone; style elements that carry the answer's nonce, since Ant Design makes
  * them at run time; images from anywhere but another server.
  */
-export const pagePolicy = (nonce: string): string =>
+const pagePolicy = (nonce: string): string =>
   [
     "default-src 'none'",
     "script-src 'self'",

@@ -81,7 +81,7 @@ export async function makeConsoleHttp(
 const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/, '')
 
 /** `__Host-`: set by HTTPS, for this host and nothing below it. */
-export const cookieName = (isHttps: boolean): string => (isHttps ? '__Host-tidemark' : 'tidemark')
+const cookieName = (isHttps: boolean): string => (isHttps ? '__Host-tidemark' : 'tidemark')
 
 function askerOf(request: FastifyRequest, address: string, isHttps: boolean, { sessions, accounts }: Context): Asker {
   const token = request.cookies[cookieName(isHttps)]

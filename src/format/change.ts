@@ -195,7 +195,7 @@ export function writeContent(writer: ByteWriter, content: Content): void {
   }
 }
 
-export function readContent(reader: ByteReader): Content {
+function readContent(reader: ByteReader): Content {
   const type = types[reader.u8()]
   switch (type) {
     case 'file': {

@@ -16,7 +16,6 @@ import { fromUtf8, type TreePath } from '../model/path.ts'
  */
 export const walFolder = path('wal')
 export const commitsFolder = path('commits')
-export const baseFolder = path('base')
 export const baselinesPath = path('baselines')
 
 export const baselineFolder = (number: number): TreePath => path(`base/${String(number).padStart(6, '0')}`)

@@ -80,7 +80,7 @@ const magicNumber = recordMagic.readUInt32BE(0)
 const kinds = ['write', 'zero', 'trim', 'flush', 'mark', 'resize'] as const
 const forcedFlag = 1
 
-export const segmentSuffix = '.log'
+const segmentSuffix = '.log'
 export const formatSegmentName = (first: RecordNumber): string => first.toString(16).padStart(16, '0') + segmentSuffix
 
 /** Undefined for names of other files. */

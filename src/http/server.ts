@@ -76,7 +76,7 @@ export async function makeHttpServer({ title, description, version, document }: 
   return http
 }
 
-export function tellError(error: unknown, reply: FastifyReply): FastifyReply {
+function tellError(error: unknown, reply: FastifyReply): FastifyReply {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const message = error.validation
       .map(({ instancePath, message: what }) => `${instancePath.slice(1) || 'body'}: ${what}`)

@@ -104,10 +104,6 @@ export class Intake {
     this.from += this.#filledBytes
   }
 
-  get isReceiving(): boolean {
-    return this.#target !== undefined
-  }
-
   /** The buffer that was given to `receiveInto`, once it is full. */
   filled(): Buffer | undefined {
     const target = this.#target

@@ -45,10 +45,7 @@ export interface NbdConnection {
   destroy(): void
 }
 
-/** Serves the exports to whoever is at the other end of a socket, which has not been read from. */
-export const serveNbd = (socket: Socket, exports: readonly Export[], serving: NbdServing): NbdConnection =>
-  serveLine(lineOf(socket), exports, serving)
-
+/** Serves the exports to whoever is at the other end of a line, which has not been read from. */
 export const serveLine = (line: Line, exports: readonly Export[], serving: NbdServing): NbdConnection =>
   new ServedConnection(line, exports, serving)
 

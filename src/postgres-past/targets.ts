@@ -133,7 +133,7 @@ function whereItStopsFromEnd(target: TargetFromEnd, entry: CommitListEntry): 'be
 }
 
 /** The entries along a history, the last one first. */
-export async function* entriesFromEnd(
+async function* entriesFromEnd(
   listsFromEnd: AsyncIterable<Uint8Array>,
   history: readonly Stretch[],
 ): AsyncGenerator<Placed> {

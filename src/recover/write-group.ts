@@ -76,7 +76,7 @@ export function writeGroup(target: Target, entries: readonly Entry[], pieces: re
   return { ...written, notes: notes.list(), failures }
 }
 
-export const mismatch = 'the bytes are not those that were protected'
+const mismatch = 'the bytes are not those that were protected'
 export const noRoomCodes = ['ENOSPC', 'EDQUOT']
 
 /** Completes a file whose pieces have all been written. */

@@ -36,7 +36,7 @@ export interface WriterSetup {
 }
 
 /** A failure of the target itself, as against one entry of it. */
-export class TargetFailed extends Error {
+class TargetFailed extends Error {
   override readonly name = 'TargetFailed'
   readonly code: string | undefined
   constructor(message: string, code: string | undefined) {

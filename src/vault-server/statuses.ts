@@ -1,5 +1,4 @@
-import type { z } from 'zod'
-import type { SourceStatus, vaultStatus } from '../api/schemas.ts'
+import type { SourceStatus, VaultStatus } from '../api/schemas.ts'
 import type { Clock } from '../base/clock.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import type { Id, SourceDefinition } from '../model/source.ts'
@@ -14,7 +13,7 @@ const keptMsMax = 10_000
 
 type Kept = Pick<Statistics, 'earliest' | 'hole'>
 
-type Head = Omit<z.infer<typeof vaultStatus>, 'sources'>
+type Head = Omit<VaultStatus, 'sources'>
 
 /** How every source does, as it is told to whoever asks or watches. */
 export class Statuses {

@@ -27,7 +27,7 @@ export interface HttpDoor extends Disposable {
 }
 
 /** The server behind a unix socket: a vault or an agent of this machine. */
-export function socketDoor(socketPath: string): HttpDoor {
+function socketDoor(socketPath: string): HttpDoor {
   const agent = new http.Agent({ keepAlive: false })
   return {
     open: (request) => http.request({ socketPath, agent, timeout: silenceMsMax, ...withSignal(request) }),

@@ -247,7 +247,7 @@ export function unreachableOr(error: unknown, address: string): TidemarkError {
 }
 
 /** A TLS connection as a Link. */
-export function tlsLink(socket: tls.TLSSocket): Link {
+function tlsLink(socket: tls.TLSSocket): Link {
   return new TlsLink(socket)
 }
 

@@ -6,7 +6,7 @@ import { writeSecret } from '../../wire/authority.ts'
 import { endedStates, taskLine, taskReport, taskWork } from '../../wire/orders.ts'
 
 /** What an agent remembers of a task, so that it begins each run of it once. */
-export const taskNote = z.object({
+const taskNote = z.object({
   id: taskReport.shape.id,
   run: z.int().min(1),
   work: taskWork,

@@ -20,7 +20,7 @@ export function attributesAt(path: AbsolutePath, stat: Stat): KnownAttributes {
   return { attributes: attributesOf(stat, xattrs), xattrs: hashOf(xattrs) }
 }
 
-export const attributesOf = (stat: Stat, xattrs: readonly Xattr[]): Attributes => ({
+const attributesOf = (stat: Stat, xattrs: readonly Xattr[]): Attributes => ({
   mode: modeOf(stat),
   uid: ownerOf(stat),
   gid: groupOf(stat),

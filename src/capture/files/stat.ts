@@ -23,7 +23,7 @@ export type NodeType = Content['type']
  * Little-endian. Equal bytes say that nothing has changed, except within the clock's granularity.
  */
 export type Stat = Buffer & { readonly is: 'stat' }
-export const statBytes = 64
+const statBytes = 64
 
 const format = 0o170000
 const types: Record<number, NodeType> = {
@@ -47,7 +47,6 @@ export const sizeOf = (stat: Stat): number => Number(stat.readBigUInt64LE(32))
 export const modifiedNsOf = (stat: Stat): bigint => stat.readBigInt64LE(40)
 export const changedNsOf = (stat: Stat): bigint => stat.readBigInt64LE(48)
 export const deviceOf = (stat: Stat): bigint => stat.readBigUInt64LE(56)
-export const generationOf = (stat: Stat): bigint => stat.readBigUInt64LE(24)
 
 export const isProven = (stat: Stat): boolean => changedNsOf(stat) !== 0n
 

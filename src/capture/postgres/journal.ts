@@ -15,7 +15,7 @@ import {
 import { commitListPath } from '../../format/commits.ts'
 import { inlineBytesMax } from '../../model/batch.ts'
 import type { Attributes, Change, Extent } from '../../model/change.ts'
-import { advanceLsn, formatLsn, type Lsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
+import { advanceLsn, type Lsn, type Timeline, walSegmentStart } from '../../model/lsn.ts'
 import { type Moment, moment } from '../../model/moment.ts'
 import type { TreePath } from '../../model/path.ts'
 import { advance, type Sequence } from '../../model/sequence.ts'
@@ -337,6 +337,3 @@ function* removals(
     yield { kind: 'remove', path: commitListPath(on, at, segmentBytes) as TreePath }
   }
 }
-
-/** For messages. */
-export const describePlace = (on: Timeline, at: Lsn): string => `${formatLsn(at)} on timeline ${on}`

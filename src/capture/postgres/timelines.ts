@@ -41,12 +41,8 @@ export function placeInHistory(
 }
 
 /** On which timeline the WAL from `start`, which is the start of a segment, is: a segment with a fork is of the new one. */
-export const timelineAt = (
-  forks: readonly TimelineFork[],
-  newest: Timeline,
-  start: Lsn,
-  segmentBytes: number,
-): Timeline => forks.find(({ leftAt }) => start < walSegmentStart(leftAt, segmentBytes))?.timeline ?? newest
+const timelineAt = (forks: readonly TimelineFork[], newest: Timeline, start: Lsn, segmentBytes: number): Timeline =>
+  forks.find(({ leftAt }) => start < walSegmentStart(leftAt, segmentBytes))?.timeline ?? newest
 
 /** The same, as the server knows it. */
 export async function timelineAtServer(server: Server, start: Lsn): Promise<Timeline> {

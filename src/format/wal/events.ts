@@ -53,8 +53,6 @@ export type WalRecord =
 
 export type WalEvent = RecordPlace & WalRecord
 
-export type WalEventKind = WalEvent['kind']
-
 /** What a standby must have no less of than its primary, and what decides whether the WAL is complete. */
 export interface ServerParameters {
   readonly walLevel: 'minimal' | 'replica' | 'logical'

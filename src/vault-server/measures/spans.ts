@@ -8,7 +8,7 @@ export const stepUs: Readonly<Record<MeasureStep, number>> = {
 }
 
 export const minutesPerHour = 60
-export const hoursPerDay = 24
+const hoursPerDay = 24
 /** Digits of the strip of an hour. */
 export const slicesPerHour = 12
 export const minutesPerSlice = minutesPerHour / slicesPerHour

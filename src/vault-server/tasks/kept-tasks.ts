@@ -6,7 +6,7 @@ import { messageOf, systemCode, TidemarkError } from '../../base/errors.ts'
 import { taskWork, type TaskLine } from '../../wire/orders.ts'
 
 /** A task as it is kept: what is told of it but for its log, and how far it is. */
-export const keptTask = z.object({
+const keptTask = z.object({
   record: taskRecord.omit({ log: true }),
   /** Times it was begun, with those of being resumed. */
   run: z.int().min(0),

@@ -53,9 +53,9 @@ const namesMax = 50_000
 const foldersMax = 20_000
 
 /** What a file or directory has of which only the existence was told. */
-export const untoldAttributes = { uid: 0, gid: 0, modifiedNs: 0n, xattrs: [] }
-export const untoldDirectory: Attributes = { ...untoldAttributes, mode: 0o700 }
-export const untoldFile: Attributes = { ...untoldAttributes, mode: 0o600 }
+const untoldAttributes = { uid: 0, gid: 0, modifiedNs: 0n, xattrs: [] }
+const untoldDirectory: Attributes = { ...untoldAttributes, mode: 0o700 }
+const untoldFile: Attributes = { ...untoldAttributes, mode: 0o600 }
 
 /**
  * Applies changes to the rows of a tree, with the meaning that model/change.ts gives them, and where that leaves room:

@@ -47,7 +47,7 @@ export const resized = (scale: Scale, width: number): Scale => ({
   width,
 })
 
-export const centred = (scale: Scale, instant: Instant): Scale => ({
+const centred = (scale: Scale, instant: Instant): Scale => ({
   ...scale,
   from: instant - (scale.width / 2) * scale.perPixel,
 })

@@ -59,7 +59,7 @@ function VaultCard({ vault: { entry, status, sources } }: { vault: LiveVault }):
   )
 }
 
-export function CapacityMeter({ storedBytes, freeBytes }: { storedBytes: number; freeBytes: number }): ReactNode {
+function CapacityMeter({ storedBytes, freeBytes }: { storedBytes: number; freeBytes: number }): ReactNode {
   const share = storedBytes / Math.max(1, storedBytes + freeBytes)
   return (
     <span className={share > 0.95 ? 'meter is-full' : 'meter'} aria-hidden="true">

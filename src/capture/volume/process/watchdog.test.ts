@@ -25,7 +25,9 @@ const server = net.createServer((socket) => {
 function openAll() {
   try {
     for (;;) openSync('/dev/null')
-  } catch {}
+  } catch (error) {
+    if (error.code !== 'EMFILE') throw error
+  }
 }
 await new Promise((resolve) => server.listen(${JSON.stringify(socket)}, resolve))
 process.on('worker', (worker) => worker.once('message', () => console.log('ready')))

@@ -21,7 +21,7 @@ import type { LogFile, LogFolder } from './files.ts'
 import { SegmentRegions } from './regions.ts'
 
 /** Addresses of two segments are so far apart; no segment is larger. */
-export const addressesOfSegment = 128 * 1024 ** 2
+const addressesOfSegment = 128 * 1024 ** 2
 const spareName = 'spare'
 
 export interface Segment {

@@ -40,7 +40,7 @@ export const wantedFrom = ({
 }: Pick<VolumePlace, 'epoch' | 'first' | 'acknowledged'>): number =>
   acknowledged.epoch === epoch ? Math.max(first, acknowledged.number + 1) : first
 
-export const placeName = 'place'
+const placeName = 'place'
 const slotBytes = 512
 const checkedBytes = 88
 const magic = Buffer.from('TIDEVPL1', 'latin1')

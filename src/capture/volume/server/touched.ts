@@ -9,12 +9,12 @@ import { noRoom } from './place.ts'
  * for each of 32736 regions, the lowest bit of a byte first; a page of zeros alone has none. Pages are written in place: one that does not
  * verify, as a power cut may leave it, counts as touched all over, which costs reading and no data.
  */
-export const touchedName = 'touched'
+const touchedName = 'touched'
 const replacingName = 'touched.new'
 const pageBytes = 4096
 const checksumBytes = 4
 const bitsBytes = pageBytes - checksumBytes
-export const regionsOfPage = bitsBytes * 8
+const regionsOfPage = bitsBytes * 8
 
 export class TouchedRegions {
   #file: LogFile
