@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { PreflightFacts } from '../model/preflight.ts'
 import { identifier, isoMoment, name, problem } from './schemas.ts'
 
 /** Long work that somebody asked for: kept by the vault, done by an agent or by the vault itself. */
@@ -56,10 +57,18 @@ export const taskProgress = z.object({
   phase: z.string().optional(),
 })
 
+/** What each code of a row stands for, and which values it has. */
+export type PreflightSentences = PreflightFacts
+
 /** One answer of a pre-flight check; `hint` is the next step where it is not well. */
 export const preflightRow = z.object({
   check: z.enum(['room', 'version', 'port', 'overwrites', 'permission', 'agent', 'point', 'duration']),
   verdict: z.enum(['good', 'warning', 'refused']),
+  code: z.string().max(64).optional().describe('of the sentence; an agent of an older release tells none'),
+  values: z
+    .record(z.string(), z.union([z.string(), z.number()]))
+    .optional()
+    .describe('what stands in the sentence: bytes, milliseconds and counts as numbers, moments as ISO'),
   message: z.string(),
   hint: z.string().optional(),
 })

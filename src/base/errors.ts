@@ -44,17 +44,25 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes
 
+/** Which sentence a message is, and what stands in it: for who tells it in another language. */
+export interface ErrorFact {
+  readonly code: string
+  readonly values: Readonly<Record<string, string | number>>
+}
+
 /** A failure told to the person who can mend it: what was attempted on what, and the next step. */
 export class TidemarkError extends Error {
   override readonly name = 'TidemarkError'
   readonly code: ErrorCode
   /** The next step, as a sentence. */
   readonly hint: string | undefined
+  readonly fact: ErrorFact | undefined
 
-  constructor(code: ErrorCode, told: { message: string; hint?: string; cause?: unknown }) {
+  constructor(code: ErrorCode, told: { message: string; hint?: string; cause?: unknown; fact?: ErrorFact }) {
     super(told.message, told.cause === undefined ? undefined : { cause: told.cause })
     this.code = code
     this.hint = told.hint
+    this.fact = told.fact
   }
 }
 

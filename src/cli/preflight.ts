@@ -6,12 +6,22 @@ import type { SourceStatus } from '../api/schemas.ts'
 import { fromAbsolute, toBuffer, type TreePath } from '../model/path.ts'
 import { dataFolder } from '../format/postgres-tree.ts'
 import type { Moment } from '../model/moment.ts'
+import { preflightFact as fact } from '../model/preflight.ts'
 import { parsePostgresPoint } from '../model/postgres-point.ts'
 import { checkWay, choosePlace, stateOf } from '../recover/postgres/place.ts'
 import { planRecovery } from '../recover/postgres/plan.ts'
 import { majorOf } from '../recover/postgres/prepare.ts'
 import { findServer, serverUser } from '../recover/postgres/server-programs.ts'
-import { foreseeDuration, foreseeFiles, foreseen, foreseeWriting, type Foreseen } from '../recover/preflight.ts'
+import {
+  foreseeDuration,
+  foreseeFiles,
+  foreseen,
+  foreseeWriting,
+  type Foreseen,
+  refusal,
+  roomEnough,
+  targetFree,
+} from '../recover/preflight.ts'
 import { checkRoom, roomAt } from '../recover/target.ts'
 import { chosenState } from '../recover/volume/restore-volume.ts'
 import { apiOrigin } from './api-origin.ts'
@@ -66,10 +76,16 @@ async function foreseeTree(
   const replaced = wanted.filter((path) => existsSync(path))
   return [
     replaced.length === 0
-      ? { check: 'overwrites', verdict: 'good', message: 'nothing is at the original place now' }
+      ? {
+          check: 'overwrites',
+          verdict: 'good',
+          ...fact('original-free', {}),
+          message: 'nothing is at the original place now',
+        }
       : {
           check: 'overwrites',
           verdict: 'warning',
+          ...fact('original-replaced', { paths: replaced.join(', ') }),
           message: `what is at ${replaced.join(', ')} now is replaced`,
           hint: 'it stays beside it, with ".before-" and the place in the journal after its name, until you remove it',
         },
@@ -92,8 +108,10 @@ async function foreseePostgres(
   )
   if (planned === undefined) return rows
   const major = majorOf(planned)
-  const programs = await foreseen('version', `the programs of PostgreSQL ${major} are here`, () =>
-    findServer(major, pgBin, environment['PATH'] ?? ''),
+  const programs = await foreseen(
+    'version',
+    { ...fact('version-there', { major }), message: `the programs of PostgreSQL ${major} are here` },
+    () => findServer(major, pgBin, environment['PATH'] ?? ''),
   )
   rows.push(start || programs.verdict === 'good' ? programs : { ...programs, verdict: 'warning' })
   const place = await unlessRefused(
@@ -102,12 +120,9 @@ async function foreseePostgres(
     rows,
   )
   if (place !== undefined) {
-    rows.push(
-      await foreseen('overwrites', `${target} is empty, or not there yet: nothing is overwritten`, () =>
-        stateOf(place, false),
-      ),
-    )
-    const way = await foreseen('permission', 'the user of the server can reach it', () => checkWay(place))
+    rows.push(await foreseen('overwrites', targetFree(target), () => stateOf(place, false)))
+    const reached = { ...fact('way-open', {}), message: 'the user of the server can reach it' }
+    const way = await foreseen('permission', reached, () => checkWay(place))
     rows.push(way.verdict === 'refused' ? way : foreseeWriting(target))
   }
   const room = roomAt(target)
@@ -121,16 +136,12 @@ async function foreseePostgres(
     bytes,
     spaceBytes: bytes,
   }
-  rows.push(
-    await foreseen('room', `${bytes} bytes are needed with all of the log, and ${room.freeBytes} are free`, () =>
-      checkRoom(target, room, totals),
-    ),
-    {
-      check: 'port',
-      verdict: 'good',
-      message: 'it listens on no network address: its socket is in its own directory, so no port is taken',
-    },
-  )
+  rows.push(await foreseen('room', roomEnough(bytes, room.freeBytes), () => checkRoom(target, room, totals)), {
+    check: 'port',
+    verdict: 'good',
+    ...fact('port-none', {}),
+    message: 'it listens on no network address: its socket is in its own directory, so no port is taken',
+  })
   const still = `seq:${planned.base.at}`
   const origin = await apiOrigin(client, name, still, signal)
   const { largest } = await foreseeFiles({ source: name, target, paths: [dataFolder(planned.baseline.number)] }, origin)
@@ -149,14 +160,23 @@ async function foreseeVolume(
   const room = roomAt(target)
   const totals = { files: 1, directories: 0, links: 0, nodes: 0, devices: 0, bytes, spaceBytes: bytes }
   const isThere = existsSync(target)
-  const needed = await foreseen('room', `at most ${bytes} bytes are needed, and ${room.freeBytes} are free`, () =>
-    isThere ? undefined : checkRoom(target, room, totals),
-  )
+  const { freeBytes } = room
+  const enough = {
+    ...fact('image-room-enough', { neededBytes: bytes, freeBytes }),
+    message: `at most ${bytes} bytes are needed, and ${freeBytes} are free`,
+  }
+  const needed = await foreseen('room', enough, () => (isThere ? undefined : checkRoom(target, room, totals)))
+  const free = { ...fact('image-free', { path: target }), message: `nothing is overwritten at ${target}` }
   return [
-    await foreseen('overwrites', `nothing is overwritten at ${target}`, () => chosenState(request, origin)),
+    await foreseen('overwrites', free, () => chosenState(request, origin)),
     // Zeros take no room in a file.
-    needed.verdict === 'refused'
-      ? { ...needed, verdict: 'warning', hint: 'it fits if enough of the volume is zeros; better make room first' }
+    needed.code === 'room-short'
+      ? {
+          ...needed,
+          ...fact('image-room-short', { neededBytes: bytes, freeBytes }),
+          verdict: 'warning',
+          hint: 'it fits if enough of the volume is zeros; better make room first',
+        }
       : needed,
     foreseeWriting(target),
     await foreseeDuration(
@@ -173,12 +193,12 @@ async function unlessRefused<T>(
   step: () => T | Promise<T>,
   rows: Foreseen[],
 ): Promise<T | undefined> {
-  let given: T | undefined
-  const row = await foreseen(check, '', async () => {
-    given = await step()
-  })
-  if (row.verdict === 'refused') rows.push(row)
-  return given
+  try {
+    return await step()
+  } catch (error) {
+    rows.push(refusal(check, error))
+    return undefined
+  }
 }
 
 /** The bytes of files, one after the other. */

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { TreePath } from '../model/path.ts'
+import { preflightFact as fact, type PreflightFact } from '../model/preflight.ts'
 import { countPlan, type PlanTotals, readPlan, type Step } from './plan.ts'
 import type { RestoreOrigin } from './origin.ts'
 import { checkRoom, checkTarget, foreseenNotes, roomAt } from './target.ts'
@@ -11,20 +12,31 @@ import { checkRoom, checkTarget, foreseenNotes, roomAt } from './target.ts'
 export interface Foreseen {
   readonly check: 'room' | 'version' | 'port' | 'overwrites' | 'permission' | 'point' | 'duration'
   readonly verdict: 'good' | 'warning' | 'refused'
+  readonly code: string
+  readonly values: Readonly<Record<string, string | number>>
   readonly message: string
   readonly hint?: string
 }
 
-/** The refusal that a step of a restore throws, as an answer; anything else is thrown on. */
-export async function foreseen(check: Foreseen['check'], good: string, step: () => unknown): Promise<Foreseen> {
+export async function foreseen(
+  check: Foreseen['check'],
+  good: PreflightFact & { readonly message: string },
+  step: () => unknown,
+): Promise<Foreseen> {
   try {
     await step()
-    return { check, verdict: 'good', message: good }
+    return { check, verdict: 'good', ...good }
   } catch (error) {
-    if (!(error instanceof TidemarkError) || error.code === 'unreachable' || error.code === 'interrupted') throw error
-    const { message, hint } = error
-    return { check, verdict: 'refused', message, ...(hint === undefined ? {} : { hint }) }
+    return refusal(check, error)
   }
+}
+
+/** The refusal that a step of a restore throws, as an answer; anything else is thrown on. */
+export function refusal(check: Foreseen['check'], error: unknown): Foreseen {
+  if (!(error instanceof TidemarkError) || error.code === 'unreachable' || error.code === 'interrupted') throw error
+  const { code, message, hint } = error
+  const told = error.fact ?? fact(code === 'point-unreachable' ? code : 'refused', { error: message })
+  return { check, verdict: 'refused', ...told, message, ...(hint === undefined ? {} : { hint }) }
 }
 
 /** Whether this process may make the target, or write into it. */
@@ -34,10 +46,17 @@ export function foreseeWriting(target: string): Foreseen {
   try {
     accessSync(at, constants.W_OK)
     const [note, ...more] = foreseenNotes({ devices: 0 })
-    if (note === undefined) return { check: 'permission', verdict: 'good', message: `this process may write to ${at}` }
+    if (note === undefined)
+      return {
+        check: 'permission',
+        verdict: 'good',
+        ...fact('writing-open', { path: at }),
+        message: `this process may write to ${at}`,
+      }
     return {
       check: 'permission',
       verdict: 'warning',
+      ...fact('writing-without-owners', {}),
       message: [note, ...more].join('; '),
       hint: 'run the agent as root where owners and all attributes have to come back',
     }
@@ -45,6 +64,7 @@ export function foreseeWriting(target: string): Foreseen {
     return {
       check: 'permission',
       verdict: 'refused',
+      ...fact('writing-closed', { path: at, error: messageOf(error) }),
       message: `this process may not write to ${at}: ${messageOf(error)}`,
       hint: 'choose another place, or run the agent as a user who may',
     }
@@ -74,18 +94,24 @@ export async function foreseeFiles(
   const totals = await countPlan(steps(), room.blockBytes)
   return {
     rows: [
-      await foreseen('overwrites', `${target} is empty, or not there yet: nothing is overwritten`, () =>
-        checkTarget(target, restored, false),
-      ),
-      await foreseen('room', `${totals.spaceBytes} bytes are needed, and ${room.freeBytes} are free`, () =>
-        checkRoom(target, room, totals),
-      ),
+      await foreseen('overwrites', targetFree(target), () => checkTarget(target, restored, false)),
+      await foreseen('room', roomEnough(totals.spaceBytes, room.freeBytes), () => checkRoom(target, room, totals)),
       foreseeWriting(target),
     ],
     totals,
     largest,
   }
 }
+
+export const targetFree = (path: string): PreflightFact & { readonly message: string } => ({
+  ...fact('target-free', { path }),
+  message: `${path} is empty, or not there yet: nothing is overwritten`,
+})
+
+export const roomEnough = (neededBytes: number, freeBytes: number): PreflightFact & { readonly message: string } => ({
+  ...fact('room-enough', { neededBytes, freeBytes }),
+  message: `${neededBytes} bytes are needed, and ${freeBytes} are free`,
+})
 
 export interface Largest {
   readonly path: TreePath
@@ -119,6 +145,7 @@ export async function foreseeDuration(
     return {
       check: 'duration',
       verdict: 'warning',
+      ...fact('duration-unknown', {}),
       message: 'how long it takes is not known: too little could be read to measure',
     }
   const perSecond = Math.round((read * 1000) / ms)
@@ -126,6 +153,7 @@ export async function foreseeDuration(
   return {
     check: 'duration',
     verdict: 'good',
+    ...fact('duration-known', { durationMs: seconds * 1000, bytes: wanted.bytes, bytesPerSecond: perSecond }),
     message: `about ${seconds} s for ${wanted.bytes} bytes, at the ${perSecond} bytes per second that were measured just now`,
   }
 }

@@ -1,7 +1,8 @@
 import { closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, statfsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { isSystemError, TidemarkError } from '../base/errors.ts'
-import { formatMoment } from '../model/moment.ts'
+import { formatMoment, isoMoment } from '../model/moment.ts'
+import { preflightFact as fact } from '../model/preflight.ts'
 import type { PlanTotals } from './plan.ts'
 import { type RestoreState, stateFolderName, unfinishedRestore } from './state-folder.ts'
 
@@ -39,6 +40,7 @@ export function checkTarget(path: string, restore: RestoreState, resume: boolean
     throw new TidemarkError('target-not-empty', {
       message: `${path} holds this same restore, unfinished`,
       hint: 'go on with --resume, or choose an empty directory',
+      fact: fact('target-begun', { path }),
     })
   }
   if (unfinished) {
@@ -46,11 +48,13 @@ export function checkTarget(path: string, restore: RestoreState, resume: boolean
     throw new TidemarkError('target-not-empty', {
       message: `${path} holds an unfinished restore of ${source} at ${formatMoment(moment)}`,
       hint: 'go on with that one with --resume, or choose an empty directory',
+      fact: fact('target-begun-other', { path, source, moment: isoMoment(moment) }),
     })
   }
   throw new TidemarkError('target-not-empty', {
     message: `${path} is not empty; it holds "${names[0]}"${names.length > 1 ? ` and ${names.length - 1} more` : ''}`,
     hint: 'choose an empty directory, or one that does not exist yet',
+    fact: fact('target-filled', { path, name: names[0] as string, more: names.length - 1 }),
   })
 }
 
@@ -63,6 +67,7 @@ function namesIn(path: string): string[] {
     throw new TidemarkError('target-not-empty', {
       message: `${path} is not a directory`,
       hint: 'choose an empty directory, or one that does not exist yet',
+      fact: fact('target-not-directory', { path }),
     })
   }
 }
@@ -95,12 +100,14 @@ export function checkRoom(path: string, room: Room, totals: PlanTotals): void {
     throw new TidemarkError('no-space', {
       message: `the restore needs ${totals.spaceBytes} bytes, and ${path} has ${room.freeBytes} free`,
       hint: 'make room or choose another target, or restore less with --path',
+      fact: fact('room-short', { path, neededBytes: totals.spaceBytes, freeBytes: room.freeBytes }),
     })
   }
   if (inodes > room.freeInodes) {
     throw new TidemarkError('no-space', {
       message: `the restore makes ${inodes} entries, and the file system of ${path} has inodes for ${room.freeInodes}`,
       hint: 'choose a target on a file system with more inodes',
+      fact: fact('entries-short', { path, needed: inodes, free: room.freeInodes }),
     })
   }
 }

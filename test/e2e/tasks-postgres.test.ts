@@ -69,6 +69,7 @@ test(
       rows.filter(({ verdict }) => verdict !== 'good'),
       [],
     )
+    assert.ok(rows.every(({ code }) => code !== undefined && code !== 'refused'))
     assert.ok(
       ['version', 'port', 'room', 'overwrites', 'permission'].every((one) => rows.some(({ check }) => check === one)),
     )

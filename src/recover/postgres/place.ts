@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import type { Baseline } from '../../format/postgres-tree.ts'
+import { preflightFact as fact, type PreflightFact } from '../../model/preflight.ts'
 import { unfinishedRestore } from '../state-folder.ts'
 
 /** Where a cluster is brought back to. */
@@ -51,6 +52,7 @@ export function choosePlace(
       throw new TidemarkError('bad-request', {
         message: `${one} is within ${other}; the data directory and each tablespace need a folder of their own`,
         hint: 'choose others with --to and --tablespace OID=DIRECTORY',
+        fact: fact('target-collides', { path: one, folder: other }),
       })
   }
   return { data: target, tablespaces: places, owner }
@@ -66,20 +68,31 @@ export function stateOf(place: Place, resume: boolean): PlaceState {
   const { data, tablespaces } = place
   if (isHeld(data)) {
     if (resume) return 'restored'
-    throw notEmpty(data, 'holds a restore that did not end', 'go on with --resume, or choose an empty directory')
+    throw notEmpty(
+      data,
+      'holds a restore that did not end',
+      'go on with --resume, or choose an empty directory',
+      fact('target-begun', { path: data }),
+    )
   }
   if (unfinishedRestore(data) !== undefined) return 'begun'
   for (const folder of [data, ...tablespaces.values()]) {
-    if (namesIn(folder).some((name) => name !== 'lost+found' && name !== '.tidemark-restore'))
-      throw notEmpty(folder, 'is not empty', 'choose an empty directory, or one that does not exist yet')
+    const [name, ...more] = namesIn(folder).filter((one) => one !== 'lost+found' && one !== '.tidemark-restore')
+    if (name === undefined) continue
+    throw notEmpty(
+      folder,
+      'is not empty',
+      'choose an empty directory, or one that does not exist yet',
+      fact('target-filled', { path: folder, name, more: more.length }),
+    )
   }
   return 'free'
 }
 
 export const isHeld = (data: string): boolean => existsSync(`${data}/${heldControlFile}`)
 
-function notEmpty(folder: string, what: string, hint: string): TidemarkError {
-  return new TidemarkError('target-not-empty', { message: `${folder} ${what}`, hint })
+function notEmpty(folder: string, what: string, hint: string, told: PreflightFact): TidemarkError {
+  return new TidemarkError('target-not-empty', { message: `${folder} ${what}`, hint, fact: told })
 }
 
 export function namesIn(folder: string): string[] {
@@ -88,7 +101,12 @@ export function namesIn(folder: string): string[] {
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return []
     if (!isSystemError(error, 'ENOTDIR')) throw error
-    throw notEmpty(folder, 'is not a directory', 'choose an empty directory, or one that does not exist yet')
+    throw notEmpty(
+      folder,
+      'is not a directory',
+      'choose an empty directory, or one that does not exist yet',
+      fact('target-not-directory', { path: folder }),
+    )
   }
 }
 
@@ -104,6 +122,7 @@ export function checkWay({ data, tablespaces, owner }: Place): void {
       throw new TidemarkError('not-allowed', {
         message: `the user ${owner.name}, whom the server runs as, may not enter ${at}`,
         hint: `choose a directory that ${owner.name} can reach, or another user with --user`,
+        fact: fact('way-closed', { user: owner.name, path: at }),
       })
     }
   }

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { TidemarkError } from '../../base/errors.ts'
+import { preflightFact as fact } from '../../model/preflight.ts'
 import type { ServerUser } from './place.ts'
 
 /** The programs of a PostgreSQL server of one major version. */
@@ -31,6 +32,7 @@ export function findServer(major: number, given: string | undefined, path: strin
   throw new TidemarkError('unusable-platform', {
     message: `no server of PostgreSQL ${major} was found${others.length > 0 ? `: ${others.join(', ')}` : ''}`,
     hint: `install PostgreSQL ${major} here, or name the folder of its programs with --pg-bin`,
+    fact: fact('version-missing', { major }),
   })
 }
 
@@ -68,6 +70,7 @@ export function serverUser(wanted: string | undefined): ServerUser | undefined {
     throw new TidemarkError('bad-request', {
       message: uid === '0' ? 'the server cannot run as root' : `there is no user "${name}" to run the server as`,
       hint: 'name one with --user',
+      ...(uid === '0' ? {} : { fact: fact('server-user-missing', { user: name }) }),
     })
   }
   return { name, uid: Number(uid), gid: Number(gid) }

@@ -19,6 +19,7 @@ import { isSystemError, TidemarkError } from '../../base/errors.ts'
 import { tryLock } from '../../base/syscalls/lock.ts'
 import { deviceParts } from '../../base/syscalls/nodes.ts'
 import { punchHole } from '../../base/syscalls/sparse.ts'
+import { preflightFact as fact } from '../../model/preflight.ts'
 
 /** What an image may be laid over: nothing, what is there and is compared with, or what is there and is given up. */
 export type LaidOver = 'nothing' | 'compared' | 'given-up'
@@ -180,6 +181,7 @@ export function checkImage(
     throw new TidemarkError('bad-request', {
       message: `${path} is neither a file nor a block device`,
       hint: 'give the name of a new file, or a device',
+      fact: fact('image-not-possible', { path }),
     })
   }
   if (found.isBlockDevice()) {
@@ -188,6 +190,7 @@ export function checkImage(
       throw new TidemarkError('no-space', {
         message: `the volume has ${bytes} bytes, and ${path} only ${room}`,
         hint: 'choose a larger device, or a file',
+        fact: fact('device-small', { path, neededBytes: bytes, deviceBytes: room }),
       })
     }
     assertFree(path)
@@ -203,6 +206,7 @@ const holdsSomething = (path: string): TidemarkError =>
   new TidemarkError('target-not-empty', {
     message: `${path} holds something already`,
     hint: 'choose a new file; with --delta only what differs is written there, with --force all of it is replaced',
+    fact: fact('image-filled', { path }),
   })
 
 /** False where what an earlier run had begun is gone, or is something else by now. */
@@ -256,6 +260,7 @@ function openTarget(path: string, flags: number): number {
       throw new TidemarkError('target-not-empty', {
         message: `${path} is mounted, or part of something that is in use`,
         hint: 'unmount it, or choose another target',
+        fact: fact('device-in-use', { path }),
         cause: error,
       })
     }
@@ -263,6 +268,7 @@ function openTarget(path: string, flags: number): number {
       throw new TidemarkError('not-allowed', {
         message: `${path} cannot be written: ${(error as Error).message}`,
         hint: 'run the command as a user who may write there',
+        fact: fact('device-closed', { path, error: (error as Error).message }),
         cause: error,
       })
     }

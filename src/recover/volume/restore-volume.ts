@@ -1,7 +1,8 @@
 import type { Clock } from '../../base/clock.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import type { Range } from '../../model/change.ts'
-import { formatMoment } from '../../model/moment.ts'
+import { formatMoment, isoMoment } from '../../model/moment.ts'
+import { preflightFact } from '../../model/preflight.ts'
 import { beforeFirst, type Sequence } from '../../model/sequence.ts'
 import { InFlight } from '../in-flight.ts'
 import { resumable } from '../resumable.ts'
@@ -87,6 +88,11 @@ export function chosenState(request: VolumeRestoreRequest, { point, bytes }: Vol
   throw new TidemarkError('target-not-empty', {
     message: `${target} holds an unfinished restore of ${before.source} at ${formatMoment(before.moment)}`,
     hint: 'go on with it with --resume, or begin anew with --force or --delta',
+    fact: preflightFact('target-begun-other', {
+      path: target,
+      source: before.source,
+      moment: isoMoment(before.moment),
+    }),
   })
 }
 

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { preflightRow, restoreBody, TaskBody } from '../../api/tasks.ts'
 import { isCode, TidemarkError } from '../../base/errors.ts'
 import { isoMoment, type Moment, parseMoment } from '../../model/moment.ts'
+import { preflightFact as fact } from '../../model/preflight.ts'
 import type { Id, SourceDefinition } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
 import type { RestoreStep, TaskWork } from '../../wire/orders.ts'
@@ -87,10 +88,16 @@ async function planPreflight(wanted: Restoring, known: Known): Promise<Plan> {
   const agent = registry.agent(agentFor(registry, operator, wanted.agent))
   const rows: PreflightRow[] = [
     known.live.isConnected(agent.id)
-      ? { check: 'agent', verdict: 'good', message: `agent "${agent.name}" is connected` }
+      ? {
+          check: 'agent',
+          verdict: 'good',
+          ...fact('agent-connected', { agent: agent.name }),
+          message: `agent "${agent.name}" is connected`,
+        }
       : {
           check: 'agent',
           verdict: 'refused',
+          ...fact('agent-away', { agent: agent.name }),
           message: `agent "${agent.name}" is not connected`,
           hint: 'start it ("tidemark agent run") or mend the line; what is asked on its server is asked then',
         },
@@ -100,6 +107,7 @@ async function planPreflight(wanted: Restoring, known: Known): Promise<Plan> {
     rows.push({
       check: 'point',
       verdict: 'good',
+      ...fact('point-there', { sources: work.steps.map((step) => step.source).join(', ') }),
       message: `the point is there: ${work.steps.map((step) => `${step.source} at ${step.at}`).join(', ')}`,
     })
     const isAsked = rows.every(({ verdict }) => verdict !== 'refused')
@@ -107,7 +115,13 @@ async function planPreflight(wanted: Restoring, known: Known): Promise<Plan> {
   } catch (error) {
     if (!isCode(error, 'point-unreachable') && !isCode(error, 'damaged')) throw error
     const { message, hint } = error
-    rows.push({ check: 'point', verdict: 'refused', message, ...(hint === undefined ? {} : { hint }) })
+    rows.push({
+      check: 'point',
+      verdict: 'refused',
+      ...fact(error.code === 'damaged' ? 'point-damaged' : 'point-unreachable', { error: message }),
+      message,
+      ...(hint === undefined ? {} : { hint }),
+    })
     return { agent, sources: [], rows }
   }
 }

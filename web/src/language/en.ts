@@ -8,6 +8,7 @@ import { thresholds } from './en/thresholds.ts'
 import { users } from './en/users.ts'
 import { browse } from './en/browse.ts'
 import { overview } from './en/overview.ts'
+import { preflight } from './en/preflight.ts'
 import { restore } from './en/restore.ts'
 import { servers } from './en/servers.ts'
 import { shell } from './en/shell.ts'
@@ -33,6 +34,7 @@ export const en = {
   systems,
   system,
   browse,
+  preflight,
   restore,
   tasks,
   account,

@@ -9,6 +9,7 @@ import { thresholds } from './zh-CN/thresholds.ts'
 import { users } from './zh-CN/users.ts'
 import { browse } from './zh-CN/browse.ts'
 import { overview } from './zh-CN/overview.ts'
+import { preflight } from './zh-CN/preflight.ts'
 import { restore } from './zh-CN/restore.ts'
 import { servers } from './zh-CN/servers.ts'
 import { shell } from './zh-CN/shell.ts'
@@ -33,6 +34,7 @@ export const zhCn: Texts = {
   systems,
   system,
   browse,
+  preflight,
   restore,
   tasks,
   account,
