@@ -86,6 +86,36 @@ test('what is older than its time goes, and the chain still proves the rest', as
   assert.ok((await audit.verify()).intact)
 })
 
+test('what nobody can write well does not break the chain', async () => {
+  const { database, audit } = filled(0)
+  using _closed = database
+  const half = '\u{1f600}'.charAt(0)
+  const fields = ['user', 'address', 'action', 'subject', 'detail'] as const
+  for (const field of fields) audit.record({ ...happened('half a letter'), [field]: `x${half}y` })
+  // Cut in the middle of a letter that takes two places.
+  for (const before of [1_998, 1_999]) audit.record(happened('a'.repeat(before) + '\u{1f600}'.repeat(9)))
+  audit.record(happened('made by \u202etxt.exe\u2069\u2028next\0'))
+  assert.match(JSON.stringify(audit.search({ limit: 1 })), /"made by  txt.exe next "/)
+  assert.deepEqual(await audit.verify().then(({ intact, records }) => ({ intact, records })), {
+    intact: true,
+    records: fields.length + 3,
+  })
+})
+
+test('a clock that was wrong for a while takes no record along that is younger than its time', async () => {
+  const { database, audit, clock } = filled(4)
+  using _closed = database
+  clock.forward(-3 * auditKeptMs)
+  audit.record(happened('in a year long ago'))
+  clock.forward(3 * auditKeptMs)
+  audit.record(happened('now again'))
+  audit.trim()
+  assert.equal((await audit.verify()).records, 6)
+  clock.forward(auditKeptMs + 1_000)
+  audit.trim()
+  assert.match(JSON.stringify(audit.search({ limit: 10 })), /^\[[^}]*records up to 6[^}]*\}\]$/)
+})
+
 test('records are found by user, text and span', () => {
   const { database, audit, clock } = filled(3)
   using _closed = database

@@ -83,7 +83,7 @@ export class Audit {
       const record = {
         number: last + 1,
         at: isoMoment(at as Moment),
-        user: happened.user,
+        user: happened.user === null ? null : shortened(happened.user),
         address: shortened(happened.address),
         action: shortened(happened.action),
         subject: shortened(happened.subject),
@@ -182,14 +182,18 @@ export class Audit {
     }
   }
 
-  /** Removes what has been kept for long enough. */
+  /** Removes what has been kept for long enough. A record of a clock that was wrong takes none that came before it along. */
   trim(keptMs: number = auditKeptMs): void {
     if (this.#verifying > 0) return
     this.#database.atomically(() => {
       const { sqlite } = this.#database
+      const keptFrom = this.#clock.now() - keptMs * 1000
       const old = sqlite
-        .prepare('SELECT number, hash FROM audit WHERE at < ? ORDER BY number DESC LIMIT 1')
-        .get(this.#clock.now() - keptMs * 1000) as { number: number; hash: string } | undefined
+        .prepare(
+          `SELECT number, hash FROM audit
+             WHERE number < coalesce((SELECT min(number) FROM audit WHERE at >= ?), ?) ORDER BY number DESC LIMIT 1`,
+        )
+        .get(keptFrom, Number.MAX_SAFE_INTEGER) as { number: number; hash: string } | undefined
       if (old === undefined) return
       this.record({
         user: null,
@@ -220,10 +224,13 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 const recordOf = (row: Row): AuditRecord => ({ ...row, at: isoMoment(row.at as Moment) })
 
-/** Of what somebody sent: not endless, and nothing that a terminal would obey. */
+/**
+ * Of what somebody sent: not endless, nothing that a terminal would obey or that turns what stands beside it round, and
+ * well-formed, or the database would keep another text than the one that was hashed.
+ */
 function shortened(text: string): string {
-  const shown = text.replaceAll(/\p{Cc}+/gu, ' ')
-  return shown.length > textMax ? `${shown.slice(0, textMax - 1)}…` : shown
+  const shown = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, ' ')
+  return (shown.length > textMax ? `${shown.slice(0, textMax - 1)}…` : shown).toWellFormed()
 }
 
 function conditions({ from, to, user, text }: Pick<AuditWanted, 'from' | 'to' | 'user' | 'text'>): {
