@@ -66,13 +66,17 @@ export const volumeSettings = z.object({
   zeroLoss: zeroLoss.describe('a flush waits for the vault'),
 })
 
+/** As the link carries them: a definition that it cannot carry would keep its whole server from being told anything. */
+const sourcePath = z.string().startsWith('/').max(4096)
+export const excludes = z.array(z.string().min(1).max(4096)).max(1024)
+
 export const sourceRequest = z.object({
   name,
   kind: z.enum(sourceKinds),
   agent: z.string().optional().describe('name or id of the agent; an agent asking for itself leaves it out'),
   system: name.optional(),
-  paths: z.array(z.string().startsWith('/')).max(256).default([]).describe('kind files: at least one'),
-  exclude: z.array(z.string().min(1)).max(1024).default([]),
+  paths: z.array(sourcePath).max(256).default([]).describe('kind files: at least one'),
+  exclude: excludes.default([]),
   postgres: postgresSettings.partial().extend({ url: postgresSettings.shape.url }).optional(),
   volume: volumeSettings.partial().extend({ backing: volumeSettings.shape.backing }).optional(),
   policy: policy.partial().default({}),

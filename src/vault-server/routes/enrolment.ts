@@ -6,7 +6,7 @@ import type { Id } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
 import { formatToken, newEnrolment, proofText, replacingSecret } from '../../wire/enrolment.ts'
 import { issueFromCsr, publicKeyFingerprint, serialOf, signerOf } from '../../wire/pki.ts'
-import { agentNamed, demandOperator } from '../access.ts'
+import { agentNamed, demandAtVault, demandOperator } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 
@@ -24,6 +24,8 @@ export function enrolmentRoutes(http: Http, { vault, credentials, address, clock
     async (request) => {
       demandOperator(request.caller)
       const { validMs, replaces: wanted } = request.body
+      // Whoever takes the place of an agent reads what that protects: a console's duty of servers is not to read contents.
+      if (wanted !== undefined) demandAtVault(request.caller)
       const replaces = wanted === undefined ? undefined : notRevoked(agentNamed(registry, wanted)).id
       const { secret, open } = newEnrolment(now(), validMs, random)
       const text = secret.toString('base64url')

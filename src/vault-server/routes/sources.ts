@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import {
+  excludes,
   markAnswer,
   markRequest,
   name,
@@ -15,6 +16,7 @@ import type { Moment } from '../../model/moment.ts'
 import { defaultPolicyOf, defaultPostgres, defaultVolume, type SourceKind } from '../../model/source.ts'
 import { agentFor, demandKnown, readableSource, sourceFor, visibleSources } from '../access.ts'
 import type { Context } from '../context.ts'
+import type { Caller } from '../http.ts'
 import type { Http } from '../../http/server.ts'
 import { gone } from '../../http/streams.ts'
 
@@ -73,7 +75,7 @@ export function sourceRoutes(http: Http, context: Context): void {
 
   const change = z.object({
     system: name.optional(),
-    exclude: z.array(z.string()).optional(),
+    exclude: excludes.optional(),
     postgres: postgresSettings.partial().optional(),
     volume: volumeSettings.omit({ backing: true }).partial().optional(),
     policy: policy.partial().optional(),
@@ -84,6 +86,7 @@ export function sourceRoutes(http: Http, context: Context): void {
     async (request) => {
       const source = sourceFor(registry, request.caller, request.params.source)
       const { system, exclude, postgres, volume, policy: wanted } = request.body
+      demandNotShorter(request.caller, source.policy.windowMs, wanted?.windowMs)
       const changed = await registry.changeSource(source.id, {
         ...(system === undefined ? {} : { system }),
         ...(exclude === undefined ? {} : { exclude }),
@@ -138,6 +141,15 @@ export function sourceRoutes(http: Http, context: Context): void {
       return { sequence: await live.source(source.id).mark(request.body.label, gone(request, reply)) }
     },
   )
+}
+
+/** Whoever has taken over a server has what it protects, and shall not have its past deleted besides. */
+function demandNotShorter(caller: Caller, windowMs: number, wanted: number | undefined): void {
+  if (caller.kind !== 'agent' || wanted === undefined || wanted >= windowMs) return
+  throw new TidemarkError('not-allowed', {
+    message: 'a server does not shorten the window of what it protects: that deletes history',
+    hint: 'give the command on the machine of the vault, or at a console',
+  })
 }
 
 /** Each kind is told by what belongs to it, and by nothing else. */
