@@ -1,9 +1,9 @@
 import type { z } from 'zod'
-import type { EntryAnswer, holeRow, SourceState, SourceStatus } from '../api/schemas.ts'
+import type { EntryAnswer, holeRow, ResolvedPointAnswer, SourceState, SourceStatus } from '../api/schemas.ts'
 import type { ErrorCode, TidemarkError } from '../base/errors.ts'
 import { isoMoment, type Moment } from '../model/moment.ts'
 import { type BinaryString, displayName, toBuffer } from '../model/path.ts'
-import type { Span } from '../model/recovery-point.ts'
+import type { RecoveryPoint, Span } from '../model/recovery-point.ts'
 import type { CaptureReport } from '../model/report.ts'
 import type { SourceDefinition } from '../model/source.ts'
 import type { LiveSource } from './live.ts'
@@ -102,6 +102,12 @@ export function tellSource(facts: SourceFacts, { earliest, hole, verified }: Pas
 }
 
 const tellMoment = (moment: Moment | undefined): string | null => (moment === undefined ? null : isoMoment(moment))
+
+/** What a point means, and why the tree may be behind its source there, if it may. */
+export function tellRecoveryPoint({ sequence, moment, settled, hole, suspect }: RecoveryPoint): ResolvedPointAnswer {
+  const reason = hole ? `changes were not kept one by one: ${hole.reason}` : suspect?.reason
+  return { sequence, moment: isoMoment(moment), settled, ...(reason === undefined ? {} : { suspect: reason }) }
+}
 
 export const tellHole = ({ since, until, reason }: Span): z.infer<typeof holeRow> => ({
   moment: isoMoment(since),

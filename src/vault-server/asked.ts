@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { fromAbsolute, fromBuffer, rootPath, treePath, type TreePath } from '../model/path.ts'
 import { type Moment, moment, parseMoment } from '../model/moment.ts'
-import type { RecoveryPoint } from '../model/recovery-point.ts'
 
 /** What requests about a moment name: a source, a point, a path. */
 
@@ -26,7 +25,3 @@ export const exactPath = (bytes: string): TreePath => treePath(fromBuffer(Buffer
 
 /** Of a moment whose form was checked. */
 export const momentOf = (iso: string): Moment => parseMoment(iso, moment(0)) as Moment
-
-/** Why the tree of a point may be behind its source, if it may. */
-export const suspectIn = ({ hole, suspect }: RecoveryPoint): string | undefined =>
-  hole ? `changes were not kept one by one: ${hole.reason}` : suspect?.reason

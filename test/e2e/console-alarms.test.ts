@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
 import { ConsoleWorld, needsBrowser } from './console-harness.ts'
@@ -12,14 +10,7 @@ test(
   { skip: needsBrowser, timeout: 900_000 },
   async (t) => {
     const console = await ConsoleWorld.begin(t)
-    const { world } = console
-    const [agent] = await Promise.all([world.join('web-1'), console.addVault()])
-    await agent.process.start()
-    const documents = world.directory('documents')
-    writeFileSync(join(documents, 'letter.txt'), 'a letter\n')
-    await world.atAgent(agent, 'protect', 'files', documents, '--name', 'documents')
-    await world.quietMoment('documents')
-
+    const agent = await console.protectDocuments('web-1')
     const operator = await console.signedIn('operator')
     const { page } = operator
     const alarms = page.getByRole('region', { name: operator.t.overview.alarms })

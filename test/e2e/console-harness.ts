@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -10,7 +10,7 @@ import { en, type Texts } from '../../web/src/language/en.ts'
 import { zhCn } from '../../web/src/language/zh-CN.ts'
 import { lacking } from '../run/programs.ts'
 import { freePort } from '../support/free-port.ts'
-import { Process, World } from './harness.ts'
+import { type Agent, Process, World } from './harness.ts'
 
 /** Debian's. */
 const chromiumPath = '/usr/bin/chromium'
@@ -145,6 +145,17 @@ export class ConsoleWorld {
     const admin = await this.signedIn('system-administrator')
     await admin.ask('POST', '/api/vaults', { ...(await this.vaultAddress()), site: 'county' })
     await admin.close()
+  }
+
+  /** A vault in the console, and a server of which one directory, "documents", is protected. */
+  async protectDocuments(server: string): Promise<Agent> {
+    const [agent] = await Promise.all([this.world.join(server), this.addVault()])
+    await agent.process.start()
+    const documents = this.world.directory('documents')
+    writeFileSync(join(documents, 'letter.txt'), 'a letter\n')
+    await this.world.atAgent(agent, 'protect', 'files', documents, '--name', 'documents')
+    await this.world.quietMoment('documents')
+    return agent
   }
 }
 

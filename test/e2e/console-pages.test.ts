@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type Action, type Role, roles } from '../../src/api/console.ts'
@@ -27,14 +27,8 @@ interface Protected {
 /** A vault in a console, with a server of which one directory is protected. */
 async function protectedWorld(t: TestContext): Promise<Protected> {
   const console = await ConsoleWorld.begin(t)
-  const { world } = console
-  const [agent] = await Promise.all([world.join('web-1'), console.addVault()])
-  await agent.process.start()
-  const documents = world.directory('documents')
-  writeFileSync(join(documents, 'letter.txt'), 'a letter\n')
-  await world.atAgent(agent, 'protect', 'files', documents, '--name', 'documents')
-  await world.quietMoment('documents')
-  const status = (await world.glance())!
+  await console.protectDocuments('web-1')
+  const status = (await console.world.glance())!
   const [source] = status.sources
   return { console, vault: status.id, agent: source!.agent.id, source: source!.id }
 }

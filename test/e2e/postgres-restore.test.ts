@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
-import { request } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { lackingPostgres, postgresFolder } from '../support/postgres-program.ts'
@@ -32,7 +31,7 @@ test(
     await agent.process.start()
     // The user of the restored server has to come to it.
     chmodSync(world.folder, 0o755)
-    await protect(world, 'shop', cluster.url)
+    await world.atVault('protect', 'postgres', cluster.url, '--name', 'shop', '--on', 'server')
     await world.until('shop', 'protected', ({ state }) => state === 'protected')
 
     const xids: number[] = []
@@ -102,25 +101,6 @@ test(
     assert.equal(asking('00000001000000090000000B'), 126)
   },
 )
-
-/** Over the API: what is not files is protected there. */
-async function protect(world: World, name: string, url: string): Promise<void> {
-  const body = JSON.stringify({ name, kind: 'postgres', agent: 'server', postgres: { url } })
-  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
-    const asked = request(
-      { socketPath: join(world.vaultFolder, 'api.sock'), method: 'POST', path: '/v1/sources', headers },
-      (answer) => {
-        let said = ''
-        answer.on('data', (bytes: Buffer) => (said += bytes.toString()))
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: said }))
-      },
-    )
-    asked.on('error', reject)
-    asked.end(body)
-  })
-  assert.equal(status, 200, text)
-}
 
 async function untilListed(world: World, name: string, xid: number): Promise<Line[]> {
   const list = async (): Promise<Line[]> => {

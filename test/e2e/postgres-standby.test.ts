@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { chmodSync } from 'node:fs'
-import { request } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
@@ -29,7 +28,7 @@ async function begin(t: TestContext): Promise<Pair> {
   await agent.process.start()
   // The user of the copy's server has to come to it.
   chmodSync(world.folder, 0o755)
-  await protect(world, 'shop', primary.url)
+  await world.atVault('protect', 'postgres', primary.url, '--name', 'shop', '--on', 'server')
   await world.until('shop', 'protected', ({ state }) => state === 'protected')
   const to = join(world.folder, 'copy')
   const bin = join(postgresFolder(major), 'bin')
@@ -204,23 +203,4 @@ async function killUnderLoad(primary: Cluster): Promise<number[]> {
   await primary.kill()
   await Promise.all(clients)
   return acknowledged
-}
-
-/** Over the API: what is not files is protected there. */
-async function protect(world: World, name: string, url: string): Promise<void> {
-  const body = JSON.stringify({ name, kind: 'postgres', agent: 'server', postgres: { url } })
-  const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
-    const asked = request(
-      { socketPath: join(world.vaultFolder, 'api.sock'), method: 'POST', path: '/v1/sources', headers },
-      (answer) => {
-        let said = ''
-        answer.on('data', (bytes: Buffer) => (said += bytes.toString()))
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: said }))
-      },
-    )
-    asked.on('error', reject)
-    asked.end(body)
-  })
-  assert.equal(status, 200, text)
 }

@@ -24,8 +24,8 @@ import {
 } from '../../postgres-past/transactions.ts'
 import type { FileRow, Place } from '../../vault/views/around.ts'
 import { readableSource } from '../access.ts'
-import { tellPath } from '../answers.ts'
-import { named, suspectIn } from '../asked.ts'
+import { tellPath, tellRecoveryPoint } from '../answers.ts'
+import { named } from '../asked.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
 import { resolvePoint } from '../resolve-point.ts'
@@ -55,12 +55,8 @@ export function aroundRoutes(http: Http, context: Context): void {
       const transactions = await transactionsOf(source, place, limit)
       const point = await resolve(source.id, journalPoint(at, place, transactions))
       const around = await derived.views.around(source.id, point.sequence, { limit, files: source.kind === 'files' })
-      const suspect = suspectIn(point)
       return {
-        sequence: point.sequence,
-        moment: isoMoment(point.moment),
-        settled: point.settled,
-        ...(suspect === undefined ? {} : { suspect }),
+        ...tellRecoveryPoint(point),
         ...transactions,
         filesBefore: around.filesBefore.map(tellFile),
         filesAfter: around.filesAfter.map(tellFile),

@@ -20,8 +20,8 @@ import type { PointRow } from '../../vault/views/points.ts'
 import type { ReadRequest, VerifyEvent } from '../../vault/views/service.ts'
 import type { Entry } from '../../vault/views/view.ts'
 import { asker, demandKnown, readableSource } from '../access.ts'
-import { tellHole, tellNs, tellPath } from '../answers.ts'
-import { at, exactPath, momentOf, named, path, pathBytes, pathIn, suspectIn, where } from '../asked.ts'
+import { tellHole, tellNs, tellPath, tellRecoveryPoint } from '../answers.ts'
+import { at, exactPath, momentOf, named, path, pathBytes, pathIn, where } from '../asked.ts'
 import { attachment } from '../attachment.ts'
 import type { Context } from '../context.ts'
 import type { Http } from '../../http/server.ts'
@@ -59,16 +59,7 @@ export function viewRoutes(http: Http, context: Context): void {
         response: { 200: resolvedPoint },
       },
     },
-    async (request) => {
-      const point = await resolve(find(request.caller, request.params.source), request.query.at)
-      const suspect = suspectIn(point)
-      return {
-        sequence: point.sequence,
-        moment: isoMoment(point.moment),
-        settled: point.settled,
-        ...(suspect === undefined ? {} : { suspect }),
-      }
-    },
+    async (request) => tellRecoveryPoint(await resolve(find(request.caller, request.params.source), request.query.at)),
   )
 
   const span = z.object({

@@ -1,11 +1,11 @@
-import { Button, Drawer, Form, Input, Radio } from 'antd'
+import { Drawer, Form, Input, Radio } from 'antd'
 import type { ReactNode } from 'react'
 import type { z } from 'zod'
 import type { Role, User, userAnswer } from '../../../src/api/console.ts'
 import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { useTexts } from '../language/language.ts'
-import { FailureLine } from '../shell/states.tsx'
+import { FormEnd } from '../shell/form-end.tsx'
 
 type UserAnswer = z.infer<typeof userAnswer>
 
@@ -79,10 +79,7 @@ export function RoleDrawer({
             ))}
           </Radio.Group>
         </Form.Item>
-        <FailureLine failure={failure} />
-        <Button type="primary" htmlType="submit" loading={isBusy}>
-          {t.users.save}
-        </Button>
+        <FormEnd failure={failure} isBusy={isBusy} word={t.users.save} />
       </Form>
     </Drawer>
   )

@@ -6,6 +6,7 @@ import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { useSession } from '../api/session.ts'
 import { useTexts } from '../language/language.ts'
+import { FormEnd } from '../shell/form-end.tsx'
 import { FailureLine } from '../shell/states.tsx'
 
 type TotpBegun = z.infer<typeof totpBegun>
@@ -92,10 +93,7 @@ function CodeForm({
       >
         <Input inputMode="numeric" autoComplete="one-time-code" maxLength={6} />
       </Form.Item>
-      <FailureLine failure={failure} />
-      <Button type="primary" htmlType="submit" loading={isBusy}>
-        {word}
-      </Button>
+      <FormEnd failure={failure} isBusy={isBusy} word={word} />
     </Form>
   )
 }

@@ -1,4 +1,4 @@
-import { Button, Checkbox, Drawer, Form, Input, InputNumber, Select, Switch } from 'antd'
+import { Checkbox, Drawer, Form, Input, InputNumber, Select, Switch } from 'antd'
 import type { ReactNode } from 'react'
 import type { Channel, ChannelRequest } from '../../../src/api/console.ts'
 import { channelsKey } from '../api/alarms.ts'
@@ -6,7 +6,7 @@ import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { languageNames, useTexts } from '../language/language.ts'
 import { usePreferences } from '../shell/preferences.ts'
-import { FailureLine } from '../shell/states.tsx'
+import { FormEnd } from '../shell/form-end.tsx'
 
 type Kind = Channel['kind']
 const kinds: readonly Kind[] = ['smtp', 'wecom', 'dingtalk', 'feishu', 'webhook']
@@ -96,10 +96,7 @@ export function ChannelDrawer({ edited, onClose }: { edited: Channel | 'new' | n
         <Form.Item name="enabled" label={t.channels.enabled} valuePropName="checked">
           <Switch />
         </Form.Item>
-        <FailureLine failure={failure} />
-        <Button type="primary" htmlType="submit" loading={isBusy}>
-          {t.channels.save}
-        </Button>
+        <FormEnd failure={failure} isBusy={isBusy} word={t.channels.save} />
       </Form>
     </Drawer>
   )

@@ -1,11 +1,11 @@
-import { Button, Drawer, Form, InputNumber } from 'antd'
+import { Drawer, Form, InputNumber } from 'antd'
 import type { ReactNode } from 'react'
 import type { Thresholds } from '../../../src/api/console.ts'
 import { thresholdsKey } from '../api/alarms.ts'
 import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { useTexts } from '../language/language.ts'
-import { FailureLine } from '../shell/states.tsx'
+import { FormEnd } from '../shell/form-end.tsx'
 import { SystemSelect } from './alarm-filter.tsx'
 
 export interface ThresholdsEdited {
@@ -101,10 +101,7 @@ export function ThresholdDrawer({
           <Form.Item name="verificationDays" label={t.thresholds.verification} rules={needed}>
             <InputNumber min={1} precision={0} />
           </Form.Item>
-          <FailureLine failure={failure} />
-          <Button type="primary" htmlType="submit" loading={isBusy}>
-            {t.thresholds.save}
-          </Button>
+          <FormEnd failure={failure} isBusy={isBusy} word={t.thresholds.save} />
         </Form>
       )}
     </Drawer>

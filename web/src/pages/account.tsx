@@ -5,6 +5,7 @@ import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { useMe, useSession } from '../api/session.ts'
 import { useTexts } from '../language/language.ts'
+import { FormEnd } from '../shell/form-end.tsx'
 import { FailureLine } from '../shell/states.tsx'
 import '../account/account.css'
 
@@ -88,10 +89,7 @@ function PasswordPart(): ReactNode {
         >
           <Input.Password autoComplete="new-password" maxLength={256} />
         </Form.Item>
-        <FailureLine failure={failure} />
-        <Button type="primary" htmlType="submit" loading={isBusy}>
-          {t.account.change}
-        </Button>
+        <FormEnd failure={failure} isBusy={isBusy} word={t.account.change} />
       </Form>
     </section>
   )

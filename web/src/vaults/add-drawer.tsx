@@ -1,11 +1,11 @@
-import { AutoComplete, Button, Drawer, Form, Input } from 'antd'
+import { AutoComplete, Drawer, Form, Input } from 'antd'
 import type { ReactNode } from 'react'
 import type { VaultEntry } from '../../../src/api/console.ts'
 import { useChange } from '../api/changes.ts'
 import { request } from '../api/client.ts'
 import { sitesKey, useSites } from '../api/sites.ts'
 import { useTexts } from '../language/language.ts'
-import { FailureLine } from '../shell/states.tsx'
+import { FormEnd } from '../shell/form-end.tsx'
 
 interface Fields {
   readonly url: string
@@ -54,10 +54,7 @@ export function AddVaultDrawer({ isOpen, onClose }: { isOpen: boolean; onClose: 
           <Form.Item name="site" label={t.servers.site} extra={t.vaults.siteHint}>
             <AutoComplete options={known.map((value) => ({ value }))} />
           </Form.Item>
-          <FailureLine failure={failure} />
-          <Button type="primary" htmlType="submit" loading={isBusy}>
-            {t.vaults.add}
-          </Button>
+          <FormEnd failure={failure} isBusy={isBusy} word={t.vaults.add} />
         </Form>
       </div>
     </Drawer>

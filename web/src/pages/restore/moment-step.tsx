@@ -1,11 +1,10 @@
 import { Button } from 'antd'
 import type { ReactNode } from 'react'
 import { useTexts } from '../../language/language.ts'
-import type { PlacedSource } from '../../live/systems.ts'
 import { toInstant, toIso } from '../../timeline/instant.ts'
 import { writeMoment } from '../../timeline/surface.ts'
 import { Timeline } from '../../timeline/timeline.tsx'
-import type { Plan } from './plan.ts'
+import type { StepProps } from './plan.ts'
 
 /** A POINT in words. */
 export function usePointText(): (point: string) => string {
@@ -16,15 +15,7 @@ export function usePointText(): (point: string) => string {
   }
 }
 
-export function MomentStep({
-  sources,
-  plan,
-  change,
-}: {
-  readonly sources: readonly PlacedSource[]
-  readonly plan: Plan
-  readonly change: (wanted: Partial<Plan>) => void
-}): ReactNode {
+export function MomentStep({ sources, plan, change }: StepProps): ReactNode {
   const t = useTexts()
   const tell = usePointText()
   return (

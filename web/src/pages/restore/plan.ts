@@ -19,6 +19,13 @@ export interface Plan {
   readonly start: boolean
 }
 
+/** What a step shows and changes of the plan. */
+export interface StepProps {
+  readonly sources: readonly PlacedSource[]
+  readonly plan: Plan
+  readonly change: (wanted: Partial<Plan>) => void
+}
+
 export const chosenSources = (plan: Plan, system: System | undefined): readonly PlacedSource[] =>
   (system?.sources ?? []).filter(
     ({ vault, source }) =>

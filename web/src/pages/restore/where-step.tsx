@@ -2,19 +2,10 @@ import { Checkbox, Input, Radio, Select } from 'antd'
 import type { ReactNode } from 'react'
 import { useAgents } from '../../api/vaults.ts'
 import { useTexts } from '../../language/language.ts'
-import type { PlacedSource } from '../../live/systems.ts'
 import { FailureLine, Loading, Notice } from '../../shell/states.tsx'
-import { canBeInPlace, type Plan } from './plan.ts'
+import { canBeInPlace, type StepProps } from './plan.ts'
 
-export function WhereStep({
-  sources,
-  plan,
-  change,
-}: {
-  readonly sources: readonly PlacedSource[]
-  readonly plan: Plan
-  readonly change: (wanted: Partial<Plan>) => void
-}): ReactNode {
+export function WhereStep({ sources, plan, change }: StepProps): ReactNode {
   const t = useTexts()
   const { rows, isLoading, failure } = useAgents()
   const vaults = new Set(sources.map(({ vault }) => vault.id))

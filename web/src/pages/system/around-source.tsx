@@ -36,13 +36,11 @@ export function AroundTransactions({ placed, answer, choose }: AroundProps): Rea
   return (
     <>
       {answer.transactionsMissing === undefined ? null : <p className="quiet">{answer.transactionsMissing}</p>}
-      <ul className="around-list around-transactions" aria-label={t.system.transactions}>
-        {answer.transactionsBefore.length === 0 ? <li className="quiet">{t.system.noneBefore}</li> : null}
-        {answer.transactionsBefore.toReversed().map(row)}
-        <Moment />
-        {answer.transactionsAfter.map(row)}
-        {answer.transactionsAfter.length === 0 ? <li className="quiet">{t.system.noneAfter}</li> : null}
-      </ul>
+      <AroundList
+        name={t.system.transactions}
+        before={answer.transactionsBefore.map(row)}
+        after={answer.transactionsAfter.map(row)}
+      />
     </>
   )
 }
@@ -70,32 +68,69 @@ function Transaction({
         {t.timeline.transactionKinds[kind]} {called}
       </span>
       <span className="around-size">{bytes === undefined ? '' : formats.bytes(bytes)}</span>
-      <span className="around-deeds">
-        <Button
-          size="small"
-          aria-label={t.system.chooseBefore(called)}
-          onClick={() => choose({ at: instant - 1, exact: exactly(placed, before) })}
-        >
-          {t.system.justBefore}
-        </Button>
-        <Button
-          size="small"
-          aria-label={t.system.chooseAfter(called)}
-          onClick={() => choose({ at: instant, exact: exactly(placed, at) })}
-        >
-          {t.system.justAfter}
-        </Button>
-      </span>
+      <ChooseButtons called={called} placed={placed} instant={instant} before={before} at={at} choose={choose} />
     </li>
   )
 }
 
-const Moment = (): ReactNode => {
+/** `before` has its nearest first, as `after` does. */
+function AroundList({
+  name,
+  before,
+  after,
+}: {
+  readonly name: string
+  readonly before: readonly ReactNode[]
+  readonly after: readonly ReactNode[]
+}): ReactNode {
   const t = useTexts()
   return (
-    <li className="around-moment">
-      <span>{t.system.theMoment}</span>
-    </li>
+    <ul className="around-list" aria-label={name}>
+      {before.length === 0 ? <li className="quiet">{t.system.noneBefore}</li> : null}
+      {before.toReversed()}
+      <li className="around-moment">
+        <span>{t.system.theMoment}</span>
+      </li>
+      {after}
+      {after.length === 0 ? <li className="quiet">{t.system.noneAfter}</li> : null}
+    </ul>
+  )
+}
+
+/** Chooses the instant before a row or the row itself, each with the exact point of its source. */
+function ChooseButtons({
+  called,
+  placed,
+  instant,
+  before,
+  at,
+  choose,
+}: {
+  readonly called: string
+  readonly placed: PlacedSource
+  readonly instant: Instant
+  readonly before: string
+  readonly at: string
+  readonly choose: (choice: Choice) => void
+}): ReactNode {
+  const t = useTexts()
+  return (
+    <span className="around-deeds">
+      <Button
+        size="small"
+        aria-label={t.system.chooseBefore(called)}
+        onClick={() => choose({ at: instant - 1, exact: exactly(placed, before) })}
+      >
+        {t.system.justBefore}
+      </Button>
+      <Button
+        size="small"
+        aria-label={t.system.chooseAfter(called)}
+        onClick={() => choose({ at: instant, exact: exactly(placed, at) })}
+      >
+        {t.system.justAfter}
+      </Button>
+    </span>
   )
 }
 
@@ -117,15 +152,7 @@ export function AroundFiles({ placed, answer, point, choose }: AroundProps & { r
       choose={choose}
     />
   )
-  return (
-    <ul className="around-list" aria-label={t.system.files}>
-      {answer.filesBefore.length === 0 ? <li className="quiet">{t.system.noneBefore}</li> : null}
-      {answer.filesBefore.toReversed().map(row)}
-      <Moment />
-      {answer.filesAfter.map(row)}
-      {answer.filesAfter.length === 0 ? <li className="quiet">{t.system.noneAfter}</li> : null}
-    </ul>
-  )
+  return <AroundList name={t.system.files} before={answer.filesBefore.map(row)} after={answer.filesAfter.map(row)} />
 }
 
 function File({
@@ -159,22 +186,14 @@ function File({
       <span className="around-size">
         {event === 'removed' ? t.system.removed : bytes === undefined ? '' : formats.bytes(bytes)}
       </span>
-      <span className="around-deeds">
-        <Button
-          size="small"
-          aria-label={t.system.chooseBefore(path)}
-          onClick={() => choose({ at: instant - 1, exact: exactly(placed, `seq:${Math.max(1, sequence - 1)}`) })}
-        >
-          {t.system.justBefore}
-        </Button>
-        <Button
-          size="small"
-          aria-label={t.system.chooseAfter(path)}
-          onClick={() => choose({ at: instant, exact: exactly(placed, `seq:${sequence}`) })}
-        >
-          {t.system.justAfter}
-        </Button>
-      </span>
+      <ChooseButtons
+        called={path}
+        placed={placed}
+        instant={instant}
+        before={`seq:${Math.max(1, sequence - 1)}`}
+        at={`seq:${sequence}`}
+        choose={choose}
+      />
     </li>
   )
 }
@@ -182,25 +201,24 @@ function File({
 /** What whoever wrote to a volume was told to be safe. */
 export function AroundFlushes({ placed, answer, choose }: AroundProps): ReactNode {
   const t = useTexts()
-  const row = (text: string, none: string, flush: AroundAnswer['flushBefore']): ReactNode => (
-    <li>
-      <code>{flush === null ? '–' : writeMoment(toInstant(flush.moment))}</code>
-      <span className="around-what">{flush === null ? none : text}</span>
-      {flush === null ? null : (
-        <Button
-          size="small"
-          onClick={() => choose({ at: toInstant(flush.moment), exact: exactly(placed, `seq:${flush.sequence}`) })}
-        >
+  const rows = (text: string, flush: AroundAnswer['flushBefore']): ReactNode[] => {
+    if (flush === null) return []
+    const at = toInstant(flush.moment)
+    return [
+      <li key={flush.sequence}>
+        <code>{writeMoment(at)}</code>
+        <span className="around-what">{text}</span>
+        <Button size="small" onClick={() => choose({ at, exact: exactly(placed, `seq:${flush.sequence}`) })}>
           {t.system.justAfter}
         </Button>
-      )}
-    </li>
-  )
+      </li>,
+    ]
+  }
   return (
-    <ul className="around-list" aria-label={t.system.flushes}>
-      {row(t.system.flushBefore, t.system.noneBefore, answer.flushBefore)}
-      <Moment />
-      {row(t.system.flushAfter, t.system.noneAfter, answer.flushAfter)}
-    </ul>
+    <AroundList
+      name={t.system.flushes}
+      before={rows(t.system.flushBefore, answer.flushBefore)}
+      after={rows(t.system.flushAfter, answer.flushAfter)}
+    />
   )
 }

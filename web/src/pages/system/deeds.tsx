@@ -5,13 +5,14 @@ import {
   RollbackOutlined,
   SafetyCertificateOutlined,
 } from '@ant-design/icons'
-import { App, Button, Input, Modal, Space } from 'antd'
+import { Button, Input, Modal, Space } from 'antd'
 import { type ReactNode, useState } from 'react'
 import { useNavigate } from 'react-router'
-import type { TaskRecord } from '../../../../src/api/tasks.ts'
 import { sourcePath } from '../../api/around.ts'
-import { request, vaultPath } from '../../api/client.ts'
+import { useChange } from '../../api/changes.ts'
+import { request } from '../../api/client.ts'
 import { useMay } from '../../api/session.ts'
+import { beginTask } from '../../api/tasks.ts'
 import { useTexts } from '../../language/language.ts'
 import type { PlacedSource, System } from '../../live/systems.ts'
 import { FailureLine } from '../../shell/states.tsx'
@@ -84,22 +85,17 @@ function restoreOf(system: System, first: PlacedSource, at: string | undefined, 
 
 function MarkDialog({ system, close }: { readonly system: System; readonly close: () => void }): ReactNode {
   const t = useTexts()
-  const { message } = App.useApp()
-  const [label, setLabel] = useState('')
-  const [failure, setFailure] = useState<Error | null>(null)
-  const [isBusy, setBusy] = useState(false)
-  const mark = async (): Promise<void> => {
-    setBusy(true)
-    try {
+  const [text, setText] = useState('')
+  const label = text.trim()
+  const { ask, isBusy, failure } = useChange(
+    async (wanted: string) => {
       for (const { vault, source } of system.sources)
-        await request('POST', sourcePath(vault.id, source.id, '/marks'), { label: label.trim() })
-      void message.success(t.system.marked(label.trim()))
-      close()
-    } catch (error) {
-      setFailure(error as Error)
-    } finally {
-      setBusy(false)
-    }
+        await request('POST', sourcePath(vault.id, source.id, '/marks'), { label: wanted })
+    },
+    { done: (_, wanted) => t.system.marked(wanted), touches: [] },
+  )
+  const mark = async (): Promise<void> => {
+    if (await ask(label)) close()
   }
   return (
     <Modal
@@ -107,7 +103,7 @@ function MarkDialog({ system, close }: { readonly system: System; readonly close
       title={t.system.markTitle}
       okText={t.system.mark}
       cancelText={t.system.cancel}
-      okButtonProps={{ disabled: label.trim() === '', loading: isBusy }}
+      okButtonProps={{ disabled: label === '', loading: isBusy }}
       onOk={() => void mark()}
       onCancel={close}
     >
@@ -116,11 +112,11 @@ function MarkDialog({ system, close }: { readonly system: System; readonly close
       <Input
         autoFocus
         maxLength={200}
-        value={label}
+        value={text}
         aria-label={t.system.markLabel}
         placeholder={t.system.markExample}
-        onChange={({ target }) => setLabel(target.value)}
-        onPressEnter={() => void (label.trim() === '' ? undefined : mark())}
+        onChange={({ target }) => setText(target.value)}
+        onPressEnter={() => void (label === '' ? undefined : mark())}
       />
     </Modal>
   )
@@ -128,23 +124,15 @@ function MarkDialog({ system, close }: { readonly system: System; readonly close
 
 function VerifyDialog({ system, at, pointOf, close }: DeedsProps & { readonly close: () => void }): ReactNode {
   const t = useTexts()
-  const { message } = App.useApp()
-  const [failure, setFailure] = useState<Error | null>(null)
-  const [isBusy, setBusy] = useState(false)
+  const { ask, isBusy, failure } = useChange(
+    async (sources: readonly PlacedSource[]) => {
+      for (const placed of sources)
+        await beginTask(placed.vault.id, { kind: 'verify', source: placed.source.id, at: pointOf(placed) })
+    },
+    { done: () => t.system.verifyBegun, touches: [] },
+  )
   const verify = async (): Promise<void> => {
-    setBusy(true)
-    try {
-      for (const placed of system.sources) {
-        const body = { kind: 'verify', source: placed.source.id, at: pointOf(placed) }
-        await request<TaskRecord>('POST', vaultPath(placed.vault.id, '/tasks'), body)
-      }
-      void message.success(t.system.verifyBegun)
-      close()
-    } catch (error) {
-      setFailure(error as Error)
-    } finally {
-      setBusy(false)
-    }
+    if (await ask(system.sources)) close()
   }
   return (
     <Modal
