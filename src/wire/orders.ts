@@ -6,7 +6,12 @@ import { isId, namePattern } from '../model/source.ts'
 /** What a vault orders an agent to do, and what the agent tells of it. Told at length in docs/protocols/link.md. */
 
 const id = z.string().refine(isId)
-const text = z.string().max(4096)
+/** Of a command line: it holds no NUL. */
+const text = z
+  .string()
+  .max(4096)
+  // oxlint-disable-next-line no-control-regex
+  .regex(/^[^\0]*$/)
 /** It goes onto a command line: nothing that begins as an option does. */
 const sourceName = z.string().regex(namePattern)
 

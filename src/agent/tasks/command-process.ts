@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import type { Clock } from '../../base/clock.ts'
-import { isSystemError } from '../../base/errors.ts'
+import { isSystemError, messageOf } from '../../base/errors.ts'
 
 /** Of a line; a longer one is cut. */
 const lineCharactersMax = 2 * 1024 * 1024
@@ -20,6 +20,8 @@ export interface CommandEnd {
   readonly status: number | null
   readonly signal: NodeJS.Signals | null
 }
+
+const notStarted: CommandEnd = { status: null, signal: null }
 
 /** A command of this very program in a process of its own. */
 export interface StartedCommand {
@@ -44,14 +46,23 @@ export const commandStarter =
   (program: readonly string[], environment: NodeJS.ProcessEnv, clock: Clock): StartCommand =>
   (args, heard) => {
     const [file = process.execPath, ...before] = program
-    const child = spawn(file, [...before, ...args], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      detached: true,
-      cwd: '/',
-      env: { ...environment, TIDEMARK_ENDS_WITH_INPUT: '1' },
+    const failed = (error: unknown): void => heard(`it could not be started: ${messageOf(error)}`, 'err')
+    let child
+    try {
+      child = spawn(file, [...before, ...args], {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        detached: true,
+        cwd: '/',
+        env: { ...environment, TIDEMARK_ENDS_WITH_INPUT: '1' },
+      })
+    } catch (error) {
+      // Some failures are thrown, others told: of more or longer words than the kernel takes, of a word it cannot hold.
+      failed(error)
+      return { process: undefined, ended: Promise.resolve(notStarted), stop: () => undefined }
+    }
+    child.on('error', (error) => {
+      if (child.pid === undefined) failed(error)
     })
-    // Told by its end.
-    child.on('error', () => undefined)
     child.stdin.on('error', () => undefined)
     const said = Promise.all([
       readLines(child.stdout, (line) => heard(line, 'out')),
@@ -66,7 +77,7 @@ export const commandStarter =
   }
 
 async function endOf(child: ChildProcess): Promise<CommandEnd> {
-  if (child.pid === undefined) return { status: null, signal: null }
+  if (child.pid === undefined) return notStarted
   const [status, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
   return { status, signal }
 }

@@ -156,7 +156,7 @@ export class RunningTask {
       code: end.signal === null ? 'failed' : 'interrupted',
       message:
         end.signal === null
-          ? `the command ended with status ${end.status}${err === '' ? '' : `: ${err.slice(0, lineCharactersMax)}`}`
+          ? `the command ended with status ${end.status ?? '-'}${err === '' ? '' : `: ${err.slice(0, lineCharactersMax)}`}`
           : `the process that did it was killed (${end.signal})`,
       hint: end.signal === null ? 'the log tells more' : 'resume it once there is room and memory enough',
     }

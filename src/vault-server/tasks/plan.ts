@@ -5,7 +5,7 @@ import { isoMoment, type Moment, parseMoment } from '../../model/moment.ts'
 import { preflightFact as fact } from '../../model/preflight.ts'
 import type { Id, SourceDefinition } from '../../model/source.ts'
 import type { Agent } from '../../vault/registry.ts'
-import type { RestoreStep, TaskWork } from '../../wire/orders.ts'
+import { type RestoreStep, restoreStepsMax, taskWork, type TaskWork } from '../../wire/orders.ts'
 import { agentFor, sourceFor } from '../access.ts'
 import type { Context } from '../context.ts'
 import { resolvePoint } from '../resolve-point.ts'
@@ -39,7 +39,7 @@ export async function planTask(body: TaskBody, known: Known): Promise<Plan> {
       const at = await standing(source, body.at, known)
       if (source.kind !== 'postgres') return { source, sources: [source.id] }
       const agent = registry.agent(source.agent)
-      return { source, agent, sources: [], work: { kind: 'verify', source: source.name, at } }
+      return { source, agent, sources: [], work: sendable({ kind: 'verify', source: source.name, at }) }
     }
     case 'discover': {
       const agent = registry.agent(agentFor(registry, operator, body.agent))
@@ -78,7 +78,7 @@ async function planRestore(wanted: Restoring, known: Known): Promise<Plan & { wo
     ...(wanted.system === undefined && only !== undefined ? { source: only } : {}),
     agent,
     sources: sources.map(({ id }) => id),
-    work: { kind: 'restore', steps, paths: wanted.paths, start: wanted.start, isInPlace },
+    work: sendable({ kind: 'restore', steps, paths: wanted.paths, start: wanted.start, isInPlace }),
   }
 }
 
@@ -187,4 +187,15 @@ async function standing(source: SourceDefinition, at: string, known: Known): Pro
     if (walPlace.test(at)) return at
   }
   return `seq:${(await resolvePoint(known, source.id, at)).sequence}`
+}
+
+/** An order that the agent does not take would end its control connection, and come again on the next one. */
+function sendable<T extends TaskWork>(work: T): T {
+  const checked = taskWork.safeParse(work)
+  if (checked.success) return work
+  const [issue] = checked.error.issues
+  throw new TidemarkError('bad-request', {
+    message: `an agent does not take that: ${issue?.path.join('.')}: ${issue?.message}`,
+    hint: `give shorter paths without NUL, and restore a system of more than ${restoreStepsMax} sources one by one`,
+  })
 }
