@@ -158,14 +158,23 @@ export class Accounts {
       })
     }
     const hash = await this.#passwords.hash(wanted)
-    this.#run('UPDATE accounts SET password = ?, must_change = 0 WHERE key = ?', hash, key)
+    // Of two changes at once, that of whoever may set it for others stays.
+    const { changes } = this.#database.sqlite
+      .prepare('UPDATE accounts SET password = ?, must_change = 0 WHERE key = ? AND password = ?')
+      .run(hash, key, before)
+    if (changes === 1) return
+    throw new TidemarkError('sign-in-refused', {
+      message: 'the password was changed by somebody else meanwhile',
+      hint: 'sign in with the new one',
+    })
   }
 
-  /** Whether it is the password of an enabled account; as slow where there is none. */
+  /** Whether it is the password of an enabled account, now that the answer is known; as slow where there is none. */
   async passwordMatches(name: string, password: string): Promise<boolean> {
-    const account = this.find(name)
-    const isRight = await this.#passwords.matches(password, account?.password)
-    return isRight && account?.enabled === true
+    const kept = this.find(name)?.password
+    const isRight = await this.#passwords.matches(password, kept)
+    const now = this.find(name)
+    return isRight && now?.enabled === true && now.password === kept
   }
 
   signedIn(name: string): void {

@@ -86,3 +86,20 @@ test('whom the command line gives a new password is let in again, authenticator 
   })
   await stranger.signIn(name, password as string)
 })
+
+test('a new password by another holds against who changes or uses the old one at that moment', async (context) => {
+  const console = await testConsole(context)
+  const { accounts } = console.started.context
+  const name = nameOf('operator')
+  const old = console.passwords.get('operator') as string
+  const changing = accounts.changeOwnPassword(name, 'taken-over-9-times')
+  await accounts.change(name, { password: 'given-anew-7-times' })
+  await assert.rejects(changing, { code: 'sign-in-refused' })
+  assert.ok(await accounts.passwordMatches(name, 'given-anew-7-times'))
+  assert.ok(accounts.demand(name).mustChange)
+  // What is slow of a sign-in has begun with what was right then.
+  const using = accounts.passwordMatches(name, 'given-anew-7-times')
+  await accounts.change(name, { password: 'given-again-5-times' })
+  assert.equal(await using, false)
+  assert.equal(await accounts.passwordMatches(name, old), false)
+})
