@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 
@@ -9,7 +10,7 @@ const waitMsMin = 10_000
 const waitMsMax = 15 * 60_000
 /** Without a failure for so long, it begins anew. */
 const forgottenMs = 60 * 60_000
-/** Names and addresses that are remembered: the oldest go first. */
+/** Names and addresses that are remembered, and of whom it is known where he signs in: the oldest go first. */
 const rememberedMax = 10_000
 
 interface Failures {
@@ -19,11 +20,14 @@ interface Failures {
 
 /**
  * Slows down who guesses: tries to sign in that failed, by account (known or not) and by address. A try counts as failed
- * from its beginning, so that many at once gain nothing.
+ * from its beginning, so that many at once gain nothing. Where somebody has signed in before, only failures from there
+ * count against his account: guesses from elsewhere do not keep him out.
  */
 export class Tries {
   readonly #clock: Clock
   readonly #failures = new Map<string, Failures>()
+  /** Places of accounts, and whose they are. */
+  readonly #familiar = new Map<string, string>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -31,7 +35,9 @@ export class Tries {
 
   /** Throws `too-many-tries` while either has to wait. What is returned takes the try back. */
   begin(account: string, address: string): { succeeded(): void; uncounted(): void } {
-    const keys = [`account ${account}`, `address ${address}`] as const
+    const place = placeOf(address)
+    const own = `account ${account} at ${place}`
+    const keys = [this.#familiar.has(own) ? own : `account ${account}`, `address ${place}`] as const
     const waitMs = Math.max(this.#waitMs(keys[0], freeOfAccount), this.#waitMs(keys[1], freeOfAddress))
     if (waitMs > 0) {
       throw new TidemarkError('too-many-tries', {
@@ -44,6 +50,7 @@ export class Tries {
       succeeded: () => {
         this.#failures.delete(keys[0])
         this.#count(keys[1], -1)
+        putNewest(this.#familiar, own, account)
       },
       uncounted: () => {
         for (const key of keys) this.#count(key, -1)
@@ -54,14 +61,17 @@ export class Tries {
   /** A new password was set: who has it need not wait. */
   forget(account: string): void {
     this.#failures.delete(`account ${account}`)
+    for (const [own, of] of this.#familiar) {
+      if (of !== account) continue
+      this.#familiar.delete(own)
+      this.#failures.delete(own)
+    }
   }
 
   #count(key: string, more: number): void {
     const count = Math.max(0, (this.#known(key)?.count ?? 0) + more)
     this.#failures.delete(key)
-    if (count > 0) this.#failures.set(key, { count, lastMs: this.#clock.monotonicMs() })
-    const [oldest] = this.#failures.keys()
-    if (this.#failures.size > rememberedMax && oldest !== undefined) this.#failures.delete(oldest)
+    if (count > 0) putNewest(this.#failures, key, { count, lastMs: this.#clock.monotonicMs() })
   }
 
   #waitMs(key: string, free: number): number {
@@ -76,3 +86,25 @@ export class Tries {
     return known && this.#clock.monotonicMs() - known.lastMs < forgottenMs ? known : undefined
   }
 }
+
+function putNewest<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key)
+  map.set(key, value)
+  const [oldest] = map.keys()
+  if (map.size > rememberedMax && oldest !== undefined) map.delete(oldest)
+}
+
+/** Of IPv6 the network: whoever is in one may take any address of it. */
+function placeOf(address: string): string {
+  const plain = address.replace(/%.*$/, '')
+  if (!isIPv6(plain)) return address
+  const [before = '', after] = plain.toLowerCase().split('::')
+  const left = before.split(':').filter((group) => group !== '')
+  const right = after?.split(':').filter((group) => group !== '') ?? []
+  const zeros = Array<string>(Math.max(0, groups - left.length - right.length)).fill('0')
+  const network = [...left, ...zeros, ...right].slice(0, networkGroups)
+  return `${network.map((group) => group.replace(/^0+(?=.)/, '')).join(':')}::`
+}
+
+const groups = 8
+const networkGroups = 4

@@ -9,6 +9,9 @@ import type { Context } from '../context.ts'
 import { roleActions } from '../roles.ts'
 import { sessionOf, setCookie } from '../server.ts'
 import type { Session } from '../sessions.ts'
+import type { Tries } from '../tries.ts'
+
+type Attempt = ReturnType<Tries['begin']>
 
 /** Signing in and out, and what everybody does with his own account. */
 export function sessionRoutes(http: Http, context: Context, isHttps: boolean): void {
@@ -43,7 +46,7 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
         ...(known === undefined ? {} : { user: known }),
       }
       const attempt = tries.begin(accountKey(user), address)
-      if (!(await accounts.passwordMatches(user, password))) throw refused()
+      if (!(await matches(attempt, user, password))) throw refused()
       const { name, key, hasTotp } = accounts.demand(user)
       if (hasTotp && code === undefined) {
         attempt.uncounted()
@@ -149,7 +152,8 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
       request.told = { action: 'totp-on', subject: name }
       const attempt = tries.begin(accountKey(name), addressOf(request))
       accounts.confirmTotp(name, request.body.code)
-      attempt.succeeded()
+      // A code is no password: what was guessed at that stays counted.
+      attempt.uncounted()
       return meOf(name, session)
     },
   )
@@ -165,7 +169,7 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
       request.told = { action: 'totp-off', subject: name }
       const attempt = tries.begin(accountKey(name), addressOf(request))
       if (!accounts.useCode(name, request.body.code)) throw wrongCode()
-      attempt.succeeded()
+      attempt.uncounted()
       accounts.disableTotp(name)
       return meOf(name, session)
     },
@@ -174,8 +178,18 @@ export function sessionRoutes(http: Http, context: Context, isHttps: boolean): v
   const demandOwnPassword = async (request: FastifyRequest, password: string): Promise<void> => {
     const { name } = sessionOf(request)
     const attempt = tries.begin(accountKey(name), addressOf(request))
-    if (!(await accounts.passwordMatches(name, password))) throw refused()
+    if (!(await matches(attempt, name, password))) throw refused()
     attempt.succeeded()
+  }
+
+  /** A password that there was no time to look at is not a wrong one. */
+  const matches = async (attempt: Attempt, name: string, password: string): Promise<boolean> => {
+    try {
+      return await accounts.passwordMatches(name, password)
+    } catch (error) {
+      attempt.uncounted()
+      throw error
+    }
   }
 }
 
