@@ -87,7 +87,7 @@ const report: Report = {
         spanOf('2026-11', now),
       ),
       holes: [{ from: isoMoment(now), until: null, reason: '@SUM(A1), "quoted"\nnext' }],
-      verifications: [{ at: isoMoment(now), moment: isoMoment(now), good: true, text: '-2+3', by: '\u0009tab' }],
+      verifications: [{ at: isoMoment(now), moment: isoMoment(now), good: true, text: '-2+3;=1+1', by: '\u0009tab' }],
     },
   ],
   restores: [],
@@ -101,7 +101,7 @@ test('a CSV opens in a Chinese Excel and runs no formula that others wrote', () 
   assert.equal(lines[0], "业务系统,'=cmd|calc")
   assert.ok(lines.some((line) => line.startsWith('erp,north,') && line.includes(',3600,0,480,480,480,480,10,1000')))
   assert.match(text, /"'@SUM\(A1\), ""quoted""\nnext"/)
-  assert.match(text, /,'-2\+3,'\t/)
+  assert.match(text, /,"'-2\+3;=1\+1","'\ttab"/)
   assert.match(text, /严重,主站“db-1”/)
   const cells = text.slice(1).split(/\r\n|,/)
   assert.ok(cells.every((cell) => !/^"?[=+@]/.test(cell)))

@@ -14,6 +14,8 @@ import { isoSpan, isWithin, type Span, spanOf } from './month.ts'
 /** Of one system in one month; its alarms are all in the console's database, and only so many are told. */
 export const alarmsMax = 500
 const verificationsMax = 1000
+/** Sources that are asked about at once, for one report: a vault has others to answer, and each answers with a month. */
+const sourcesAtOnce = 8
 const dayMs = 86_400_000
 
 interface Wanted {
@@ -21,12 +23,13 @@ interface Wanted {
   readonly month: string
 }
 
-/** Asks the vaults of the system; one that is away, or refuses, is named in the report as missing from it. */
+/** Asks the vaults of the system until `signal` aborts; one that is away, or refuses, is named in the report as missing from it. */
 export async function makeReport(
   { system, month }: Wanted,
   vaults: readonly KnownVault[],
   alarmsOf: (span: Span) => readonly Alarm[],
   now: Moment,
+  signal: AbortSignal,
 ): Promise<Report> {
   const span = spanOf(month, now)
   const found = vaults.flatMap((vault) =>
@@ -40,7 +43,12 @@ export async function makeReport(
       hint: 'the page Systems lists those that there are',
     })
   }
-  const asked = await Promise.all(found.map(({ vault, source }) => askSource(vault, source, span)))
+  const asked: (Source | Report['missing'][number])[] = []
+  for (let at = 0; at < found.length; at += sourcesAtOnce) {
+    signal.throwIfAborted()
+    const some = found.slice(at, at + sourcesAtOnce)
+    asked.push(...(await Promise.all(some.map(({ vault, source }) => askSource(vault, source, span)))))
+  }
   const restores = await Promise.all(
     [...new Set(found.map(({ vault }) => vault))].map((vault) => askRestores(vault, span)),
   )

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { type Report, report, reportRequest } from '../../api/console.ts'
 import { namePattern } from '../../model/source.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import type { Http } from '../../http/server.ts'
+import { gone } from '../../http/streams.ts'
 import type { Moment } from '../../model/moment.ts'
 import type { Context } from '../context.ts'
 import { languages } from '../language/languages.ts'
@@ -15,16 +17,32 @@ const wanted = z.object({
   month: z.string().regex(/^20\d{2}-(0[1-9]|1[0-2])(\.csv)?$/),
 })
 
+/** Made at a time, of all who ask. */
+const reportsMax = 4
+
 /** What a month was like, as the vaults measured it. */
 export function reportRoutes(http: Http, { federation, alarms, clock }: Context): void {
-  const made = (system: string, month: string): Promise<Report> => {
+  let underWay = 0
+  const made = async (system: string, month: string, signal: AbortSignal): Promise<Report> => {
+    if (underWay >= reportsMax) {
+      throw new TidemarkError('busy', {
+        message: `${reportsMax} reports are being made already`,
+        hint: 'try again in a minute',
+      })
+    }
     const now = clock.now() as Moment
-    return makeReport(
-      { system, month },
-      federation.vaults,
-      (span) => alarms.table.search({ system, ...isoSpan(span), limit: alarmsMax }, now),
-      now,
-    )
+    underWay++
+    try {
+      return await makeReport(
+        { system, month },
+        federation.vaults,
+        (span) => alarms.table.search({ system, ...isoSpan(span), limit: alarmsMax }, now),
+        now,
+        signal,
+      )
+    } finally {
+      underWay--
+    }
   }
 
   http.get(
@@ -40,8 +58,12 @@ export function reportRoutes(http: Http, { federation, alarms, clock }: Context)
     },
     async (request, reply) => {
       const { system, month } = request.params
-      if (!month.endsWith(suffix)) return made(system, month)
-      const text = reportCsv(await made(system, month.slice(0, -suffix.length)), languages[request.query.language])
+      const signal = gone(request, reply)
+      if (!month.endsWith(suffix)) return made(system, month, signal)
+      const text = reportCsv(
+        await made(system, month.slice(0, -suffix.length), signal),
+        languages[request.query.language],
+      )
       const name = encodeURIComponent(`tidemark-${system}-${month}`)
       reply.header('content-disposition', `attachment; filename="tidemark-report-${month}"; filename*=UTF-8''${name}`)
       reply.type('text/csv; charset=utf-8')
