@@ -10,6 +10,8 @@ import {
 import { type ErrorCode, messageOf, TidemarkError } from '../base/errors.ts'
 
 export const bodyBytesMax: number = 1024 * 1024
+/** From the first byte of a request to its last: whoever sends one a minute holds a connection no longer. */
+export const requestMsMax = 120_000
 
 const statuses: Partial<Record<ErrorCode, number>> = {
   'bad-request': 400,
@@ -52,6 +54,7 @@ export interface HttpText {
 export async function makeHttpServer({ title, description, version, document }: HttpText): Promise<Http> {
   const http = fastify({
     bodyLimit: bodyBytesMax,
+    requestTimeout: requestMsMax,
     forceCloseConnections: true,
     return503OnClosing: true,
     // Of an answer that goes on for ever, the head would as well.
