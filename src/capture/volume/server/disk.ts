@@ -10,18 +10,15 @@ import type { Id, VolumeSettings } from '../../../model/source.ts'
 import type { Export, ExportExtent, ExportRequest } from '../../../nbd/export.ts'
 import type { LogAddress } from './block-layer.ts'
 import type { VolumeFiles } from './files.ts'
-import type { History } from './history.ts'
 import { requestsAtOnce, type VolumeLimits } from './limits.ts'
-import type { VolumeLog } from './log.ts'
-import { openVolume } from './open.ts'
-import type { PendingBlocks } from './pending.ts'
+import { type OpenedVolume, openVolume } from './open.ts'
 import { VolumeReads } from './reads.ts'
 import { regionBytes } from './regions.ts'
-import type { UnsentBytes } from './unsent.ts'
 import { Upkeep } from './upkeep.ts'
+import { UnprotectedSpan } from './unprotected.ts'
 import { WaitingAnswers } from './waiting.ts'
 import { wokenWithin } from './woken.ts'
-import { describeUnprotected, ZeroLossGate } from './zero-loss.ts'
+import { ZeroLossGate } from './zero-loss.ts'
 
 export interface VolumeDiskParts {
   readonly files: VolumeFiles
@@ -41,26 +38,14 @@ export interface VolumeDiskParts {
   }
 }
 
-export interface OpenedVolume {
-  readonly bytes: number
-  readonly log: VolumeLog
-  readonly history: History
-  readonly pending: PendingBlocks
-  readonly unsent: UnsentBytes
-  readonly limits: VolumeLimits
-  readonly problems: Map<string, Problem>
-  close(): Promise<void>
+interface Mark {
+  readonly kind: 'mark'
+  readonly tag: number
+  readonly label: string
+  readonly marked: (number: RecordNumber) => void
+  readonly failed: () => void
 }
-
-type Change =
-  | Exclude<ExportRequest, { kind: 'read' }>
-  | {
-      readonly kind: 'mark'
-      readonly tag: number
-      readonly label: string
-      readonly marked: (number: RecordNumber) => void
-      readonly failed: () => void
-    }
+type Change = Exclude<ExportRequest, { kind: 'read' }> | Mark
 
 /** The server's own marks; those of users have a tag of the agent. */
 const ownTag = 0
@@ -86,6 +71,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   readonly #parts: VolumeDiskParts
   readonly #volume: OpenedVolume
   readonly #gate: ZeroLossGate
+  readonly #unprotected: UnprotectedSpan
   readonly #reads: VolumeReads
   readonly #upkeep: Upkeep
   readonly #answers = new WaitingAnswers()
@@ -103,6 +89,11 @@ export class VolumeDisk implements Export, AsyncDisposable {
     this.#volume = volume
     this.name = parts.name
     this.#gate = new ZeroLossGate(clock, settings.zeroLoss)
+    this.#unprotected = new UnprotectedSpan({
+      history: volume.history,
+      mark: (label, marked) => this.#mark({ tag: ownTag, label, marked, failed: () => {} }),
+      failed: (error) => this.#fail(error),
+    })
     this.#reads = new VolumeReads(volume, files.backing)
     this.#upkeep = new Upkeep({
       ...volume,
@@ -117,6 +108,8 @@ export class VolumeDisk implements Export, AsyncDisposable {
       room: () => this.#admit(),
       epoch: () => this.#newEpoch(),
     })
+    // If there is one, the server before this one has not told it.
+    this.#unprotected.over(moment(clock.now()))
     const { signal } = this.#stop
     this.#running = Promise.all([this.#upkeep.run(signal), this.#degrade(signal)]).catch((error: unknown) => {
       if (!signal.aborted) this.#fail(error)
@@ -205,26 +198,22 @@ export class VolumeDisk implements Export, AsyncDisposable {
     if (Buffer.byteLength(label) > labelBytesMax) throw new RangeError(`a label has ${labelBytesMax} bytes at most`)
     return new Promise((resolve, reject) => {
       const failed = (): void => reject(new Error('the volume has failed, and takes no marks'))
-      if (this.#failure) return failed()
-      this.#waiting.push({ kind: 'mark', tag, label, marked: resolve, failed })
-      this.#admit()
+      this.#mark({ tag, label, marked: resolve, failed })
     })
+  }
+
+  #mark(mark: Omit<Mark, 'kind'>): void {
+    if (this.#failure) return mark.failed()
+    this.#waiting.push({ kind: 'mark', ...mark })
+    this.#admit()
   }
 
   acknowledged(epoch: number, number: number): void {
     const { history } = this.#volume
     if (!history.acknowledge(epoch, number)) return
-    const span = this.#gate.heard(history.acknowledgedNumber, history.durable, history.isTouched)
-    if (span && !this.#failure) {
-      this.#waiting.push({
-        kind: 'mark',
-        tag: ownTag,
-        label: describeUnprotected(span),
-        marked: () => {},
-        failed: () => {},
-      })
-      this.#admit()
-    }
+    const until = this.#gate.heard(history.acknowledgedNumber, history.durable, history.isTouched)
+    if (until !== undefined) this.#unprotected.over(until)
+    this.#unprotected.acknowledged()
     this.#release()
     this.#upkeep.acknowledged()
     this.#vaultSpoke.wake()
@@ -349,6 +338,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   }
 
   #newEpoch(): void {
+    this.#unprotected.epochBegan()
     this.#parts.told.epoch()
     this.#parts.told.durable(this.durable)
     this.#release()
@@ -361,21 +351,27 @@ export class VolumeDisk implements Export, AsyncDisposable {
 
   /** Lets go what waits for the vault when it has been silent for too long. */
   async #degrade(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    const waitsMs = (): number | undefined =>
+      this.#gate.waits(this.#upkeep.isVaultWanted || this.#answers.isAnyUpTo(this.#volume.log.synced))
     for (;;) {
-      const ms = this.#gate.waits(this.#upkeep.isVaultWanted || this.#answers.isAnyUpTo(this.#volume.log.synced))
-      if (ms === 0) {
-        this.#gate.degrade()
-        this.#release()
-        this.#upkeep.acknowledged()
-      } else {
-        await wokenWithin(this.#vaultSpoke, this.#parts.clock, ms, signal)
+      const ms = waitsMs()
+      if (ms !== 0) {
+        await wokenWithin(this.#vaultSpoke, clock, ms, signal)
+        continue
       }
+      const since = await this.#unprotected.begins(moment(clock.now()), () => waitsMs() === 0)
+      if (since === undefined) continue
+      this.#gate.degrade(since)
+      this.#release()
+      this.#upkeep.acknowledged()
     }
   }
 
   /** For good: what the system has dropped of what it was given cannot be given to it again. */
   #fail(error: unknown): void {
-    if (this.#failure) return
+    // Also what is broken off because the server ends is none.
+    if (this.#stop.signal.aborted) return
     this.#failure = { error }
     this.#stop.abort()
     for (const change of this.#waiting.splice(0)) {

@@ -1,5 +1,6 @@
 import { isCode } from '../../../base/errors.ts'
 import type { RecordNumber } from '../../../format/volume-log.ts'
+import type { Moment } from '../../../model/moment.ts'
 import type { Id } from '../../../model/source.ts'
 import { regionsToldMax } from './limits.ts'
 import type { Segment, VolumeLog } from './log.ts'
@@ -20,12 +21,15 @@ export interface HistoryParts {
  */
 export class History {
   readonly #parts: HistoryParts
+  /** How it is tried to note something: once, while the server starts. */
+  #try: (work: () => Promise<void>) => Promise<void> = (work) => work()
   readonly #volume: Id
   #epoch: number
   #first: number
   #acknowledged: VolumePlace['acknowledged']
   #checkpoint: number
   #bytes: number
+  #unprotectedSince: Moment
   /** As the place has it durably: the last record that the backing needs no more, and the last that nobody does; and how far the log was synced. */
   #saved = { checkpoint: 0, floor: 0, synced: 0 }
   /** While history is being given up: the last record of the epoch that ends. */
@@ -37,13 +41,19 @@ export class History {
 
   constructor(parts: HistoryParts) {
     this.#parts = parts
-    const { volume, epoch, first, acknowledged, checkpoint, bytes } = parts.place
+    const { volume, epoch, first, acknowledged, checkpoint, bytes, unprotectedSince } = parts.place
     this.#volume = volume
     this.#epoch = epoch
     this.#first = first
     this.#acknowledged = acknowledged
     this.#checkpoint = checkpoint
     this.#bytes = bytes
+    this.#unprotectedSince = unprotectedSince
+  }
+
+  /** From now on who notes something does it by this, which may try it until there is room. */
+  noteBy(tries: (work: () => Promise<void>) => Promise<void>): void {
+    this.#try = tries
   }
 
   get epoch(): number {
@@ -116,7 +126,7 @@ export class History {
     return this.#inTurn(async () => {
       if (number < this.#first - 1) return
       for (const region of regions) this.#parts.touched.remove(region)
-      await this.#parts.touched.save()
+      await this.#saveTouched()
     })
   }
 
@@ -165,7 +175,7 @@ export class History {
 
   async #begin(last: number): Promise<void> {
     this.#endsAt = last
-    await this.#parts.touched.save()
+    await this.#saveTouched()
     // A power cut must not take back records before the epoch's first: their numbers would be given again, and pass for known.
     await this.#parts.log.untilSynced(last)
     const next = { epoch: this.#epoch + 1, first: last + 1 }
@@ -177,14 +187,40 @@ export class History {
     this.#endsAt = undefined
   }
 
-  async save(): Promise<void> {
-    const { log, file } = this.#parts
-    const acknowledged = this.#acknowledged
-    const epoch = this.#next ?? { epoch: this.#epoch, first: this.#first }
-    const place = { volume: this.#volume, ...epoch, checkpoint: this.#checkpoint, acknowledged, synced: log.synced }
-    await file.write({ ...place, bytes: this.#bytes })
-    const { checkpoint, synced } = place
-    this.#saved = { checkpoint, floor: Math.min(checkpoint, wantedFrom(place) - 1), synced }
+  save(): Promise<void> {
+    return this.#try(async () => {
+      // What is tried again is what holds by then: later words have been noted meanwhile.
+      const place = this.#place
+      await this.#parts.file.write(place)
+      const { checkpoint, synced } = place
+      this.#saved = { checkpoint, floor: Math.min(checkpoint, wantedFrom(place) - 1), synced }
+    })
+  }
+
+  get #place(): VolumePlace {
+    return {
+      volume: this.#volume,
+      ...(this.#next ?? { epoch: this.#epoch, first: this.#first }),
+      checkpoint: this.#checkpoint,
+      acknowledged: this.#acknowledged,
+      synced: this.#parts.log.synced,
+      bytes: this.#bytes,
+      unprotectedSince: this.#unprotectedSince,
+    }
+  }
+
+  #saveTouched(): Promise<void> {
+    return this.#try(() => this.#parts.touched.save())
+  }
+
+  /** Since when flushes have not waited for the vault; 0: the vault knows of all such times. */
+  get unprotectedSince(): Moment {
+    return this.#unprotectedSince
+  }
+
+  async noteUnprotected(since: Moment): Promise<void> {
+    this.#unprotectedSince = since
+    await this.save()
   }
 
   async resize(bytes: number): Promise<void> {

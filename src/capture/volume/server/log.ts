@@ -1,5 +1,4 @@
 import { assert } from '../../../base/assert.ts'
-import { isSystemError } from '../../../base/errors.ts'
 import type { Random } from '../../../base/random.ts'
 import { Wake } from '../../../base/wake.ts'
 import {
@@ -19,6 +18,7 @@ import type { Id } from '../../../model/source.ts'
 import type { LogAddress } from './block-layer.ts'
 import type { LogFile, LogFolder } from './files.ts'
 import { SegmentRegions } from './regions.ts'
+import { isNoRoom, noRoom, orNoRoom, writeWhole } from './room.ts'
 
 /** Addresses of two segments are so far apart; no segment is larger. */
 const addressesOfSegment = 128 * 1024 ** 2
@@ -194,16 +194,27 @@ export class VolumeLog {
   #beginSegment(epoch: number): boolean {
     const file = this.#spare
     if (file === undefined) return false
-    const { folder, volume, random } = this.#parts
+    const { volume, random } = this.#parts
     const first = (this.#last + 1) as RecordNumber
     const header = { volume, epoch, first, salt: random.bytes(16) }
     if (file.write([encodeSegmentHeader(header)], 0) < segmentHeaderBytes) return false
-    folder.rename(spareName, formatSegmentName(first))
-    this.#areNamesSynced = false
+    if (!this.#renamed(spareName, formatSegmentName(first))) return false
     this.#spare = undefined
     this.#current?.segment.regions?.seal()
     const segment = this.#add({ first, file, regions: new SegmentRegions(), isSynced: false })
     this.#current = { segment, seed: seedOf(header), end: segmentHeaderBytes, isFull: false }
+    return true
+  }
+
+  /** False where there is no room: on some file systems a name takes some, too. */
+  #renamed(from: string, to: string): boolean {
+    try {
+      this.#parts.folder.rename(from, to)
+    } catch (error) {
+      if (isNoRoom(error)) return false
+      throw error
+    }
+    this.#areNamesSynced = false
     return true
   }
 
@@ -232,8 +243,8 @@ export class VolumeLog {
   async adoptSpare(): Promise<void> {
     const file = await this.#parts.folder.open(spareName)
     if (file?.bytes === this.#parts.segmentBytes) {
-      file.write([Buffer.alloc(segmentHeaderBytes)], 0)
-      await file.sync()
+      writeWhole(file, Buffer.alloc(segmentHeaderBytes), 0)
+      await orNoRoom(() => file.sync())
       this.#spare = file
     } else if (file !== undefined) {
       await file.close()
@@ -248,29 +259,29 @@ export class VolumeLog {
       this.#spare = await this.#parts.folder.create(spareName, this.#parts.segmentBytes)
       return true
     } catch (error) {
-      if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return false
+      if (isNoRoom(error)) return false
       throw error
     }
   }
 
   /**
    * Lets the oldest segment go if all its records are at most `upTo`, which has been noted durably. Its file becomes the spare one, so
-   * that the room stays with the log, or is removed where there is a spare one.
+   * that the room stays with the log, or is removed where there is a spare one; `no-space` where it finds no room for its new name.
    */
   async recycle(upTo: number): Promise<boolean> {
     const oldest = this.#segments[0]
     if (oldest === undefined || oldest === this.#current?.segment || oldest.reads > 0) return false
     if (this.lastOf(oldest) > upTo || !oldest.isSynced) return false
+    const name = formatSegmentName(oldest.first)
+    const isSpare = this.#spare === undefined && oldest.file.bytes === this.#parts.segmentBytes
+    if (isSpare && !this.#renamed(name, spareName)) throw noRoom()
     this.#segments.shift()
     this.#byIndex.delete(oldest.index)
-    const name = formatSegmentName(oldest.first)
-    if (this.#spare === undefined && oldest.file.bytes === this.#parts.segmentBytes) {
-      this.#parts.folder.rename(name, spareName)
-      this.#areNamesSynced = false
+    if (isSpare) {
       this.#spare = oldest.file
     } else {
       await oldest.file.close()
-      await this.#parts.folder.remove(name)
+      await orNoRoom(() => this.#parts.folder.remove(name))
     }
     return true
   }

@@ -1,17 +1,29 @@
 import { TidemarkError } from '../../../base/errors.ts'
 import { moment } from '../../../model/moment.ts'
 import type { Problem } from '../../../model/report.ts'
-import type { OpenedVolume, VolumeDiskParts } from './disk.ts'
+import type { VolumeDiskParts } from './disk.ts'
 import { History } from './history.ts'
-import { defaultLimits } from './limits.ts'
+import { defaultLimits, type VolumeLimits } from './limits.ts'
 import { VolumeLog } from './log.ts'
 import { PendingBlocks } from './pending.ts'
-import { noRoom, PlaceFile, type VolumePlace } from './place.ts'
+import { PlaceFile, type VolumePlace } from './place.ts'
 import { recover } from './recovery.ts'
 import { regionBytes } from './regions.ts'
+import { noRoom } from './room.ts'
 import { TouchedRegions } from './touched.ts'
 import { UnsentBytes } from './unsent.ts'
 import { historyDamaged } from './upkeep.ts'
+
+export interface OpenedVolume {
+  readonly bytes: number
+  readonly log: VolumeLog
+  readonly history: History
+  readonly pending: PendingBlocks
+  readonly unsent: UnsentBytes
+  readonly limits: VolumeLimits
+  readonly problems: Map<string, Problem>
+  close(): Promise<void>
+}
 
 /** Opens the log and the backing, brings the backing to the end of the log, and begins a new segment there. */
 export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> {
@@ -44,6 +56,7 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
     acknowledged: { epoch, number: log.last },
     synced: log.last,
     bytes: recovered.bytes,
+    unprotectedSince: moment(0),
   }
   const history = new History({
     log,

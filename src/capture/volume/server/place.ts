@@ -1,9 +1,10 @@
 import { crc32 } from 'node:zlib'
 import { ByteReader, ByteWriter } from '../../../base/bytes.ts'
-import { isSystemError, TidemarkError } from '../../../base/errors.ts'
 import type { VolumeLogFile, VolumeLogFolder } from '../../../format/volume-log-reader.ts'
+import { type Moment, moment } from '../../../model/moment.ts'
 import { type Id, isId } from '../../../model/source.ts'
 import type { LogFile, LogFolder } from './files.ts'
+import { orNoRoom, writeWhole } from './room.ts'
 
 /**
  * Where a volume server stands: the file `place`, two slots of 512 bytes that are written in turn; the whole one with the higher count
@@ -18,7 +19,8 @@ import type { LogFile, LogFolder } from './files.ts'
  *   64   8  number up to which it is
  *   72   8  synced   the log was synced up to this record
  *   80   8  bytes    size of the volume
- *   88   4  CRC-32 of all before
+ *   88   8  unprotected  since when flushes have not waited for the vault, in microseconds; 0 where the vault knows of all such times
+ *   96   4  CRC-32 of all before
  */
 export interface VolumePlace {
   readonly volume: Id
@@ -30,6 +32,8 @@ export interface VolumePlace {
   readonly acknowledged: { readonly epoch: number; readonly number: number }
   readonly synced: number
   readonly bytes: number
+  /** 0: none that the vault does not know of. */
+  readonly unprotectedSince: Moment
 }
 
 /** The first record that the vault may still want. */
@@ -42,7 +46,7 @@ export const wantedFrom = ({
 
 const placeName = 'place'
 const slotBytes = 512
-const checkedBytes = 88
+const checkedBytes = 96
 const magic = Buffer.from('TIDEVPL1', 'latin1')
 
 export class PlaceFile {
@@ -68,13 +72,13 @@ export class PlaceFile {
     return { file: new PlaceFile(present, newest?.count ?? 0), place: newest?.place, isInDoubt }
   }
 
-  /** Durable once this resolves; what was written before is, too. */
+  /** Durable once this resolves; what was written before is, too. `no-space` leaves the other slot as it was, and is tried again in the same. */
   write(place: VolumePlace): Promise<void> {
     const done = this.#last.then(async () => {
-      const count = ++this.#count
-      const written = this.#file.write([encode(place, count)], (count % 2) * slotBytes)
-      if (written < slotBytes) throw new Error('the place of the volume could not be written whole')
-      await this.#file.sync()
+      const count = this.#count + 1
+      writeWhole(this.#file, encode(place, count), (count % 2) * slotBytes)
+      await orNoRoom(() => this.#file.sync())
+      this.#count = count
     })
     this.#last = done.catch(() => undefined)
     return done
@@ -114,30 +118,20 @@ async function readSlots(file: VolumeLogFile): Promise<{ newest: Slot | undefine
   }
 }
 
-async function createFile(folder: LogFolder): Promise<LogFile> {
-  try {
+const createFile = (folder: LogFolder): Promise<LogFile> =>
+  orNoRoom(async () => {
     const file = await folder.create(placeName, 2 * slotBytes)
-    file.write([Buffer.alloc(2 * slotBytes)], 0)
+    writeWhole(file, Buffer.alloc(2 * slotBytes), 0)
     await file.sync()
     await folder.syncNames()
     return file
-  } catch (error) {
-    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
-    throw noRoom(error)
-  }
-}
-
-export const noRoom = (cause?: unknown): TidemarkError =>
-  new TidemarkError('no-space', {
-    message: 'there is no room for the log of the volume',
-    hint: 'Make room on the file system that holds it; a volume needs some hundred megabytes there at least.',
-    cause,
   })
 
 function encode(place: VolumePlace, count: number): Buffer {
   const slot = new ByteWriter(slotBytes).raw(magic).raw(Buffer.from(place.volume, 'hex')).u64(count)
   slot.u64(place.epoch).u64(place.first).u64(place.checkpoint)
   slot.u64(place.acknowledged.epoch).u64(place.acknowledged.number).u64(place.synced).u64(place.bytes)
+  slot.u64(place.unprotectedSince)
   const checksum = crc32(slot.finish())
   slot.u32(checksum)
   return slot.raw(Buffer.alloc(slotBytes - slot.length)).finish()
@@ -157,6 +151,6 @@ function decode(slot: Buffer): Slot | undefined {
   const count = reader.u64()
   const [epoch, first, checkpoint] = [reader.u64(), reader.u64(), reader.u64()]
   const acknowledged = { epoch: reader.u64(), number: reader.u64() }
-  const [synced, bytes] = [reader.u64(), reader.u64()]
-  return { place: { volume, epoch, first, checkpoint, acknowledged, synced, bytes }, count }
+  const [synced, bytes, unprotectedSince] = [reader.u64(), reader.u64(), moment(reader.u64())]
+  return { place: { volume, epoch, first, checkpoint, acknowledged, synced, bytes, unprotectedSince }, count }
 }

@@ -1,8 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { assert } from '../../../base/assert.ts'
-import { isSystemError } from '../../../base/errors.ts'
 import type { LogFile, LogFolder } from './files.ts'
-import { noRoom } from './place.ts'
+import { orNoRoom, writeWhole } from './room.ts'
 
 /**
  * The regions written while no history could be kept: the file `touched`, pages of 4096 bytes. A page is the CRC-32 of its bits, then a bit
@@ -45,8 +44,10 @@ export class TouchedRegions {
       for (const page of touched.#pages.keys()) touched.#unsaved.add(page)
     }
     await touched.save()
-    folder.rename(replacingName, touchedName)
-    await folder.syncNames()
+    await orNoRoom(async () => {
+      folder.rename(replacingName, touchedName)
+      await folder.syncNames()
+    })
     return touched
   }
 
@@ -97,19 +98,21 @@ export class TouchedRegions {
     return { regions }
   }
 
-  /** What was added and removed before the call is durable once this resolves. */
+  /** What was added and removed before the call is durable once this resolves. After `no-space` the next call writes it, too. */
   save(): Promise<void> {
     const done = this.#saving.then(async () => {
-      for (const page of this.#unsaved) {
-        const bits = this.#pages.get(page)
-        const written = this.#file.write(
-          [bits === undefined ? Buffer.alloc(pageBytes) : withChecksum(bits)],
-          page * pageBytes,
-        )
-        if (written < pageBytes) throw new Error('the touched regions could not be written whole')
-      }
+      const pages = [...this.#unsaved]
       this.#unsaved.clear()
-      await this.#file.sync()
+      try {
+        for (const page of pages) {
+          const bits = this.#pages.get(page)
+          writeWhole(this.#file, bits === undefined ? Buffer.alloc(pageBytes) : withChecksum(bits), page * pageBytes)
+        }
+        await orNoRoom(() => this.#file.sync())
+      } catch (error) {
+        for (const page of pages) this.#unsaved.add(page)
+        throw error
+      }
     })
     this.#saving = done.catch(() => undefined)
     return done
@@ -136,17 +139,13 @@ export class TouchedRegions {
   }
 }
 
-async function createFile(folder: LogFolder, bytes: number): Promise<LogFile> {
-  try {
+const createFile = (folder: LogFolder, bytes: number): Promise<LogFile> =>
+  orNoRoom(async () => {
     await folder.remove(replacingName)
     const file = await folder.create(replacingName, bytes)
-    for (let at = 0; at < bytes; at += pageBytes) file.write([Buffer.alloc(pageBytes)], at)
+    for (let at = 0; at < bytes; at += pageBytes) writeWhole(file, Buffer.alloc(pageBytes), at)
     return file
-  } catch (error) {
-    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
-    throw noRoom(error)
-  }
-}
+  })
 
 function withChecksum(bits: Buffer): Buffer {
   const page = Buffer.allocUnsafe(pageBytes)

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../base/clock.ts'
-import { isCode, isSystemError, messageOf } from '../../../base/errors.ts'
+import { isCode, messageOf } from '../../../base/errors.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
 import { applyLayer } from './applier.ts'
@@ -8,6 +8,7 @@ import type { History } from './history.ts'
 import { segmentsMin, type VolumeLimits } from './limits.ts'
 import type { VolumeLog } from './log.ts'
 import type { PendingBlocks } from './pending.ts'
+import { isNoRoom } from './room.ts'
 import type { UnsentBytes } from './unsent.ts'
 import { wokenWithin } from './woken.ts'
 
@@ -59,6 +60,8 @@ export class Upkeep {
   /** A checkpoint is wanted now. */
   #isCheckpointWanted = false
   #isFinishing = false
+  /** What is to be noted, and finds no room. */
+  readonly #waitForRoom = new Set<() => Promise<unknown>>()
   /** Syncs that are under way, in the order in which they began. */
   readonly #syncs = new Set<{ readonly sinceMs: number }>()
 
@@ -92,6 +95,7 @@ export class Upkeep {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    this.#parts.history.noteBy((work) => this.#untilRoom(work, signal))
     await Promise.all([
       this.#sync(signal),
       this.#apply(signal),
@@ -163,7 +167,7 @@ export class Upkeep {
       try {
         await applyLayer(pending.synced, { log, backing })
       } catch (error) {
-        if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+        if (!isNoRoom(error)) throw error
         // All of it is in the log, and stays there.
         problems.set('backing-full', {
           code: 'backing-full',
@@ -220,7 +224,7 @@ export class Upkeep {
     for (;;) {
       signal.throwIfAborted()
       const hadSpare = log.hasSpare
-      const hasRecycled = await history.recycle()
+      const hasRecycled = await this.#untilRoom(() => history.recycle(), signal)
       if (!log.hasSpare && this.#mayGrow) {
         if (await log.makeSpare()) problems.delete('volume-log-full')
         else if (!(await this.#makeDo(signal))) continue
@@ -292,6 +296,26 @@ export class Upkeep {
     return false
   }
 
+  /** Tries it until there is room beside the log; what waits for it waits, and the rest goes on. */
+  async #untilRoom<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { problems, clock, limits } = this.#parts
+    try {
+      for (;;) {
+        try {
+          return await work()
+        } catch (error) {
+          if (!isCode(error, 'no-space')) throw error
+          problems.set('no-room-to-note', nothingNotedProblem)
+          this.#waitForRoom.add(work)
+          await clock.sleep(limits.retryMs, signal)
+        }
+      }
+    } finally {
+      this.#waitForRoom.delete(work)
+      if (this.#waitForRoom.size === 0) problems.delete('no-room-to-note')
+    }
+  }
+
   async #watched(work: () => Promise<void>): Promise<void> {
     const sync = { sinceMs: this.#parts.clock.monotonicMs() }
     this.#syncs.add(sync)
@@ -307,6 +331,12 @@ const logFullProblem: Problem = {
   code: 'volume-log-full',
   message: 'there is no room for the log of the volume, and writes wait',
   hint: 'see to the line, and to the vault, or make room on the file system of the log and raise its limit',
+}
+
+const nothingNotedProblem: Problem = {
+  code: 'volume-log-full',
+  message: 'there is no room to note where the volume stands: it goes on as long as its log has room, then writes wait',
+  hint: 'make room on the file system of the log; the volume goes on by itself',
 }
 
 export const historyDamaged = (why: string): Problem => ({

@@ -36,8 +36,8 @@ export class ZeroLossGate {
     this.#isUp = isUp
   }
 
-  /** The vault has said a word: it has everything up to `acknowledged`. The span that ends by it, if one does. */
-  heard(acknowledged: number, durable: number, isTouched: boolean): { since: Moment; until: Moment } | undefined {
+  /** The vault has said a word: it has everything up to `acknowledged`. When the span ended in which nothing waited, if it does by that. */
+  heard(acknowledged: number, durable: number, isTouched: boolean): Moment | undefined {
     this.#silentSinceMs = undefined
     if (this.#unprotectedSince === undefined) return undefined
     const now = this.#clock.monotonicMs()
@@ -45,7 +45,8 @@ export class ZeroLossGate {
     if (acknowledged < goal.number || isTouched || !this.#isUp) return undefined
     this.#goal = undefined
     if (now - goal.atMs > (this.#zeroLoss?.degradeMs ?? Number.POSITIVE_INFINITY)) return undefined
-    return this.#end()
+    this.#unprotectedSince = undefined
+    return moment(this.#clock.now())
   }
 
   /** How long what waits for the vault waits yet; undefined where it does so for ever, or nothing does. */
@@ -61,16 +62,11 @@ export class ZeroLossGate {
       : Math.max(0, this.#silentSinceMs + degradeMs - this.#clock.monotonicMs())
   }
 
-  degrade(): void {
-    this.#unprotectedSince ??= moment(this.#clock.now())
+  /** From now on nothing waits. It is noted that this has been so since then. */
+  degrade(since: Moment): void {
+    this.#unprotectedSince = since
     this.#silentSinceMs = undefined
     this.#goal = undefined
-  }
-
-  #end(): { since: Moment; until: Moment } | undefined {
-    const since = this.#unprotectedSince
-    this.#unprotectedSince = undefined
-    return since === undefined ? undefined : { since, until: moment(this.#clock.now()) }
   }
 
   get problem(): Problem | undefined {
