@@ -250,6 +250,49 @@ export const userAnswer = z.object({
   password: z.string().optional().describe('where one was made: told here and nowhere else'),
 })
 
+/** What may stand as the action of a record that is written now; older records may have others. */
+export const auditActions = [
+  ...actions,
+  // Of a vault, more exactly than the right that it takes:
+  'browse',
+  'search',
+  'versions',
+  'compare',
+  'download',
+  'download-folder',
+  'change-source',
+  'unprotect',
+  'pause',
+  'resume',
+  'reconcile',
+  'limits',
+  'revoke',
+  'token',
+  'preflight',
+  'discover',
+  'baseline',
+  'cancel-task',
+  'resume-task',
+  // Of the console:
+  'silence',
+  'thresholds',
+  'sign-in',
+  'sign-out',
+  'sign-out-everywhere',
+  'password',
+  'totp-begin',
+  'totp-on',
+  'totp-off',
+  'audit-export',
+  'audit-verify',
+  'audit-trim',
+  // Of what is refused before it is known what it is:
+  'open',
+  'own',
+  'signed-in',
+] as const
+export type AuditAction = (typeof auditActions)[number]
+
 export const auditRecord = z.object({
   number: z.int(),
   at: isoMoment,

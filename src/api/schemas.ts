@@ -115,6 +115,7 @@ export const holesAnswer = z
   .array(holeRow)
   .max(1000)
   .describe('that lie in the span at least in part; the newest, ascending')
+export type HolesAnswer = z.infer<typeof holesAnswer>
 
 export const sourceStatus = z.object({
   id: identifier,

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import type { Action, Role } from '../api/console.ts'
+import type { Action, AuditAction, Role } from '../api/console.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { machineActions } from './roles.ts'
 import type { Session } from './sessions.ts'
@@ -35,7 +35,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     asker: Asker
     /** For the audit log: what was done to what. Set by the route as soon as it knows. */
-    told: { action?: string; subject?: string; detail?: string; user?: string } | undefined
+    told: { action?: AuditAction; subject?: string; detail?: string; user?: string } | undefined
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { SQLInputValue } from 'node:sqlite'
 import type { z } from 'zod'
-import type { AuditRecord, auditRequest, auditVerification } from '../api/console.ts'
+import type { AuditAction, AuditRecord, auditRequest, auditVerification } from '../api/console.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
@@ -14,11 +14,14 @@ export const auditKeptMs: number = 365 * 86_400_000
 const pageRecords = 1_000
 const textMax = 2_000
 
-export type Happened = Pick<AuditRecord, 'user' | 'address' | 'action' | 'subject' | 'outcome' | 'detail'>
+export type Happened = Pick<AuditRecord, 'user' | 'address' | 'subject' | 'outcome' | 'detail'> & {
+  readonly action: AuditAction
+}
 export type AuditWanted = z.infer<typeof auditRequest>
 export type AuditVerification = z.infer<typeof auditVerification>
 
-interface Row extends Happened {
+interface Row extends Omit<Happened, 'action'> {
+  readonly action: string
   readonly number: number
   readonly at: number
   readonly hash: string

@@ -100,8 +100,16 @@ test('a file comes through byte for byte, cannot run as a page, and who took it 
   const auditor = await console.signedIn('audit-administrator')
   const records = await auditor.read('/api/audit?text=content', z.array(auditRecord))
   assert.deepEqual(
-    records.map(({ user, action, subject, outcome }) => [user, action, subject, outcome]),
-    [[nameOf('operator'), 'contents', 'north: GET /v1/sources/archive-files/content?at=latest&path=/large', 'done']],
+    records.map(({ user, action, subject, outcome, detail }) => [user, action, subject, outcome, detail]),
+    [
+      [
+        nameOf('operator'),
+        'download',
+        'north · archive-files · /large',
+        'done',
+        'GET /v1/sources/archive-files/content?at=latest&path=/large',
+      ],
+    ],
   )
 })
 
@@ -145,8 +153,12 @@ test('a task is asked for by the role whose duty its kind is, and bears the name
   const auditor = await console.signedIn('audit-administrator')
   const refused = await auditor.read('/api/audit?user=the-system-administrator', z.array(auditRecord))
   assert.deepEqual(
-    refused.filter(({ outcome }) => outcome === 'refused').map(({ action }) => action),
-    ['verify', 'verify', 'restore'],
+    refused.filter(({ outcome }) => outcome === 'refused').map(({ action, subject }) => [action, subject]),
+    [
+      ['cancel-task', 'north · verify · archive-files'],
+      ['verify', 'north · verify · archive-files'],
+      ['restore', 'north · restore · archive-files · archive:/srv/back'],
+    ],
   )
 })
 

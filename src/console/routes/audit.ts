@@ -38,7 +38,7 @@ export function auditRoutes(http: Http, { audit }: Context): void {
     },
     async (request, reply) => {
       const { format, ...wanted } = request.query
-      request.told = { action: 'audit', subject: `export as ${format}`, detail: JSON.stringify(wanted) }
+      request.told = { action: 'audit-export', subject: format.toUpperCase(), detail: JSON.stringify(wanted) }
       reply.header('content-disposition', `attachment; filename="tidemark-audit.${format}"`)
       if (format === 'jsonl') return sendLines(reply, audit.all(wanted))
       return sendStream(reply, 'text/csv; charset=utf-8', csv(audit.all(wanted)))
@@ -57,7 +57,7 @@ export function auditRoutes(http: Http, { audit }: Context): void {
     },
     async (request) => {
       const verification = await audit.verify()
-      request.told = { action: 'audit', subject: 'verify', detail: JSON.stringify(verification) }
+      request.told = { action: 'audit-verify', subject: verification.lastHash, detail: JSON.stringify(verification) }
       return verification
     },
   )

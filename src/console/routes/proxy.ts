@@ -2,14 +2,15 @@ import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from '
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { byHeader } from '../../api/consoles.ts'
-import { taskBody, taskRecord } from '../../api/tasks.ts'
+import { type TaskBody, taskBody, taskRecord } from '../../api/tasks.ts'
 import { assert } from '../../base/assert.ts'
-import { messageOf, TidemarkError } from '../../base/errors.ts'
+import { TidemarkError } from '../../base/errors.ts'
 import type { Http } from '../../http/server.ts'
 import { gone } from '../../http/streams.ts'
 import { demandAction, isChange } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { KnownVault } from '../known-vault.ts'
+import { subjectOf } from '../passed-subject.ts'
 import { taskActions, type VaultRoute, vaultRoutes } from '../vault-routes.ts'
 
 const prefix = '/api/vaults/:vault'
@@ -56,13 +57,18 @@ async function pass(
 ): Promise<FastifyReply> {
   const vault = federation.demand(request.params['vault'] as string)
   const path = pathOf(request)
-  request.told = { action: route.action, subject: subjectOf(vault, request, path), detail: detailOf(request) }
+  const about = (body: unknown): string => {
+    const [, query = ''] = path.split('?')
+    return subjectOf(vault.record.name, vault.lastTold, { params: request.params, query, body })
+  }
+  const detail = detailOf(request, path)
+  request.told = { ...(route.deed === undefined ? {} : { action: route.deed }), subject: about(undefined), detail }
   const signal = gone(request, reply)
   if (route.action === 'by-task') {
-    const kind = await kindOf(request, vault)
-    request.told = { ...request.told, action: taskActions[kind] }
-    demandAction(request.asker, taskActions[kind])
-  }
+    const task = await taskOf(request, vault)
+    request.told = { action: route.deed ?? task.kind, subject: about(task), detail }
+    demandAction(request.asker, taskActions[task.kind])
+  } else request.told = { action: route.deed ?? route.action, subject: about(bodyOf(request)), detail }
   if (isChange(request.method) || route.isRecorded === true) audit.demandWritable()
   const answer = await ask(vault, request, path, signal)
   const status = answer.statusCode ?? 502
@@ -79,35 +85,34 @@ function pathOf({ raw: { url = '' } }: FastifyRequest): string {
   return path
 }
 
-async function kindOf(
+/** The task that is asked for, or that a request is about. */
+async function taskOf(
   request: FastifyRequest<{ Params: Record<string, string>; Body: Buffer | undefined }>,
   vault: KnownVault,
-): Promise<keyof typeof taskActions> {
+): Promise<{ readonly kind: TaskBody['kind'] }> {
   const { task } = request.params
   if (task !== undefined) {
-    const { kind } = await vault.client.json(
-      'GET',
-      `/v1/tasks/${encodeURIComponent(task)}`,
-      taskRecord.pick({ kind: true }),
-    )
-    return kind
+    const path = `/v1/tasks/${encodeURIComponent(task)}`
+    return (await vault.client.json('GET', path, taskRecord.pick({ body: true }))).body
   }
-  const kind = z
-    .object({ kind: z.enum(taskBody.options.map(({ shape }) => shape.kind.value)) })
+  const asked = z
+    .looseObject({ kind: z.enum(taskBody.options.map(({ shape }) => shape.kind.value)) })
     .safeParse(bodyOf(request))
-  if (kind.success) return kind.data.kind
+  if (asked.success) return asked.data
   throw new TidemarkError('bad-request', {
     message: 'the body is not a task',
     hint: `give "kind", one of: ${Object.keys(taskActions).join(', ')}`,
   })
 }
 
+/** Undefined of what is not JSON, which a vault refuses. */
 function bodyOf({ body }: { readonly body: Buffer | undefined }): unknown {
   if (body === undefined) return undefined
   try {
     return JSON.parse(body.toString('utf8'))
   } catch (error) {
-    throw new TidemarkError('bad-request', { message: `the body is not JSON: ${messageOf(error)}`, cause: error })
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }
 
@@ -141,20 +146,22 @@ const named = (headers: IncomingHttpHeaders, names: readonly string[]): Record<s
     }),
   )
 
-/** For the audit log: where, what, and which path of a tree. */
-function subjectOf({ record }: KnownVault, { method }: FastifyRequest, path: string): string {
+/** For the audit log: exactly what was asked, with the body of a change; a password in an address, which a vault would refuse, is left out. */
+function detailOf(
+  { method, body }: { readonly method: string; readonly body: Buffer | undefined },
+  path: string,
+): string {
   const [place = '', query = ''] = path.split('?')
-  const readable = (text: string): string => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return text
-    }
-  }
-  return `${record.name}: ${method} ${readable(place)}${query === '' ? '' : `?${readable(query.replaceAll('+', ' '))}`}`
+  const asked = `${method} ${readable(place)}${query === '' ? '' : `?${readable(query.replaceAll('+', ' '))}`}`
+  const given = body?.toString('utf8').replaceAll(/(:\/\/[^:/@\s"]*):[^@\s"]*@/g, '$1:…@')
+  return given === undefined ? asked : `${asked} ${given}`
 }
 
-/** The body of a change; a password in an address, which a vault would refuse, is left out. */
-function detailOf({ body }: { readonly body: Buffer | undefined }): string {
-  return body?.toString('utf8').replaceAll(/(:\/\/[^:/@\s"]*):[^@\s"]*@/g, '$1:…@') ?? ''
+function readable(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    if (error instanceof URIError) return text
+    throw error
+  }
 }

@@ -166,8 +166,20 @@ function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
           width: 160,
           render: (_, { user }) => user ?? <span className="quiet">{t.audit.nobody}</span>,
         },
-        { title: t.audit.address, width: 120, render: (_, { address }) => address },
-        { title: t.audit.action, width: 130, render: (_, { action }) => <code>{action}</code> },
+        {
+          title: t.audit.address,
+          width: 120,
+          render: (_, { address }) => (address === 'console' ? t.audit.ownMachine : address),
+        },
+        {
+          title: t.audit.action,
+          width: 170,
+          render: (_, { action }) => (
+            <span title={action}>
+              {action in t.audit.actions ? t.audit.actions[action as keyof typeof t.audit.actions] : action}
+            </span>
+          ),
+        },
         {
           title: t.audit.subject,
           render: (_, { subject, detail }) => (

@@ -1,9 +1,10 @@
-import type { PointRow } from '../../../src/api/schemas.ts'
+import type { HolesAnswer, PointRow } from '../../../src/api/schemas.ts'
 import { type Instant, toInstant } from './instant.ts'
 
 /** What stands out on a track. */
 export interface Landmark {
   readonly kind: 'mark' | 'hole' | 'suspect' | 'torn' | 'vanished'
+  /** Of a hole that was not told among the points it is 0. */
   readonly sequence: number
   readonly at: Instant
   /** Of a span; infinite while it goes on. */
@@ -50,12 +51,22 @@ export function toLandmarks(rows: readonly PointRow[]): Landmark[] {
   return found
 }
 
+/** As they are told by themselves: all that lie in a span, wherever they begin and end. */
+export const toHoles = (holes: HolesAnswer): Landmark[] =>
+  holes.map(({ moment, until, reason }) => ({
+    kind: 'hole',
+    sequence: 0,
+    at: toInstant(moment),
+    until: until === null ? Infinity : toInstant(until),
+    label: reason,
+  }))
+
 /** Of the same one the later list knows more: a span that went on has ended. Ascending by their beginning. */
 export function merged(lists: Iterable<readonly Landmark[]>): Landmark[] {
   const byName = new Map<string, Landmark>()
   for (const list of lists) {
     for (const one of list) {
-      const name = `${one.kind} ${one.sequence} ${one.label}`
+      const name = `${one.kind} ${one.kind === 'hole' ? one.at : one.sequence} ${one.label}`
       const before = byName.get(name)
       if (before === undefined || (before.until ?? 0) > (one.until ?? 0)) byName.set(name, one)
     }

@@ -198,6 +198,9 @@ export class TimelineSurface implements Disposable {
     if (this.#scale === undefined) {
       const from = Math.max(this.#bounds().earliest, now - firstSpanUs)
       this.#scale = fitted(from - (now - from) * 0.02, now + (now - from) * 0.03, width)
+      const { chosen } = this.#state
+      // The address of the page may bring a moment that is long ago.
+      if (chosen !== undefined) this.bringInto(chosen)
     }
     if (this.#scale.width !== width) this.#scale = resized(this.#scale, width)
     // At once: a canvas that was given a size is empty.

@@ -5,7 +5,7 @@ import { heightOf, toDensity } from './density.ts'
 import { Gestures, wheeled } from './gestures.ts'
 import { hitAt, momentOf, roundMoment } from './hit.ts'
 import { fromLocal, readLocal, toInstant, toIso, writeLocal, type Zone } from './instant.ts'
-import { merged, toLandmarks } from './landmarks.ts'
+import { merged, toHoles, toLandmarks } from './landmarks.ts'
 import { bounded, fitted, panned, pixelAt, resized, timeAt, until, zoomed } from './scale.ts'
 import { tickLabels } from './tick-labels.ts'
 import { ticksOf } from './ticks.ts'
@@ -147,6 +147,14 @@ test('a span that went on and has ended meanwhile is told once, with its end', (
     all.map(({ until: end }) => end),
     [noon + second],
   )
+})
+
+test('a hole that is told by itself is the same one that the points tell', () => {
+  const label = 'the queue was full'
+  const told = toHoles([{ moment: toIso(noon), until: null, reason: label }])
+  const ended = toLandmarks([{ kind: 'hole', sequence: 9, moment: toIso(noon), until: toIso(noon + second), label }])
+  assert.deepEqual(merged([told, ended]), ended)
+  assert.deepEqual(merged([ended, told]), ended)
 })
 
 test('pointing near a mark or a transaction means it, and within a hole the hole', () => {

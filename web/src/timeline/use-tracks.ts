@@ -1,14 +1,14 @@
 import { useQueries } from '@tanstack/react-query'
 import { useMemo } from 'react'
-import type { PointRow, VerificationAnswer } from '../../../src/api/schemas.ts'
+import type { HolesAnswer, PointRow, VerificationAnswer } from '../../../src/api/schemas.ts'
 import { getLines, get, vaultPath, withQuery } from '../api/client.ts'
 import type { PlacedSource } from '../live/systems.ts'
 import { toInstant } from './instant.ts'
-import { type Landmark, toLandmarks, type Verified } from './landmarks.ts'
+import { type Landmark, merged, toHoles, toLandmarks, type Verified } from './landmarks.ts'
 import type { SurfaceTrack } from './surface.ts'
 import { trackKey } from './vault-past.ts'
 
-/** Marks, holes and other spans of a whole window: the newest so many of each source. */
+/** Marks and spans of a whole window: the newest so many of each source. */
 const landmarksMax = 1000
 const askAgainMs = 10_000
 const nothing: never[] = []
@@ -20,8 +20,23 @@ export function useTracks(sources: readonly PlacedSource[]): SurfaceTrack[] {
       queryKey: ['landmarks', vault.id, source.id],
       queryFn: async ({ signal }: { signal: AbortSignal }): Promise<Landmark[]> =>
         toLandmarks(
-          await getLines<PointRow>(pathOf(vault.id, source.id, '/points', landmarksMax), 2 * landmarksMax, signal),
+          await getLines<PointRow>(
+            pathOf(vault.id, source.id, '/points', { limit: landmarksMax }),
+            2 * landmarksMax,
+            signal,
+          ),
         ),
+      refetchInterval: askAgainMs,
+      enabled: source.earliest !== null,
+    })),
+    combine: dataOf<Landmark[]>,
+  })
+  // Among the points they could be crowded out by marks, and one that goes on around what is shown is not told at all.
+  const holes = useQueries({
+    queries: sources.map(({ vault, source }) => ({
+      queryKey: ['holes', vault.id, source.id],
+      queryFn: async ({ signal }: { signal: AbortSignal }): Promise<Landmark[]> =>
+        toHoles(await get<HolesAnswer>(pathOf(vault.id, source.id, '/holes'), signal)),
       refetchInterval: askAgainMs,
       enabled: source.earliest !== null,
     })),
@@ -42,11 +57,11 @@ export function useTracks(sources: readonly PlacedSource[]): SurfaceTrack[] {
         name: source.name,
         earliest: source.earliest === null ? undefined : toInstant(source.earliest),
         latest: source.moment === null ? undefined : toInstant(source.moment),
-        landmarks: landmarks[index] ?? nothing,
+        landmarks: merged([landmarks[index] ?? nothing, holes[index] ?? nothing]),
         verified: verified[index] ?? nothing,
         hasTransactions: source.kind === 'postgres',
       })),
-    [sources, landmarks, verified],
+    [sources, landmarks, holes, verified],
   )
 }
 
@@ -54,11 +69,11 @@ const dataOf = <T>(answers: readonly { readonly data: T | undefined }[]): (T | u
   answers.map(({ data }) => data)
 
 async function askVerified(vault: string, source: string, signal: AbortSignal): Promise<Verified[]> {
-  const path = pathOf(vault, source, '/verifications', landmarksMax)
+  const path = pathOf(vault, source, '/verifications', { limit: landmarksMax })
   return (await get<VerificationAnswer[]>(path, signal))
     .map(({ at, moment, good, text }) => ({ made: toInstant(at), at: toInstant(moment), isGood: good, text }))
     .sort((a, b) => a.at - b.at)
 }
 
-const pathOf = (vault: string, source: string, path: string, limit: number): string =>
-  withQuery(vaultPath(vault, `/sources/${encodeURIComponent(source)}${path}`), { limit })
+const pathOf = (vault: string, source: string, path: string, asked: { readonly limit?: number } = {}): string =>
+  withQuery(vaultPath(vault, `/sources/${encodeURIComponent(source)}${path}`), asked)
