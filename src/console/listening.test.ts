@@ -1,57 +1,34 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { readFileSync, rmSync, statSync } from 'node:fs'
-import https from 'node:https'
+import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import { isCode } from '../base/errors.ts'
-import { nameOf, type TestConsole, testConsole } from '../../test/support/console-world.ts'
+import { nameOf, testConsole } from '../../test/support/console-world.ts'
 import { databasePath, httpsFolder } from './place.ts'
 
 const selfMade = { isSelfMade: true, names: ['127.0.0.1', 'localhost', 'console.example'] } as const
 
-function ask(
-  { port, directory }: TestConsole,
-  { method = 'GET', path = '/api/health', headers = {}, body = '' },
-): Promise<{ status: number; headers: Record<string, string | string[] | undefined> }> {
-  const ca = readFileSync(join(httpsFolder(directory), 'authority.pem'), 'utf8')
-  return new Promise((resolve, reject) => {
-    const request = https.request({
-      host: '127.0.0.1',
-      servername: 'localhost',
-      port,
-      ca,
-      method,
-      path,
-      headers,
-      agent: false,
-    })
-    request.on('error', reject)
-    request.on('response', (response) => {
-      response.resume().on('end', () => resolve({ status: response.statusCode as number, headers: response.headers }))
-    })
-    request.end(body)
-  })
-}
-
-test('over HTTPS the cookie is bound to this host, and the browser is told to stay with HTTPS', async (context) => {
+test('over HTTPS the cookie is bound to this host, and a page that came without HTTPS is another', async (context) => {
   const console = await testConsole(context, { listen: { host: '127.0.0.1', port: 0, https: selfMade } })
-  const body = JSON.stringify({ user: nameOf('viewer'), password: console.passwords.get('viewer') })
-  const headers = { 'content-type': 'application/json', 'origin': console.origin }
-  const answer = await ask(console, { method: 'POST', path: '/api/sign-in', headers, body })
+  const browser = console.browser()
+  const body = { user: nameOf('viewer'), password: console.passwords.get('viewer') }
+  const answer = await browser.ask('POST', '/api/sign-in', { body })
   assert.equal(answer.status, 200)
-  const cookie = String(answer.headers['set-cookie'])
-  assert.match(cookie, /^__Host-tidemark=[\w-]{43}; Path=\/; HttpOnly; Secure; SameSite=Strict$/)
-  assert.match(String(answer.headers['strict-transport-security']), /max-age=31536000/)
-  const plain = { ...headers, origin: console.origin.replace('https', 'http') }
-  assert.equal((await ask(console, { method: 'POST', path: '/api/sign-in', headers: plain, body })).status, 403)
+  assert.match(
+    String(answer.headers['set-cookie']),
+    /^__Host-tidemark=[\w-]{43}; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+  )
+  const plain = { origin: console.origin.replace('https', 'http') }
+  assert.equal((await browser.ask('POST', '/api/sign-in', { body, headers: plain })).status, 403)
 })
 
 test('a name of the certificate is the console’s own, another is not', async (context) => {
   const console = await testConsole(context, { listen: { host: '127.0.0.1', port: 0, https: selfMade } })
-  assert.equal((await ask(console, { headers: { host: 'console.example' } })).status, 200)
-  assert.equal((await ask(console, { headers: { host: 'other.example' } })).status, 403)
+  const named = (host: string) => console.browser().ask('GET', '/api/health', { headers: { host } })
+  assert.equal((await named('console.example')).status, 200)
+  assert.equal((await named('other.example')).status, 403)
 })
 
 test('a certificate that is renewed is shown to whoever connects from then on', async (context) => {

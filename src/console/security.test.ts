@@ -10,6 +10,7 @@ import {
   testConsole,
 } from '../../test/support/console-world.ts'
 import type { Need } from './access.ts'
+import type { ListenRequest } from './run.ts'
 import type { RouteNeed } from './server.ts'
 
 /**
@@ -46,14 +47,29 @@ function head(browser: Browser, route: RouteNeed, asked: Asked = {}): Promise<An
   })
 }
 
+/** Whatever was asked, and whatever became of it. */
+function assertGuarded({ status, headers }: Answer, what: string, isHttps = false): void {
+  const policy = String(headers['content-security-policy'])
+  const told = `${what} (${status}): ${policy}`
+  assert.match(policy, /default-src 'none'/, told)
+  assert.match(policy, /frame-ancestors 'none'/, told)
+  assert.doesNotMatch(policy, /unsafe|\*|http:/, told)
+  assert.equal(headers['x-content-type-options'], 'nosniff', told)
+  assert.equal(headers['x-frame-options'], 'DENY', told)
+  assert.equal(headers['referrer-policy'], 'no-referrer', told)
+  assert.equal(headers['access-control-allow-origin'], undefined, told)
+  assert.equal(headers['strict-transport-security'], isHttps ? 'max-age=31536000' : undefined, told)
+}
+
 const asksNothing = (route: RouteNeed): Asked => (changes(route) ? { body: {} } : {})
 
 const openRoutes = ['GET /*', 'GET /api/health', 'GET /api/me', 'POST /api/sign-in']
 
 async function consoleWithRoutes(
   context: TestContext,
+  listen: ListenRequest = { host: '127.0.0.1', port: 0 },
 ): Promise<{ console: TestConsole; routes: readonly RouteNeed[] }> {
-  const console = await testConsole(context)
+  const console = await testConsole(context, { listen })
   const { routes } = console.started
   assert.ok(routes.length > 50, `${routes.length} routes`)
   return { console, routes }
@@ -140,6 +156,9 @@ test('a body that is too large, no JSON, of another type or of another form is r
       if (route.url.startsWith('/api/sign-out')) continue
       const what = `${nameOfRoute(route)} by the ${role}`
       assert.equal((await head(browser, route, { raw: large })).status, 413, `${what}, too large`)
+      const pieces = { 'content-length': undefined, 'transfer-encoding': 'chunked' }
+      const unsaid = await head(browser, route, { raw: large, headers: pieces })
+      assert.equal(unsaid.status, 413, `${what}, too large without saying so`)
       const statuses: number[] = []
       for (const raw of ['{"a": ', 'nonsense', '[]', '"text"', '{"__proto__": {"role": "operator"}, "x": 1}']) {
         statuses.push((await head(browser, route, { raw })).status)
@@ -156,25 +175,66 @@ test('a body that is too large, no JSON, of another type or of another form is r
   }
 })
 
-test('every answer carries the headers that keep a browser from doing what it should not', async (context) => {
-  const { console, routes } = await consoleWithRoutes(context)
-  const stranger = new Browser(console.port)
-  const operator = await console.signedIn('operator')
-  for (const browser of [stranger, operator]) {
-    for (const route of routes) {
-      if (route.url.startsWith('/api/sign-out')) continue
-      const { headers, status } = await head(browser, route, asksNothing(route))
-      const policy = String(headers['content-security-policy'])
-      const what = `${nameOfRoute(route)} (${status}): ${policy}`
-      assert.match(policy, /default-src 'none'/, what)
-      assert.match(policy, /frame-ancestors 'none'/, what)
-      assert.doesNotMatch(policy, /unsafe|\*|http:/, what)
-      assert.equal(headers['x-content-type-options'], 'nosniff', what)
-      assert.equal(headers['x-frame-options'], 'DENY', what)
-      assert.equal(headers['referrer-policy'], 'no-referrer', what)
-      assert.equal(headers['access-control-allow-origin'], undefined, what)
-      if (route.url.startsWith('/api')) assert.equal(headers['cache-control'], 'no-store', what)
+for (const isHttps of [false, true]) {
+  test(`every answer over ${isHttps ? 'HTTPS' : 'HTTP'} carries the headers that keep a browser from doing what it should not`, async (context) => {
+    const https = isHttps ? { https: { isSelfMade: true, names: ['127.0.0.1', 'localhost'] } as const } : {}
+    const { console, routes } = await consoleWithRoutes(context, { host: '127.0.0.1', port: 0, ...https })
+    for (const browser of [console.browser(), await console.signedIn('operator')]) {
+      for (const route of routes) {
+        if (route.url.startsWith('/api/sign-out')) continue
+        const answer = await head(browser, route, asksNothing(route))
+        assertGuarded(answer, nameOfRoute(route), isHttps)
+        if (route.url.startsWith('/api')) assert.equal(answer.headers['cache-control'], 'no-store', nameOfRoute(route))
+      }
     }
+  })
+}
+
+test('what leads nowhere is refused, and guarded all the same', async (context) => {
+  const { console } = await consoleWithRoutes(context)
+  const nowhere = [
+    '/api/nothing',
+    '/api/',
+    '/api/../api/users',
+    '/api/%2e%2e/users',
+    '//api/users',
+    '/api/users/%ff',
+    '/%',
+  ]
+  for (const browser of [console.browser(), await console.signedIn('security-administrator')]) {
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+      for (const path of nowhere) {
+        const answer = await browser.ask(method, path)
+        assertGuarded(answer, `${method} ${path}`)
+        const isPage = method === 'GET' && !path.startsWith('/api')
+        assert.ok(
+          isPage ? answer.status < 500 : answer.status >= 400 && answer.status < 500,
+          `${method} ${path}: ${answer.status}`,
+        )
+      }
+    }
+  }
+})
+
+test('no name and no query makes a route fail, or be another', async (context) => {
+  const { console, routes } = await consoleWithRoutes(context)
+  const names = ['%00', '..', '%2e%2e%2f%2e%2e', '%27%20or%201=1', '%F0%9F%94%A5', '__proto__', 'x'.repeat(2_000)]
+  const asked = ['from', 'to', 'at', 'before', 'limit', 'system', 'month', 'user', 'text', 'format', 'open', 'language']
+  const queries = ['', 'nonsense', '-1', '1e999', '%00', '%27', '2026-13-45T99:00:00Z'].map((value) =>
+    asked.map((name) => `${name}=${value}`).join('&'),
+  )
+  for (const role of roles) {
+    const browser = await console.signedIn(role)
+    for (const route of routes.filter(({ url, needs }) => mayAsk(role, needs) && url !== '/api/live')) {
+      if (route.url.startsWith('/api/sign-out')) continue
+      const named = route.url.includes(':') ? names.map((name) => route.url.replaceAll(/:\w+|\*/g, name)) : []
+      const questioned = changes(route) ? [] : queries.map((query) => `${pathOf(route)}?${query}`)
+      for (const path of [...named, ...questioned]) {
+        const answer = await browser.ask(route.method, path, asksNothing(route))
+        assert.ok(answer.status < 500, `${route.method} ${path} by the ${role}: ${answer.status} ${answer.text}`)
+      }
+    }
+    assert.notEqual(await browser.done('GET', '/api/me'), null, 'the session goes on')
   }
 })
 

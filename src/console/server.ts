@@ -43,16 +43,19 @@ export async function makeConsoleHttp(
   http.decorateRequest('told')
   const recorder = new Recorder(context)
 
+  // Before anything looks at it: what leads nowhere, or is no address at all, is answered so as well.
+  http.server.prependListener('request', ({ url = '' }, response) => {
+    response.setHeaders(new Map(Object.entries(guarding(url, isHttps))))
+  })
   const routes: RouteNeed[] = []
   http.addHook('onRoute', ({ method, url, config }) => {
     const needs = config?.needs
     assert(needs !== undefined, `the route ${url} says who may call it`)
     for (const one of [method].flat()) routes.push({ method: one, url, needs })
   })
-  http.addHook('onRequest', async (request, reply) => {
+  http.addHook('onRequest', async (request) => {
     const address = admitted.get(request.raw.socket)
     request.asker = address === undefined ? { kind: 'machine' } : askerOf(request, address, isHttps, context)
-    setHeaders(request, reply, isHttps)
     demandOwnName(request, isOwnName)
     const { needs } = request.routeOptions.config
     // There is no such route: the answer says so, to anybody.
@@ -99,8 +102,8 @@ export function setCookie(reply: FastifyReply, token: string | undefined, isHttp
 }
 
 /** Of everything but pages, which loosen it to what they need (pages.ts). */
-function setHeaders(request: FastifyRequest, reply: FastifyReply, isHttps: boolean): void {
-  reply.headers({
+function guarding(url: string, isHttps: boolean): Record<string, string> {
+  return {
     'content-security-policy':
       "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox",
     'x-content-type-options': 'nosniff',
@@ -110,8 +113,8 @@ function setHeaders(request: FastifyRequest, reply: FastifyReply, isHttps: boole
     'cross-origin-resource-policy': 'same-origin',
     'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
     ...(isHttps ? { 'strict-transport-security': 'max-age=31536000' } : {}),
-    ...(request.url.startsWith('/api') ? { 'cache-control': 'no-store' } : {}),
-  })
+    ...(url.startsWith('/api') ? { 'cache-control': 'no-store' } : {}),
+  }
 }
 
 /** Writes into the audit log what was asked and what became of it. */

@@ -59,6 +59,8 @@ export async function makeHttpServer({ title, description, version, document }: 
     return503OnClosing: true,
     // Of an answer that goes on for ever, the head would as well.
     exposeHeadRoutes: false,
+    // What is no address does not come to the error handler.
+    frameworkErrors: (error, _request, reply) => tellError(error, reply),
   }).withTypeProvider<ZodTypeProvider>()
   http.setValidatorCompiler(validatorCompiler)
   http.setSerializerCompiler(serializerCompiler)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import https from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -11,7 +12,7 @@ import { tokenAnswer } from '../../src/api/schemas.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { initConsole } from '../../src/console/init.ts'
-import { socketName as consoleSocketName } from '../../src/console/place.ts'
+import { httpsFolder, socketName as consoleSocketName } from '../../src/console/place.ts'
 import { type ListenRequest, type Started, startConsole } from '../../src/console/run.ts'
 import { initVault } from '../../src/vault-server/init.ts'
 import { socketName } from '../../src/vault-server/place.ts'
@@ -28,6 +29,8 @@ export interface TestConsole {
   readonly machine: ApiClient
   /** Passwords by role, already changed by their owners. */
   readonly passwords: ReadonlyMap<Role, string>
+  /** One that nobody uses yet. */
+  browser(): Browser
   signedIn(role: Role): Promise<Browser>
   stop(): Promise<void>
 }
@@ -82,17 +85,22 @@ export async function testConsole(
   }
   atEnd(context, stop)
   const port = started.port as number
-  const origin = `${listen.https === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+  const newBrowser = (): Browser =>
+    new Browser(
+      port,
+      listen.https === undefined ? undefined : readFileSync(join(httpsFolder(directory), 'authority.pem'), 'utf8'),
+    )
   return {
     directory,
     port,
-    origin,
+    origin: newBrowser().origin,
     machine: socketApiClient(join(directory, consoleSocketName)),
     passwords,
     started,
     stop,
+    browser: newBrowser,
     signedIn: async (role) => {
-      const browser = new Browser(port)
+      const browser = newBrowser()
       const first = passwords.get(role) as string
       const { mustChangePassword } = await browser.signIn(nameOf(role), first)
       if (mustChangePassword) {
@@ -110,11 +118,16 @@ export const nameOf = (role: Role): string => `the-${role}`
 /** One browser with its cookie. */
 export class Browser {
   readonly port: number
+  readonly origin: string
+  /** Of a console over HTTPS: what signed its certificate. */
+  readonly #authority: string | undefined
   cookie: string | undefined
   csrf: string | undefined
 
-  constructor(port: number) {
+  constructor(port: number, authority?: string) {
     this.port = port
+    this.origin = `${authority === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+    this.#authority = authority
   }
 
   async signIn(user: string, password: string, code?: string): Promise<Me> {
@@ -169,7 +182,7 @@ export class Browser {
 
   open(method: string, path: string, { body, raw, headers = {} }: Asked = {}): http.ClientRequest {
     const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))
-    const request = http.request({
+    const asked: https.RequestOptions = {
       host: '127.0.0.1',
       port: this.port,
       method,
@@ -177,13 +190,17 @@ export class Browser {
       agent: false,
       headers: withoutUndefined({
         ...(this.cookie === undefined ? {} : { cookie: this.cookie }),
-        ...(method === 'GET' ? {} : { 'origin': `http://127.0.0.1:${this.port}`, 'x-tidemark-csrf': this.csrf }),
+        ...(method === 'GET' ? {} : { 'origin': this.origin, 'x-tidemark-csrf': this.csrf }),
         ...(content === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(content) }),
         ...headers,
       }),
-    })
+    }
+    const request =
+      this.#authority === undefined
+        ? http.request(asked)
+        : https.request({ ...asked, ca: this.#authority, servername: 'localhost' })
     request.end(content)
     return request
   }
