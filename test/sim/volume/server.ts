@@ -79,7 +79,7 @@ export class SimulatedVolumeServer {
         users.marked(label)
         return life.through(volume.mark(tag, label) as Promise<RecordNumber>)
       },
-      acknowledged: (epoch, number) => this.#acknowledged(volume, epoch, number),
+      acknowledged: (epoch, number) => volume.acknowledged(epoch, number),
       failed: (error) => life.alive && time.fail(error),
     })
     this.#link = link
@@ -97,6 +97,7 @@ export class SimulatedVolumeServer {
   async #open(life: Life): Promise<void> {
     const { id, name, settings, segmentBytes, time, trace, wall, users, plantFiles } = this.#parts
     const random = this.#random
+    let ownMarks = 0
     await time.sleep(random.integer(0, startMsMax))
     const volume = await life.through(
       VolumeDisk.open({
@@ -121,25 +122,22 @@ export class SimulatedVolumeServer {
             trace.add(name, `gives history up after ${this.volume?.last}`)
             if (life.alive) this.#link?.epoch()
           },
+          unprotected: (label) => {
+            if (!life.alive) return
+            if (this.volume === undefined) ownMarks++
+            else users.marked(label)
+          },
           ended: (error) => life.alive && time.fail(error),
         },
       }),
     )
     this.volume = volume
     try {
-      users.begin(volume)
+      users.begin(volume, ownMarks)
     } catch (error) {
       time.fail(error)
     }
     trace.add(name, `serves epoch ${volume.epoch}, records up to ${volume.last}`)
-  }
-
-  /** Where the span ends in which flushes did not wait for the vault, the server puts a mark. */
-  #acknowledged(volume: VolumeDisk, epoch: number, number: number): void {
-    const isDegraded = (): boolean => volume.problems.some(({ code }) => code === 'zero-loss-degraded')
-    const wasDegraded = isDegraded()
-    volume.acknowledged(epoch, number)
-    if (wasDegraded && !isDegraded()) this.#parts.users.marked(undefined)
   }
 
   /** In the middle of an operation of its disks, some of them from now; or now. */

@@ -83,21 +83,23 @@ export class VolumeUsers {
     return this.#server !== undefined
   }
 
-  /** A server begins; what it serves is compared with what a disk may show after what came before. */
-  begin(server: VolumeDisk): void {
+  /** A server begins, by so many marks of its own; what it serves is compared with what a disk may show after what came before. */
+  begin(server: VolumeDisk, ownMarks = 0): void {
     this.#life++
     this.#server = server
     this.inFlight = 0
     this.#isFlushed = false
     for (const sector of this.#sectors) sector.inFlight = 0
     if (this.last === 0 && server.last > 0) this.#add({ kind: 'resize', bytes: this.bytes })
-    const told = `the volume ends at ${server.last}`
-    assert.ok(server.last >= this.#promised, `record ${this.#promised} was promised, and ${told}`)
-    assert.ok(server.last >= this.#parts.shipped(), `the vault has record ${this.#parts.shipped()}, and ${told}`)
-    assert.ok(server.last >= this.#answered, `record ${this.#answered} was answered, the power stayed, and ${told}`)
-    assert.ok(server.last <= this.last, `nobody asked for more than ${this.last} records, and ${told}`)
-    this.ops.length = server.last
-    this.#current = this.stateAt(server.last)
+    const last = server.last - ownMarks
+    const told = `the volume ends at ${last}`
+    assert.ok(last >= this.#promised, `record ${this.#promised} was promised, and ${told}`)
+    assert.ok(last >= this.#parts.shipped(), `the vault has record ${this.#parts.shipped()}, and ${told}`)
+    assert.ok(last >= this.#answered, `record ${this.#answered} was answered, the power stayed, and ${told}`)
+    assert.ok(last <= this.last, `nobody asked for more than ${this.last} records, and ${told}`)
+    this.ops.length = last
+    this.#current = this.stateAt(last)
+    for (let mark = 0; mark < ownMarks; mark++) this.marked(undefined)
     server.take([this.#read(0, this.bytes)])
   }
 

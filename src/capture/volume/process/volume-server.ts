@@ -15,6 +15,7 @@ import { wokenWithin } from '../server/woken.ts'
 import { deviceOwner, type VolumeDescription, type VolumeFolder } from '../volume-folder.ts'
 import { controlGroupOf, isLimited, isSameGroup, mountOf } from './control-group.ts'
 import { ControlServer } from './control-server.ts'
+import { workFileOf } from './disk-work.ts'
 import { holdBacking } from './hold-backing.ts'
 import { keepWatched } from './watchdog.ts'
 
@@ -78,6 +79,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
         tell('the log has reached its limit: history was given up, and begins anew')
         control?.epoch()
       },
+      unprotected: tell,
       ended: failed,
     },
   })
@@ -114,6 +116,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
           clock,
           descriptors: listeners.map(({ live }) => live.descriptors),
           stalledMs: () => disk.stalledMs,
+          workFiles: { log: workFileOf(folder.log), backing: workFileOf(settings.backing) },
           limitMs: parts.hangMs,
         },
         inside,

@@ -33,6 +33,8 @@ export interface VolumeDiskParts {
     durable(number: RecordNumber): void
     /** `epoch` has changed, and with it `first`. */
     epoch(): void
+    /** Such a mark of a span in which flushes did not wait for the vault comes next in the log, of all that is asked from now on. */
+    unprotected?(label: string): void
     /** The disk has failed for good and answers nothing but EIO: the process should end. */
     ended(error: unknown): void
   }
@@ -91,7 +93,10 @@ export class VolumeDisk implements Export, AsyncDisposable {
     this.#gate = new ZeroLossGate(clock, settings.zeroLoss)
     this.#unprotected = new UnprotectedSpan({
       history: volume.history,
-      mark: (label, marked) => this.#mark({ tag: ownTag, label, marked, failed: () => {} }),
+      mark: (label, marked) => {
+        parts.told.unprotected?.(label)
+        this.#mark({ tag: ownTag, label, marked, failed: () => {} })
+      },
       failed: (error) => this.#fail(error),
     })
     this.#reads = new VolumeReads(volume, files.backing)
@@ -163,15 +168,16 @@ export class VolumeDisk implements Export, AsyncDisposable {
     const zeroLoss = this.#gate.problem
     return [
       ...problems.values(),
+      ...this.#upkeep.slowness,
       ...(zeroLoss ? [zeroLoss] : []),
-      ...(history.isTouched ? [touchedProblem] : []),
+      ...history.problems,
       ...(this.#failure ? [failureProblem(this.#failure.error)] : []),
     ]
   }
 
-  /** How long a sync of the log or of the backing has been under way, for who ends a process that hangs on its disk. */
-  get stalledMs(): number {
-    return this.#upkeep.stalledMs
+  /** How long a sync has been under way, for who ends a process that hangs on its disk. */
+  get stalledMs(): { readonly log: number; readonly backing: number } {
+    return { log: this.#upkeep.stalledMs('log'), backing: this.#upkeep.stalledMs('backing') }
   }
 
   take(requests: readonly ExportRequest[]): void {
@@ -382,12 +388,6 @@ export class VolumeDisk implements Export, AsyncDisposable {
     this.#reads.fail()
     this.#parts.told.ended(error)
   }
-}
-
-const touchedProblem: Problem = {
-  code: 'volume-history-lost',
-  message: 'part of what was written was not kept for the vault; those parts of the volume are copied again',
-  hint: 'nothing is to be done while the vault is reached',
 }
 
 const failureProblem = (error: unknown): Problem => ({

@@ -1,6 +1,7 @@
 import { isCode } from '../../../base/errors.ts'
 import type { RecordNumber } from '../../../format/volume-log.ts'
 import type { Moment } from '../../../model/moment.ts'
+import type { Problem } from '../../../model/report.ts'
 import type { Id } from '../../../model/source.ts'
 import { regionsToldMax } from './limits.ts'
 import type { Segment, VolumeLog } from './log.ts'
@@ -88,6 +89,10 @@ export class History {
 
   get isTouched(): boolean {
     return !this.#parts.touched.isEmpty
+  }
+
+  get problems(): readonly Problem[] {
+    return this.isTouched ? [touchedProblem] : []
   }
 
   /** Whether the oldest segment stays because the vault has not acknowledged it. */
@@ -244,4 +249,10 @@ export class History {
   get #upTo(): number {
     return this.#isReleased ? this.#saved.checkpoint : this.#saved.floor
   }
+}
+
+const touchedProblem: Problem = {
+  code: 'volume-history-lost',
+  message: 'part of what was written was not kept for the vault; those parts of the volume are copied again',
+  hint: 'nothing is to be done while the vault is reached',
 }

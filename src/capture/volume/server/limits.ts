@@ -14,6 +14,8 @@ export interface VolumeLimits {
   readonly checkpointMs: number
   /** How long to wait for room at the backing before the next try. */
   readonly retryMs: number
+  /** A sync that takes longer is told. */
+  readonly slowMs: number
 }
 
 export const defaultLimits: VolumeLimits = {
@@ -25,6 +27,7 @@ export const defaultLimits: VolumeLimits = {
   noteMs: 200,
   checkpointMs: 5000,
   retryMs: 1000,
+  slowMs: 30_000,
 }
 
 /** The one that is written, the spare one, and two that wait for the backing. */

@@ -102,9 +102,12 @@ test('a sync that hangs is noticed, whichever other one was under way when it be
   gates.backing.open()
   for (let turns = 0; turns < 100; turns++) await turn()
   await clock.sleep(60_000)
-  const { stalledMs } = disk
+  const { stalledMs, problems } = disk
   gates.log.open()
-  assert.ok(stalledMs >= 60_000, `${stalledMs} ms`)
+  assert.ok(stalledMs.log >= 60_000, `${stalledMs.log} ms`)
+  assert.equal(stalledMs.backing, 0)
+  assert.ok(problems.some(({ code, message }) => code === 'volume-disk-slow' && /sync of the log/.test(message)))
+  await until(() => disk.problems.length === 0)
 })
 
 test(

@@ -63,7 +63,7 @@ export class Upkeep {
   /** What is to be noted, and finds no room. */
   readonly #waitForRoom = new Set<() => Promise<unknown>>()
   /** Syncs that are under way, in the order in which they began. */
-  readonly #syncs = new Set<{ readonly sinceMs: number }>()
+  readonly #syncs = new Set<{ readonly of: 'log' | 'backing'; readonly sinceMs: number }>()
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
@@ -71,9 +71,18 @@ export class Upkeep {
     this.#applied = parts.history.checkpoint
   }
 
-  get stalledMs(): number {
-    const [oldest] = this.#syncs
+  /** How long a sync has been under way. */
+  stalledMs(of: 'log' | 'backing'): number {
+    const oldest = [...this.#syncs].find((sync) => sync.of === of)
     return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.sinceMs
+  }
+
+  get slowness(): readonly Problem[] {
+    const { slowMs } = this.#parts.limits
+    return (['log', 'backing'] as const)
+      .map((of) => ({ of, ms: this.stalledMs(of) }))
+      .filter(({ ms }) => ms > slowMs)
+      .map(({ of, ms }) => slowProblem(of, ms))
   }
 
   /** Changes wait for room in the log until the vault has spoken. */
@@ -133,7 +142,7 @@ export class Upkeep {
       this.#isSyncDelayed = false
       pending.syncBegins()
       const { appendedBytes } = log
-      await this.#watched(() => log.sync())
+      await this.#watched('log', () => log.sync())
       pending.syncEnds(log.synced)
       unsent.synced(log.synced, appendedBytes)
       if (log.synced === log.last) this.#settled.wake()
@@ -197,7 +206,7 @@ export class Upkeep {
         await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
       }
       const upTo = this.#applied
-      await this.#watched(() => backing.sync())
+      await this.#watched('backing', () => backing.sync())
       await history.checkpointAt(upTo)
       if (!this.#isFinishing) this.#isCheckpointWanted = false
       this.#changed.wake()
@@ -316,8 +325,8 @@ export class Upkeep {
     }
   }
 
-  async #watched(work: () => Promise<void>): Promise<void> {
-    const sync = { sinceMs: this.#parts.clock.monotonicMs() }
+  async #watched(of: 'log' | 'backing', work: () => Promise<void>): Promise<void> {
+    const sync = { of, sinceMs: this.#parts.clock.monotonicMs() }
     this.#syncs.add(sync)
     try {
       await work()
@@ -332,6 +341,12 @@ const logFullProblem: Problem = {
   message: 'there is no room for the log of the volume, and writes wait',
   hint: 'see to the line, and to the vault, or make room on the file system of the log and raise its limit',
 }
+
+const slowProblem = (of: 'log' | 'backing', ms: number): Problem => ({
+  code: 'volume-disk-slow',
+  message: `a sync of the ${of} has been under way for ${Math.floor(ms / 1000)} s: its disk is slow, or hangs${of === 'log' ? '; flushes wait' : ', and the log cannot let go of what it holds'}`,
+  hint: 'see to the disk ("dmesg", "iostat -x"); the server goes on as long as the disk completes anything',
+})
 
 const nothingNotedProblem: Problem = {
   code: 'volume-log-full',
