@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { BlockList, isIP } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf, systemCode, TidemarkError } from '../../base/errors.ts'
 
@@ -14,6 +15,15 @@ export interface PostRequest {
 /** From the first packet to the last byte of the answer. */
 export const postMsMax = 15_000
 export const answerBytesMax: number = 64 * 1024
+
+/** Where a rented machine is told its own keys, and what is reached from nowhere else. The company's own network is where receivers are. */
+const ofMachine = new BlockList()
+ofMachine.addSubnet('169.254.0.0', 16, 'ipv4')
+ofMachine.addSubnet('fe80::', 10, 'ipv6')
+ofMachine.addAddress('100.100.100.200', 'ipv4')
+
+export const isOfMachine = (address: string): boolean =>
+  isIP(address) !== 0 && ofMachine.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
 /** One request, one answer: no redirect is followed, wherever it points. Fails as `unreachable`, `tls-refused` or `channel-refused`. */
 export async function post(
@@ -43,6 +53,7 @@ function answerOf(
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const failed = (error: unknown): void => reject(failureOf(error, url.host))
+    if (isOfMachine(url.hostname.replace(/^\[|\]$/g, ''))) return failed(notThere(url.host))
     const options = {
       method: 'POST',
       headers: { ...headers, 'content-length': String(Buffer.byteLength(body)), 'user-agent': 'tidemark-console' },
@@ -67,10 +78,22 @@ function answerOf(
       answer.on('error', failed)
       answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(pieces).toString('utf8') }))
     })
+    // Before a byte is sent: a name may mean such an address as well.
+    sending.on('socket', (socket) =>
+      socket.once('connect', () => {
+        if (isOfMachine(socket.remoteAddress ?? '')) sending.destroy(notThere(url.host))
+      }),
+    )
     sending.on('error', failed)
     sending.end(body)
   })
 }
+
+const notThere = (host: string): TidemarkError =>
+  new TidemarkError('channel-refused', {
+    message: `${host} is an address at which machines are told their own keys: nothing is sent there`,
+    hint: 'give the address of the receiver',
+  })
 
 /** Of a connection to `host`: never with the address, which may be a secret. */
 export function failureOf(error: unknown, host: string): unknown {
