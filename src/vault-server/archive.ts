@@ -265,8 +265,9 @@ function under(name: BinaryString, top: TreePath, path: TreePath): BinaryString 
 }
 
 /**
- * A path that a PC unpacks where it should: UTF-8, without what some programs take for a separator or a drive. A name that had to be
- * changed carries a sign of what it was, so that no two become one, and is told.
+ * A path that a PC unpacks where it should: UTF-8, without what some programs take for a separator, a drive or a hidden part of a file,
+ * or leave out at the end of a name, so that ".. " is the way up. A name that had to be changed carries a sign of what it was, so that no
+ * two become one, and is told.
  */
 function safePath(path: BinaryString, notes: Notes): BinaryString {
   const names = path.split('/') as BinaryString[]
@@ -282,7 +283,7 @@ function safePath(path: BinaryString, notes: Notes): BinaryString {
 function safeName(name: BinaryString): BinaryString {
   const shown = displayName(name)
   // oxlint-disable-next-line no-control-regex
-  const safe = shown.replace(/[\\\u0000-\u001f\u007f]/g, '_').replace(/^([A-Za-z]):/, '$1_')
+  const safe = shown.replace(/[\\:\u0000-\u001f\u007f]/g, '_').replace(/[. ]+$/, (end) => '_'.repeat(end.length))
   if (fromUtf8(safe) === name) return name
   const sign = createHash('sha256').update(toBuffer(name)).digest('hex').slice(0, 8)
   const dot = safe.lastIndexOf('.')
