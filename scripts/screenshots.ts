@@ -120,6 +120,7 @@ try {
   async function shoot(name: string, screen: Screen, path = '/'): Promise<void> {
     await screen.goto(path)
     await screen.page.waitForTimeout(quietMs)
+    await screen.settled()
     await screen.page.screenshot({ path: join(folder, `${name}.${screen.language}.png`) })
   }
 } finally {
