@@ -13,6 +13,8 @@ const major = 17
 const mebibyte = 1024 * 1024
 /** Log that piles up while the vault is away, and what one transaction writes: first a part of it, then all. */
 const awayBytes = 200 * mebibyte
+/** What the agent may have read before it knew that the vault is away: a slow machine lets it read more. */
+const underWayBytesMax = awayBytes / 10
 const hugeBytes = Number(process.env['TIDEMARK_HUGE_MIB'] ?? 300) * mebibyte
 const partOfHuge = 1 / 6
 /** How much more memory agent and vault may come to need for the huge one, of which they hold a named part at a time. */
@@ -77,7 +79,7 @@ test(
       agent,
       'shop',
       'nothing kept',
-      ({ spoolBytes, memoryBytes }) => spoolBytes + memoryBytes < mebibyte,
+      ({ spoolBytes, memoryBytes }) => spoolBytes + memoryBytes < underWayBytesMax,
     )
 
     await world.vault.start()
