@@ -17,6 +17,14 @@ test('every link of a page to a file leads to one', () => {
   assert.deepEqual(broken, [])
 })
 
+test('every note of the changelog says first what kind of change it is', () => {
+  const notes = globSync('changelog/unreleased/*.md', { cwd: root })
+  assert.deepEqual(
+    notes.filter((note) => !/^(?:Added|Changed|Fixed|Removed|Security): \S/.test(read(note))),
+    [],
+  )
+})
+
 test('every picture of the console is shown to the operator, in each language', () => {
   for (const [page, language] of [
     ['docs/operate/console.md', 'en'],

@@ -53,7 +53,7 @@ export const audit: Texts['audit'] = {
     'audit-verify': '校验审计链',
     'audit-trim': '清理到期记录',
     'open': '未登录的请求',
-    'own': '本人账户',
+    'own': '本人账号',
     'signed-in': '已登录的请求',
   },
   ownMachine: '平台本机',

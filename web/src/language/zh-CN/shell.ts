@@ -23,7 +23,7 @@ export const shell: Texts['shell'] = {
   theme: '外观',
   themes: { light: '浅色', dark: '深色', system: '跟随系统' },
   zone: (zone) => `时间按本浏览器的时区 ${zone} 显示`,
-  user: '账户',
+  user: '账号',
   signOut: '退出登录',
   roles: {
     'system-administrator': '系统管理员',

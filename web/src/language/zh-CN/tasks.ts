@@ -3,9 +3,9 @@ import type { Texts } from '../en.ts'
 export const tasks: Texts['tasks'] = {
   kinds: {
     restore: '恢复',
-    preflight: '恢复前检查',
+    preflight: '恢复预检',
     verify: '校验',
-    discover: '发现可保护内容',
+    discover: '探测可保护内容',
     baseline: '重做基线或核对',
   },
   states: {
