@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { holdsPassword } from '../model/postgres-url.ts'
 import { namePattern, sourceKinds } from '../model/source.ts'
 
 /**
@@ -40,8 +41,10 @@ const zeroLoss = z
   })
   .optional()
 
+const urlCharactersMax = 4096
+
 export const postgresSettings = z.object({
-  url: z.string().min(1).max(4096).describe('postgres://user@host:port/database, without a password'),
+  url: z.string().min(1).max(urlCharactersMax).describe('postgres://user@host:port/database, without a password'),
   baselineMs: z.int().min(60_000).describe('time between baselines'),
   baselineBytesPerSecond: z
     .int()
@@ -70,6 +73,13 @@ export const volumeSettings = z.object({
 const sourcePath = z.string().startsWith('/').max(4096)
 export const excludes = z.array(z.string().min(1).max(4096)).max(1024)
 
+/** What is asked for is told to everybody who sees the source, and to its agent. */
+const postgresUrl = postgresSettings.shape.url.refine((url) => url.length > urlCharactersMax || !holdsPassword(url), {
+  message:
+    "holds a password, which everybody who sees the source would be told; put it into ~/.pgpass of the agent's user",
+})
+export const postgresChange = postgresSettings.partial().extend({ url: postgresUrl.optional() })
+
 export const sourceRequest = z.object({
   name,
   kind: z.enum(sourceKinds),
@@ -77,7 +87,7 @@ export const sourceRequest = z.object({
   system: name.optional(),
   paths: z.array(sourcePath).max(256).default([]).describe('kind files: at least one'),
   exclude: excludes.default([]),
-  postgres: postgresSettings.partial().extend({ url: postgresSettings.shape.url }).optional(),
+  postgres: postgresChange.extend({ url: postgresUrl }).optional(),
   volume: volumeSettings.partial().extend({ backing: volumeSettings.shape.backing }).optional(),
   policy: policy.partial().default({}),
 })

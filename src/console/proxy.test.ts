@@ -189,3 +189,14 @@ test('nothing is asked of a vault that could not be recorded afterwards', async 
   sqlite.exec('DROP TRIGGER full')
   assert.deepEqual(await operator.done('GET', `${base}/tasks`), [])
 })
+
+test('a password that somebody put into a URL comes neither to the vault nor into the audit log', async (context) => {
+  const { console, administrator, base } = await world(context)
+  const url = 'postgres:\\/\\/li:ge\\"h@eim@db\\/shop?password=ge%22h@eim'
+  const raw = `{"name":"shop","kind":"postgres","agent":"archive","postgres":{"url":"${url}"}}`
+  assert.equal(await administrator.refused('POST', `${base}/sources`, { raw }), 'bad-request')
+  const auditor = await console.signedIn('audit-administrator')
+  const { text } = await auditor.ask('GET', '/api/audit?text=postgres')
+  assert.match(text, /postgres:\/\/li:…@db\/shop\?password=…/)
+  assert.ok(!text.includes('eim'))
+})

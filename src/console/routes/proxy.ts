@@ -7,6 +7,7 @@ import { assert } from '../../base/assert.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import type { Http } from '../../http/server.ts'
 import { gone } from '../../http/streams.ts'
+import { withoutPassword } from '../../model/postgres-url.ts'
 import { demandAction, isChange } from '../access.ts'
 import type { Context } from '../context.ts'
 import type { KnownVault } from '../known-vault.ts'
@@ -146,15 +147,28 @@ const named = (headers: IncomingHttpHeaders, names: readonly string[]): Record<s
     }),
   )
 
-/** For the audit log: exactly what was asked, with the body of a change; a password in an address, which a vault would refuse, is left out. */
+/** Much more than the audit log keeps of a body. */
+const detailBytesMax = 16 * 1024
+
+/** For the audit log: exactly what was asked, with the body of a change, but for passwords in URLs, which a vault refuses. */
 function detailOf(
   { method, body }: { readonly method: string; readonly body: Buffer | undefined },
   path: string,
 ): string {
   const [place = '', query = ''] = path.split('?')
   const asked = `${method} ${readable(place)}${query === '' ? '' : `?${readable(query.replaceAll('+', ' '))}`}`
-  const given = body?.toString('utf8').replaceAll(/(:\/\/[^:/@\s"]*):[^@\s"]*@/g, '$1:…@')
-  return given === undefined ? asked : `${asked} ${given}`
+  return body === undefined ? asked : `${asked} ${bodyWithoutPasswords(body.toString('utf8', 0, detailBytesMax))}`
+}
+
+function bodyWithoutPasswords(text: string): string {
+  try {
+    return JSON.stringify(
+      JSON.parse(text, (_name, value: unknown) => (typeof value === 'string' ? withoutPassword(value) : value)),
+    )
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    return withoutPassword(text)
+  }
 }
 
 function readable(text: string): string {

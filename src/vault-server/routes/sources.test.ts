@@ -58,3 +58,22 @@ test('what the link could not carry to a server is refused, not kept', async (co
     await assert.rejects(agent.json('PATCH', '/v1/sources/docs', z.unknown(), { exclude }), { code: 'bad-request' })
   }
 })
+
+test('a password in the URL of a database is never kept, and so never told', async (context) => {
+  const vault = await servedVault(context)
+  await enrolled(context, vault, 'web')
+  const { operator } = vault
+  const ask = (method: 'POST' | 'PATCH', path: string, body: object): Promise<unknown> =>
+    operator.json(method, path, sourceStatus, body)
+  const wanted = { name: 'shop', kind: 'postgres', agent: 'web' }
+  for (const url of ['postgres://li:geheim@db/shop', 'postgres://db/shop?password=geheim']) {
+    await assert.rejects(ask('POST', '/v1/sources', { ...wanted, postgres: { url } }), (error: Error) => {
+      assert.match(error.message, /postgres\/url: holds a password/)
+      assert.ok(!error.message.includes('geheim'))
+      return true
+    })
+  }
+  await ask('POST', '/v1/sources', { ...wanted, postgres: { url: 'postgres://li@db/shop' } })
+  const change = { postgres: { url: 'postgres://li:geheim@db/shop' } }
+  await assert.rejects(ask('PATCH', '/v1/sources/shop', change), { code: 'bad-request' })
+})

@@ -5,7 +5,7 @@ import {
   markRequest,
   name,
   policy,
-  postgresSettings,
+  postgresChange,
   volumeSettings,
   sourceRequest,
   sourceStatus,
@@ -76,7 +76,7 @@ export function sourceRoutes(http: Http, context: Context): void {
   const change = z.object({
     system: name.optional(),
     exclude: excludes.optional(),
-    postgres: postgresSettings.partial().optional(),
+    postgres: postgresChange.optional(),
     volume: volumeSettings.omit({ backing: true }).partial().optional(),
     policy: policy.partial().optional(),
   })
