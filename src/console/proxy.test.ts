@@ -200,3 +200,11 @@ test('a password that somebody put into a URL comes neither to the vault nor int
   assert.match(text, /postgres:\/\/li:…@db\/shop\?password=…/)
   assert.ok(!text.includes('eim'))
 })
+
+test('a body that is made to be hard to read is refused like any other that is no task', async (context) => {
+  const { console, base } = await world(context)
+  const viewer = await console.signedIn('viewer')
+  for (const raw of ['['.repeat(8_190) + ']'.repeat(8_190), '://:'.repeat(200_000), '"\\ud800"', '{"kind":']) {
+    assert.equal(await viewer.refused('POST', `${base}/tasks`, { raw }), 'bad-request')
+  }
+})

@@ -166,7 +166,8 @@ function bodyWithoutPasswords(text: string): string {
       JSON.parse(text, (_name, value: unknown) => (typeof value === 'string' ? withoutPassword(value) : value)),
     )
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
+    // It is no JSON, was cut, or is nested so deeply that nobody walks it.
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error
     return withoutPassword(text)
   }
 }
