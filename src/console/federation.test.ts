@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
@@ -7,6 +7,7 @@ import { type LiveEvent, vaultEntry } from '../api/console.ts'
 import { sourceStatus, tokenAnswer, vaultStatus } from '../api/schemas.ts'
 import { Browser, ForwardClock, testConsole, testVault } from '../../test/support/console-world.ts'
 import { freePort } from '../../test/support/free-port.ts'
+import { credentialsFolder } from '../vault-server/place.ts'
 import { vaultCredentialsFolder } from './place.ts'
 import { until } from '../../test/support/until.ts'
 
@@ -123,4 +124,20 @@ test('the certificate of a connection that lasts is renewed with a third of its 
   await until('it is another', () => credential() !== before)
   await until('it is connected with it', isConnected)
   assert.equal(statSync(join(vaultCredentialsFolder(console.directory), `${id}.pem`)).mode & 0o777, 0o600)
+})
+
+test('a server that says it is a vault that is known, but proves it by another authority, does not take its place', async (context) => {
+  const vault = await testVault(context)
+  const console = await testConsole(context)
+  const administrator = await console.signedIn('system-administrator')
+  const add = async ({ address, token }: typeof vault) => ({ body: { url: address, token: await token() } })
+  const { id, url } = vaultEntry.parse(await administrator.done('POST', '/api/vaults', await add(vault)))
+  await vault.stop()
+  rmSync(join(vault.directory, credentialsFolder), { recursive: true })
+  const other = await testVault(context, { directory: vault.directory })
+  assert.equal(await administrator.refused('POST', '/api/vaults', await add(other)), 'tls-refused')
+  const [kept] = await administrator.read('/api/vaults', vaults)
+  assert.deepEqual([kept?.id, kept?.url], [id, url])
+  await administrator.done('DELETE', `/api/vaults/${id}`)
+  await administrator.done('POST', '/api/vaults', await add(other))
 })

@@ -1,10 +1,11 @@
 import type { VaultEntry } from '../api/console.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Id } from '../model/source.ts'
+import { publicKeyFingerprint } from '../wire/pki.ts'
 import { enrolAtVault, type EnrolRequest } from './enrol.ts'
 import { KnownVault, type VaultParts } from './known-vault.ts'
 import type { Live } from './live.ts'
-import type { VaultTable } from './vault-table.ts'
+import type { VaultRecord, VaultTable } from './vault-table.ts'
 
 interface Reading {
   readonly vault: KnownVault
@@ -55,6 +56,7 @@ export class Federation implements AsyncDisposable {
   async add(request: EnrolRequest & { readonly site?: string | undefined }, signal: AbortSignal): Promise<VaultEntry> {
     const { record, credential } = await enrolAtVault(request, this.#parts.random, signal)
     const before = this.#readings.get(record.id)
+    if (before !== undefined) demandSameAuthority(before.vault.record, record)
     const site = request.site ?? before?.vault.record.site
     const wanted = { ...record, ...(site === undefined ? {} : { site }) }
     await this.#table.keepCredential(record.id, credential)
@@ -103,4 +105,13 @@ export class Federation implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#readings.values()].map((reading) => this.#end(reading)))
   }
+}
+
+/** Or any server could say that it is a vault that this console knows, and be told and believed in its place. */
+function demandSameAuthority(before: VaultRecord, { host, port, authority }: VaultRecord): void {
+  if (publicKeyFingerprint(before.authority).equals(publicKeyFingerprint(authority))) return
+  throw new TidemarkError('tls-refused', {
+    message: `what answers at ${host}:${port} says it is the vault "${before.name}", but its authority is another`,
+    hint: 'if the vault was given a new authority, remove it from this console first, and add it again',
+  })
 }

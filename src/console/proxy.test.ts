@@ -180,6 +180,12 @@ test('an address that tries to leave its place reaches nothing', async (context)
   }
 })
 
+test('a request that names the server as well is passed on like any other', async (context) => {
+  const { console, operator, base } = await world(context)
+  assert.equal((await operator.ask('GET', `${console.origin}${base}/sources/archive-files`)).status, 200)
+  assert.ok((await operator.ask('GET', `http://evil.example${base}/chunk-key`)).status >= 400)
+})
+
 test('nothing is asked of a vault that could not be recorded afterwards', async (context) => {
   const { console, operator, base } = await world(context)
   const { sqlite } = console.started.context.database

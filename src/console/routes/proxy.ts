@@ -79,9 +79,9 @@ async function pass(
   return reply.send(answer)
 }
 
-/** Behind the vault in the address as it came, still encoded. */
+/** Behind the vault in the address as it came, still encoded; before it a request may name the server, as those of proxies do. */
 function pathOf({ raw: { url = '' } }: FastifyRequest): string {
-  const path = /^\/api\/vaults\/[^/]+(\/.*)$/.exec(url)?.[1]
+  const path = /^(?:https?:\/\/[^/]*)?\/api\/vaults\/[^/]+(\/.*)$/i.exec(url)?.[1]
   assert(path !== undefined, 'the address of a passed route has a vault')
   return path
 }
