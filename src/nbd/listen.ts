@@ -3,11 +3,12 @@ import { chmod, lstat, rename, rm } from 'node:fs/promises'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { isSystemError, messageOf, systemCode, TidemarkError } from '../base/errors.ts'
 import type { Export } from './export.ts'
+import { HeldMemory } from './held-memory.ts'
 import { acceptedLine, lineOf } from './line.ts'
 import { LiveSockets } from './live-sockets.ts'
 import { type NbdConnection, type NbdServing, serveLine } from './serve.ts'
 
-/** Connections of one listener at a time; what one may hold is bounded in transmission.ts. */
+/** Connections of one listener at a time; what one may hold is bounded in transmission.ts, what all may in held-memory.ts. */
 export const connectionsMax = 64
 /** Of a Unix socket, as Linux has it. */
 const pathBytesMax = 107
@@ -76,7 +77,8 @@ class Listening implements NbdListener {
   readonly #server: Server
   #closing: () => Promise<void> = () => Promise.resolve()
 
-  constructor(exports: readonly Export[], serving: NbdServing) {
+  constructor(exports: readonly Export[], { memory = new HeldMemory(), ...more }: NbdServing) {
+    const serving = { ...more, memory }
     // TLS takes bytes from a socket in its own way.
     const isDirect = serving.tls === undefined
     this.#server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: isDirect })

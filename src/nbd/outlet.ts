@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { isSystemError } from '../base/errors.ts'
 import { descriptorOf } from './live-sockets.ts'
-import { SpareBuffers } from './spare-buffers.ts'
+import type { SpareBuffers } from './spare-buffers.ts'
 
 const slabBytes = 256 * 1024
 /** What is longer has a buffer of its own. */
@@ -16,13 +16,14 @@ export class Outlet {
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #used = 0
   readonly #ready: { readonly buffer: Buffer; from: number; to: number }[] = []
-  readonly #spare = new SpareBuffers()
+  readonly #spare: SpareBuffers
   /** Where the last `reserve` found place. */
   place: Buffer = this.#slab
   placeAt = 0
 
-  constructor(socket: Writable) {
+  constructor(socket: Writable, spare: SpareBuffers) {
     this.#socket = socket
+    this.#spare = spare
   }
 
   /** Bytes that the system has not taken yet; 0 while they are few, because the socket then does not tell when they have gone. */

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { hasHungUp } from '../base/syscalls/poll.ts'
 import type { Export } from './export.ts'
+import { HeldMemory } from './held-memory.ts'
 import { Intake } from './intake.ts'
 import { type Line, lineOf } from './line.ts'
 import { descriptorOf } from './live-sockets.ts'
@@ -20,6 +21,8 @@ export const lingerMsMax = 5_000
 
 export interface NbdServing {
   readonly clock: Clock
+  /** What all connections of a server share, where it listens at several places; else those of one place do. */
+  readonly memory?: HeldMemory
   /** Then nothing is told or served without TLS. */
   readonly tls?: NbdTls | undefined
   /** Told, for the log, why a connection came to nothing, and of what a client cannot be told. */
@@ -109,7 +112,7 @@ class ServedConnection implements NbdConnection {
         if (!this.#isClosing) this.#intake.received(count, buffer, () => this.#go())
       },
     })
-    socket.on('drain', () => this.#transmission?.goOn())
+    socket.on('drain', () => this.#transmission?.drained())
     socket.on('end', () => {
       if (this.#transmission !== undefined) this.#transmission.end('disconnect')
       else this.#close()
@@ -143,7 +146,8 @@ class ServedConnection implements NbdConnection {
 
   #transmit(agreed: Agreed): void {
     const socket = this.#socket
-    this.#transmission = new Transmission(agreed, this.#intake, new Outlet(socket), {
+    const { memory = new HeldMemory() } = this.#serving
+    this.#transmission = new Transmission(agreed, this.#intake, new Outlet(socket, memory.spare), memory, {
       reads: (isWanted) => {
         if (isWanted !== socket.isPaused()) return
         if (isWanted) socket.resume()

@@ -1,5 +1,5 @@
-/** Kept of one kind for one connection. */
-export const spareBytesMax = 8 * 1024 * 1024
+/** Kept for all connections of one server. */
+export const spareBytesMax = 16 * 1024 * 1024
 
 /** Long buffers that are used again: memory that is new to the process costs more than what is done with it. */
 export class SpareBuffers {

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts'
 import { Malformed } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Answer, Export, ExportExtent, ExportRequest, NbdError } from './export.ts'
+import type { HeldMemory, Holder } from './held-memory.ts'
 import { type Intake, pieceBytesMax } from './intake.ts'
 import { allocationId } from './negotiation.ts'
 import { command, commandFlag, extentsMax, payloadBytesMax } from './numbers.ts'
@@ -16,7 +17,6 @@ import {
   putSimpleReply,
   simpleReplyBytes,
 } from './replies.ts'
-import { SpareBuffers } from './spare-buffers.ts'
 import { type Agreed, cookieAt, cookieBytes, payloadBytes, refusalOf, RequestHeader, requestBytes } from './requests.ts'
 
 /** Requests of one connection that are not answered yet; at the limit its socket is not read. */
@@ -41,14 +41,14 @@ export interface TransmissionSeam {
  * Requests and replies of one connection, after the handshake. All whole requests that have come go to the export in one call;
  * what it answers before it returns goes out in one write, and so does what it answers later in one turn.
  */
-export class Transmission {
+export class Transmission implements Holder {
   readonly agreed: Agreed
   readonly #export: Export
   readonly #intake: Intake
   readonly outlet: Outlet
   readonly #seam: TransmissionSeam
   readonly #header = new RequestHeader()
-  readonly #spare = new SpareBuffers()
+  readonly #memory: HeldMemory
   /** The write whose data is being received, or the refused request whose data is being dropped. */
   #incoming: Asked | undefined
   #unanswered = 0
@@ -60,14 +60,20 @@ export class Transmission {
   /** Nothing is taken any more. */
   #isFinished = false
 
-  constructor(agreed: Agreed, intake: Intake, outlet: Outlet, seam: TransmissionSeam) {
+  constructor(agreed: Agreed, intake: Intake, outlet: Outlet, memory: HeldMemory, seam: TransmissionSeam) {
     this.agreed = agreed
     this.#export = agreed.export
     this.#intake = intake
     // Of the handshake.
     intake.giveAllBack()
     this.outlet = outlet
+    this.#memory = memory
     this.#seam = seam
+    memory.join(this)
+  }
+
+  get heldBytes(): number {
+    return this.#unansweredBytes + this.outlet.unsentBytes
   }
 
   /** Bytes have come. */
@@ -86,7 +92,14 @@ export class Transmission {
     }
     this.#isGoing = false
     this.#seam.reads(!this.#isHeldBack)
+    this.#memory.freed()
     this.#finishIfDone()
+  }
+
+  /** Replies have gone out. */
+  drained(): void {
+    this.goOn()
+    this.#memory.freed()
   }
 
   /**
@@ -102,18 +115,30 @@ export class Transmission {
   /** Answers what was taken, and takes no more: the client is leaving, or the server, which says so to requests that still come. */
   end(ending: 'disconnect' | 'shutdown'): void {
     if (this.#ending !== 'disconnect') this.#ending = ending
+    if (ending === 'disconnect') this.#takeNoMore()
+    this.#finishIfDone()
+  }
+
+  /** Takes no more, and says no more: the socket is closed. What the export has not answered is held until it does. */
+  abandon(): void {
+    this.#isFinished = true
+    this.#takeNoMore()
+    this.#leaveIfDone()
+  }
+
+  #takeNoMore(): void {
     const incoming = this.#incoming
-    if (ending === 'disconnect' && incoming !== undefined) {
+    if (incoming !== undefined) {
       this.#incoming = undefined
       this.#unanswered--
       this.#unansweredBytes -= incoming.held
     }
-    this.#finishIfDone()
+    this.#isHeldBack = false
+    this.#memory.asksNoMore(this)
   }
 
-  /** Takes no more, and says no more: the socket is closed. */
-  abandon(): void {
-    this.#isFinished = true
+  #leaveIfDone(): void {
+    if (this.#isFinished && this.#unanswered === 0) this.#memory.leave(this)
   }
 
   /** The whole requests that have come, as far as there is room for them. */
@@ -149,7 +174,7 @@ export class Transmission {
         this.#incoming = asked
       } else if (payload === 0) this.#put(asked, batch)
       else if (isLong) {
-        asked.long = this.#spare.take(payload)
+        asked.long = this.#memory.spare.take(payload)
         asked.data = asked.long.subarray(0, payload)
         intake.receiveInto(asked.data)
         this.#incoming = asked
@@ -174,8 +199,9 @@ export class Transmission {
 
   #hasRoom(header: RequestHeader): boolean {
     if (this.#unanswered >= unansweredMax) return false
-    const held = this.#unansweredBytes + this.outlet.unsentBytes
-    return held === 0 || held + heldBytes(header) <= heldBytesMax
+    const held = this.heldBytes
+    const needed = heldBytes(header)
+    return (held === 0 || held + needed <= heldBytesMax) && this.#memory.mayHold(this, needed)
   }
 
   /** A request with a place for its reply. */
@@ -195,6 +221,7 @@ export class Transmission {
     if (hasData) asked.into = place.subarray(placeAt + headBytes, placeAt + replyBytes)
     this.#unanswered++
     this.#unansweredBytes += asked.held
+    this.#memory.took(this)
     return asked
   }
 
@@ -223,7 +250,7 @@ export class Transmission {
   answered(asked: Asked, place: Buffer, from: number, bytes: number): void {
     this.#unanswered--
     this.#unansweredBytes -= asked.held
-    if (asked.long !== undefined) this.#spare.keep(asked.long)
+    if (asked.long !== undefined) this.#memory.spare.keep(asked.long)
     else if (asked.data.length > 0) this.#intake.giveBack()
     this.outlet.add(place, from, from + bytes)
     if (this.#isGoing || this.#isSending) return
@@ -232,13 +259,15 @@ export class Transmission {
       this.#isSending = false
       this.outlet.send()
       if (this.#isHeldBack) this.goOn()
+      this.#memory.freed()
+      this.#leaveIfDone()
       this.#finishIfDone()
     })
   }
 
   #finishIfDone(): void {
     if (this.#ending === 'no' || this.#isFinished || this.#unanswered > 0) return
-    this.#isFinished = true
+    this.abandon()
     this.#seam.finished()
   }
 }

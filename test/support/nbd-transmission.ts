@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream'
 import type { Export } from '../../src/nbd/export.ts'
+import { HeldMemory } from '../../src/nbd/held-memory.ts'
 import { Intake } from '../../src/nbd/intake.ts'
 import { command } from '../../src/nbd/numbers.ts'
 import { Outlet } from '../../src/nbd/outlet.ts'
@@ -12,8 +13,9 @@ export function connect(
   {
     isStructured = false,
     isRead = true,
+    memory = new HeldMemory(),
     ...more
-  }: { isStructured?: boolean; isRead?: boolean; isClientGone?: () => boolean } = {},
+  }: { isStructured?: boolean; isRead?: boolean; isClientGone?: () => boolean; memory?: HeldMemory } = {},
 ) {
   const sent: Buffer[] = []
   let drain = (): void => undefined
@@ -27,14 +29,14 @@ export function connect(
   const intake = new Intake()
   const told = { isFinished: false, refused: '', reads: true, noted: [] as string[] }
   const agreed = { export: served, isStructured, hasAllocation: isStructured }
-  const transmission = new Transmission(agreed, intake, new Outlet(sink), {
+  const transmission = new Transmission(agreed, intake, new Outlet(sink, memory.spare), memory, {
     reads: (isWanted) => (told.reads = isWanted),
     finished: () => (told.isFinished = true),
     refused: (reason) => (told.refused = reason),
     noted: (message) => told.noted.push(message),
     isClientGone: more.isClientGone ?? (() => false),
   })
-  sink.on('drain', () => transmission.goOn())
+  sink.on('drain', () => transmission.drained())
   return {
     told,
     transmission,

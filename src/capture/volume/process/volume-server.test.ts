@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { newAuthority } from '../../../../test/support/certificates.ts'
 import { freePort } from '../../../../test/support/free-port.ts'
@@ -96,3 +96,25 @@ test('a server that nobody uses for long holds no more than before', { timeout: 
   const listeners = getEventListeners(inside, 'abort').length
   assert.ok(listeners < 20, `${listeners} wait for its end`)
 })
+
+test(
+  'that the backing has grown is told with what is to be done, and the volume stays as large as it was',
+  { timeout: 60_000 },
+  async (t) => {
+    const { folder, said, hasEnded } = await serve(t, { clock: hasty() })
+    await until('it serves', () => said.some((line) => line.includes('serves')))
+    const control = await openControl(folder, t.signal)
+    truncateSync(join(dirname(folder.directory), 'backing'), 3 * 1024 * 1024)
+    for await (const message of control.messages) {
+      if (message.kind !== 'state') continue
+      const told = message.problems.find(({ code }) => code === 'volume-backing-grown')
+      if (told === undefined) continue
+      assert.match(told.message, /has 3145728 bytes, .* served with the 1048576 /)
+      assert.match(told.hint ?? '', /detach .*kill \d+.*attach .*enlarge/)
+      break
+    }
+    assert.equal(control.volume.bytes, 1024 * 1024)
+    control.end()
+    assert.ok(!hasEnded())
+  },
+)

@@ -7,6 +7,7 @@ import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
 import { takeDevicesBack } from '../../../nbd/kernel-device.ts'
+import { HeldMemory } from '../../../nbd/held-memory.ts'
 import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
 import { VolumeDisk } from '../server/disk.ts'
@@ -83,18 +84,19 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
       ended: failed,
     },
   })
-  const serving = { clock, noted: tell }
+  const serving = { clock, memory: new HeldMemory(), noted: tell }
   await using local = await listenUnix({ path: folder.nbd }, [disk], serving)
   await using remote = listen ? await listenTcp(listen, [disk], { ...serving, tls: listen.tls }) : undefined
   const listeners = remote ? [local, remote] : [local]
   const users = new Users(local)
+  let grown: readonly Problem[] = []
   const clients = (capture: number | undefined): number => users.count(capture) + (remote?.connections.size ?? 0)
   await using controlling = await ControlServer.listen({
     path: folder.control,
     disk,
     software,
     clients,
-    problems: () => users.problems(control?.capture),
+    problems: () => [...users.problems(control?.capture), ...grown],
     released: () => {
       tell('the volume is no longer protected')
       isReleased = true
@@ -125,19 +127,21 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
       const devices = goOnWithDevices(parts, inside)
       while (!isOver()) {
         await wokenWithin(changed, clock, lookMs, inside)
-        lookAt(files, failed)
+        const bytes = lookAt(files, failed)
+        grown = bytes === undefined || bytes <= disk.bytes ? [] : [backingGrown(settings.backing, bytes, disk.bytes)]
       }
       await devices
     },
   ])
 }
 
-/** Nothing may be asked of the volume for long, and its backing be cut short meanwhile. */
-function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): void {
+/** Nothing may be asked of the volume for long, and its backing be cut short meanwhile. How large it is. */
+function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): number | undefined {
   try {
-    files.look()
+    return files.look()
   } catch (error) {
     failed(error)
+    return undefined
   }
 }
 
@@ -188,4 +192,10 @@ const sameGroup = (path: string, pid: number): Problem => ({
   code: 'volume-same-control-group',
   message: `the volume server shares the control group ${path}, and its memory limit, with a user of the volume (process ${pid})`,
   hint: "under load both can wait for each other for ever: run the agent as a service of its own, outside of the database's slice or container",
+})
+
+const backingGrown = (backing: string, bytes: number, served: number): Problem => ({
+  code: 'volume-backing-grown',
+  message: `the backing ${backing} has ${bytes} bytes, and the volume is served with the ${served} that it had when its server started`,
+  hint: `for the new size: detach the volume from what uses it, end its server ("kill ${process.pid}"), which the agent starts again, attach the volume, and enlarge its file system`,
 })
