@@ -7,7 +7,6 @@ import { type LiveEvent, vaultEntry } from '../api/console.ts'
 import { sourceStatus, tokenAnswer, vaultStatus } from '../api/schemas.ts'
 import { Browser, ForwardClock, testConsole, testVault } from '../../test/support/console-world.ts'
 import { freePort } from '../../test/support/free-port.ts'
-import { credentialsFolder } from '../vault-server/place.ts'
 import { vaultCredentialsFolder } from './place.ts'
 import { until } from '../../test/support/until.ts'
 
@@ -133,7 +132,7 @@ test('a server that says it is a vault that is known, but proves it by another a
   const add = async ({ address, token }: typeof vault) => ({ body: { url: address, token: await token() } })
   const { id, url } = vaultEntry.parse(await administrator.done('POST', '/api/vaults', await add(vault)))
   await vault.stop()
-  rmSync(join(vault.directory, credentialsFolder), { recursive: true })
+  rmSync(join(vault.directory, 'authority'), { recursive: true })
   const other = await testVault(context, { directory: vault.directory })
   assert.equal(await administrator.refused('POST', '/api/vaults', await add(other)), 'tls-refused')
   const [kept] = await administrator.read('/api/vaults', vaults)
