@@ -4,6 +4,8 @@ import { generateSync } from 'otplib'
 import { auditRecord, totpBegun } from '../api/console.ts'
 import { z } from 'zod'
 import { Browser, ForwardClock, nameOf, testConsole } from '../../test/support/console-world.ts'
+import { until } from '../../test/support/until.ts'
+import { readersOfOneMax } from './routes/live.ts'
 import { idleMsMax, sessionMsMax } from './sessions.ts'
 
 const minuteMs = 60_000
@@ -50,6 +52,23 @@ test('what is live ends with its session', async (context) => {
   await browser.done('POST', '/api/sign-out')
   for (let next = first; next.done !== true;) next = await events.next()
   assert.equal(await browser.refused('GET', '/api/live'), 'sign-in-needed')
+})
+
+test('nobody opens so many pages that others get none', async (context) => {
+  const console = await testConsole(context)
+  const viewer = await console.signedIn('viewer')
+  const stop = new AbortController()
+  const pages = Array.from({ length: readersOfOneMax }, () => viewer.live(stop.signal))
+  for (const page of pages) assert.equal((await page.next()).value?.kind, 'hello')
+  assert.equal(await viewer.refused('GET', '/api/live'), 'busy')
+  const operator = await console.signedIn('operator')
+  assert.equal((await operator.live(stop.signal).next()).value?.kind, 'hello')
+  stop.abort()
+  const { live } = console.started.context
+  await until('all are closed', () => live.pages === 0)
+  const again = new AbortController()
+  assert.equal((await viewer.live(again.signal).next()).value?.kind, 'hello')
+  again.abort()
 })
 
 test('another password ends the other sessions of the account, and signing out everywhere all of them', async (context) => {
