@@ -31,6 +31,8 @@ declare module 'fastify' {
     needs?: Need
     /** Of a route that only reads, and is recorded all the same; what changes something always is. */
     isRecorded?: boolean
+    /** For the audit log, before it is known whether it is allowed: what the address alone says. */
+    tell?: (request: FastifyRequest) => FastifyRequest['told']
   }
   interface FastifyRequest {
     asker: Asker

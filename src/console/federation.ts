@@ -42,9 +42,12 @@ export class Federation implements AsyncDisposable {
     return this.vaults.map(({ entry }) => entry)
   }
 
+  find(nameOrId: string): KnownVault | undefined {
+    return this.#readings.get(nameOrId as Id)?.vault ?? this.vaults.find(({ record }) => record.name === nameOrId)
+  }
+
   demand(nameOrId: string): KnownVault {
-    const found =
-      this.#readings.get(nameOrId as Id)?.vault ?? this.vaults.find(({ record }) => record.name === nameOrId)
+    const found = this.find(nameOrId)
     if (found !== undefined) return found
     throw new TidemarkError('not-found', {
       message: `this console has no vault "${nameOrId}"`,

@@ -139,6 +139,7 @@ test('a task is asked for by the role whose duty its kind is, and bears the name
   const ask = (browser: Browser, body: object) => browser.ask('POST', `${base}/tasks`, { body })
   assert.equal((await ask(administrator, restore)).status, 403)
   assert.equal((await ask(administrator, { kind: 'verify', source })).status, 403)
+  assert.equal((await administrator.ask('GET', `${base}/sources/${source}/tree?at=latest&path=/large`)).status, 403)
   assert.equal((await ask(operator, { kind: 'discover', agent: 'archive' })).status, 403)
   assert.equal((await ask(operator, { kind: 'baseline', source })).status, 403)
   assert.equal((await ask(operator, { kind: 'nonsense' })).status, 400)
@@ -156,6 +157,7 @@ test('a task is asked for by the role whose duty its kind is, and bears the name
     refused.filter(({ outcome }) => outcome === 'refused').map(({ action, subject }) => [action, subject]),
     [
       ['cancel-task', 'north · verify · archive-files'],
+      ['browse', 'north · archive-files · /large'],
       ['verify', 'north · verify · archive-files'],
       ['restore', 'north · restore · archive-files · archive:/srv/back'],
     ],

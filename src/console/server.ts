@@ -57,9 +57,10 @@ export async function makeConsoleHttp(
     const address = admitted.get(request.raw.socket)
     request.asker = address === undefined ? { kind: 'machine' } : askerOf(request, address, isHttps, context)
     demandOwnName(request, isOwnName)
-    const { needs } = request.routeOptions.config
+    const { needs, tell } = request.routeOptions.config
     // There is no such route: the answer says so, to anybody.
     if (needs === undefined) return
+    request.told = tell?.(request)
     demandAllowed(request.asker, needs)
     demandOwnPages(request, isHttps)
     if (request.asker.kind === 'user' && needs !== 'open') context.sessions.used(request.asker.session)

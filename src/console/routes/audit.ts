@@ -57,7 +57,11 @@ export function auditRoutes(http: Http, { audit }: Context): void {
     },
     async (request) => {
       const verification = await audit.verify()
-      request.told = { action: 'audit-verify', subject: verification.lastHash, detail: JSON.stringify(verification) }
+      request.told = {
+        action: 'audit-verify',
+        subject: verification.lastHash.slice(0, 10),
+        detail: JSON.stringify(verification),
+      }
       return verification
     },
   )

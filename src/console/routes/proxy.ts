@@ -29,6 +29,8 @@ const headersFromVault = [
   'retry-after',
 ] as const
 
+type Passed = FastifyRequest<{ Params: Record<string, string>; Body: Buffer | undefined }>
+
 /** What concerns one vault is asked of that vault, in the name of the user. */
 export async function proxyRoutes(http: Http, context: Context): Promise<void> {
   await http.register(async (scope) => {
@@ -42,6 +44,10 @@ export async function proxyRoutes(http: Http, context: Context): Promise<void> {
         config: {
           needs: route.action === 'by-task' ? 'see' : route.action,
           ...(route.isRecorded === true ? { isRecorded: true } : {}),
+          tell: (request) => {
+            const vault = context.federation.find((request as Passed).params['vault'] as string)
+            return vault && toldOf(request as Passed, route, vault, undefined)
+          },
         },
         schema: { hide: true },
         handler: (request, reply) => pass(request, reply, route, context),
@@ -51,25 +57,20 @@ export async function proxyRoutes(http: Http, context: Context): Promise<void> {
 }
 
 async function pass(
-  request: FastifyRequest<{ Params: Record<string, string>; Body: Buffer | undefined }>,
+  request: Passed,
   reply: FastifyReply,
   route: VaultRoute,
   { federation, audit }: Context,
 ): Promise<FastifyReply> {
   const vault = federation.demand(request.params['vault'] as string)
   const path = pathOf(request)
-  const about = (body: unknown): string => {
-    const [, query = ''] = path.split('?')
-    return subjectOf(vault.record.name, vault.lastTold, { params: request.params, query, body })
-  }
-  const detail = detailOf(request, path)
-  request.told = { ...(route.deed === undefined ? {} : { action: route.deed }), subject: about(undefined), detail }
+  request.told = toldOf(request, route, vault, bodyOf(request))
   const signal = gone(request, reply)
   if (route.action === 'by-task') {
     const task = await taskOf(request, vault)
-    request.told = { action: route.deed ?? task.kind, subject: about(task), detail }
+    request.told = { action: task.kind, ...toldOf(request, route, vault, task) }
     demandAction(request.asker, taskActions[task.kind])
-  } else request.told = { action: route.deed ?? route.action, subject: about(bodyOf(request)), detail }
+  }
   if (isChange(request.method) || route.isRecorded === true) audit.demandWritable()
   const answer = await ask(vault, request, path, signal)
   const status = answer.statusCode ?? 502
@@ -77,6 +78,23 @@ async function pass(
   if (status >= 400)
     request.told = { ...request.told, detail: `${request.told.detail ?? ''} (status ${status})`.trim() }
   return reply.send(answer)
+}
+
+/** For the audit log; `about` is the body, or the task that is asked for. */
+function toldOf(
+  request: Passed,
+  { action, deed }: VaultRoute,
+  { record, lastTold }: KnownVault,
+  about: unknown,
+): NonNullable<FastifyRequest['told']> {
+  const path = pathOf(request)
+  const [, query = ''] = path.split('?')
+  const done = deed ?? (action === 'by-task' ? undefined : action)
+  return {
+    ...(done === undefined ? {} : { action: done }),
+    subject: subjectOf(record.name, lastTold, { params: request.params, query, body: about }),
+    detail: detailOf(request, path),
+  }
 }
 
 /** Behind the vault in the address as it came, still encoded; before it a request may name the server, as those of proxies do. */
@@ -87,10 +105,7 @@ function pathOf({ raw: { url = '' } }: FastifyRequest): string {
 }
 
 /** The task that is asked for, or that a request is about. */
-async function taskOf(
-  request: FastifyRequest<{ Params: Record<string, string>; Body: Buffer | undefined }>,
-  vault: KnownVault,
-): Promise<{ readonly kind: TaskBody['kind'] }> {
+async function taskOf(request: Passed, vault: KnownVault): Promise<{ readonly kind: TaskBody['kind'] }> {
   const { task } = request.params
   if (task !== undefined) {
     const path = `/v1/tasks/${encodeURIComponent(task)}`

@@ -147,6 +147,8 @@ function Verification(): ReactNode {
   )
 }
 
+const exactly = ({ detail }: AuditRecord): ReactNode => <code className="alarm-sentence">{detail}</code>
+
 function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
   const t = useTexts()
   const formats = useFormats()
@@ -158,13 +160,18 @@ function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
       pagination={false}
       scroll={{ x: 1000 }}
       dataSource={[...rows]}
+      expandable={{
+        rowExpandable: ({ detail }) => detail !== '',
+        expandedRowRender: exactly,
+      }}
       columns={[
         { title: t.audit.number, width: 80, align: 'right', render: (_, { number }) => number },
         { title: t.audit.at, width: 190, render: (_, { at }) => formats.momentExactly(at) },
         {
           title: t.audit.user,
           width: 160,
-          render: (_, { user }) => user ?? <span className="quiet">{t.audit.nobody}</span>,
+          render: (_, { user, address }) =>
+            user ?? <span className="quiet">{address === 'console' ? t.audit.commandLine : t.audit.nobody}</span>,
         },
         {
           title: t.audit.address,
@@ -182,12 +189,7 @@ function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
         },
         {
           title: t.audit.subject,
-          render: (_, { subject, detail }) => (
-            <div className="alarm-sentence">
-              <span>{subject}</span>
-              {detail === '' ? null : <span className="quiet">{detail}</span>}
-            </div>
-          ),
+          render: (_, { subject }) => <div className="alarm-sentence">{subject}</div>,
         },
         {
           title: t.audit.outcome,

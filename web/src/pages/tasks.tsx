@@ -60,25 +60,40 @@ export function Component(): ReactNode {
                     setParameters({ vault: of.id, task: task.id })
                   }}
                 >
-                  <strong>{t.tasks.kinds[task.kind]}</strong> <span className="quiet">{subjectOf(task)}</span>
+                  <strong>{t.tasks.kinds[task.kind]}</strong>{' '}
+                  <span className="quiet task-subject">{subjectOf(task)}</span>
                 </button>
               ),
             },
-            { title: t.tasks.state, render: (_, { task }) => <TaskStateMark state={task.state} /> },
             {
-              title: t.tasks.progress,
-              width: 110,
+              title: t.tasks.state,
+              className: 'whole',
               render: (_, { task }) => {
                 const share = shareOf(task)
-                return isOpen(task) && share !== undefined ? (
-                  <Progress percent={share * 100} showInfo={false} size={{ height: 5 }} aria-label={t.tasks.progress} />
-                ) : null
+                return (
+                  <>
+                    <TaskStateMark state={task.state} />
+                    {isOpen(task) && share !== undefined ? (
+                      <Progress
+                        percent={share * 100}
+                        showInfo={false}
+                        size={{ height: 5 }}
+                        aria-label={t.tasks.progress}
+                      />
+                    ) : null}
+                  </>
+                )
               },
             },
-            { title: t.tasks.by, render: (_, { task }) => task.by },
-            { title: t.tasks.created, render: (_, { task }) => formats.shortly(task.created, now) },
+            { title: t.tasks.by, className: 'whole', render: (_, { task }) => task.by },
+            {
+              title: t.tasks.created,
+              className: 'whole',
+              render: (_, { task }) => formats.shortly(task.created, now),
+            },
             {
               title: t.tasks.took,
+              className: 'whole',
               align: 'right',
               render: (_, { task: { began, ended } }) =>
                 began === null ? '–' : formats.duration((ended === null ? now : Date.parse(ended)) - Date.parse(began)),

@@ -88,5 +88,9 @@ function useFailureTexts(failure: Error): { title: string; hint: string; code?: 
   if (failure.code === unreachableCode) return { title: t.states.unreachable, hint: t.states.unreachableHint }
   if (failure.code === strangeAnswerCode)
     return { title: t.states.strange, hint: t.states.strangeHint, code: failure.message }
-  return { title: failure.message, hint: failure.hint ?? t.states.failedHint, code: failure.code }
+  const { code, message, hint } = failure
+  const words: Readonly<Record<string, string>> = t.states.failures
+  const title = words[code]
+  if (title === undefined) return { title: message, hint: hint ?? t.states.failedHint, code }
+  return { title, hint: hint === undefined ? message : `${message}; ${hint}`, code }
 }

@@ -30,7 +30,7 @@ const because = (reason: string): string => (reason === '' ? '' : ` (${reason})`
 export const alarmRules = {
   'vault-away': {
     is: ({ vault, error }) => `Vault ${vault} cannot be reached${because(error)}`,
-    next: () => 'See whether it runs and whether the line to it is up. Agents go on by themselves.',
+    next: () => 'Check that it runs and that the line to it is up. Agents go on by themselves.',
   },
   'vault-full': {
     is: ({ vault }) => `Vault ${vault} is full: nothing is acknowledged`,
@@ -48,26 +48,25 @@ export const alarmRules = {
     next: () => 'Add room, or shorten the window of a source: the page Vaults shows what that would delete.',
   },
   'agent-gone': {
-    is: ({ agent, vault, sources }) =>
-      `Agent ${agent} is gone from vault ${vault}; sources that are not protected now: ${sources}`,
-    next: () => 'See whether its server is up, start the agent, or mend the line. It catches up by itself.',
+    is: ({ agent, vault, sources }) => `Agent ${agent} has lost vault ${vault}; sources not protected now: ${sources}`,
+    next: () => 'Check that its server is up, start the agent, or restore the line. It catches up by itself.',
   },
   'certificate-ends': {
     is: ({ agent, vault, days }) =>
-      `The certificate of ${agent === '' ? 'this console' : `agent ${agent}`} for vault ${vault} ends in ${days} d`,
-    next: () => 'Keep it running and connected: it is renewed by itself. If it has ended, use a new token.',
+      `The certificate of ${agent === '' ? 'this console' : `agent ${agent}`} for vault ${vault} expires in ${days} d`,
+    next: () => 'Keep it running and connected: it is renewed by itself. If it has expired, use a new token.',
   },
   'source-stalled': {
-    is: ({ source, lagMs }) => `${source} stands still: nothing has become durable for ${lagMs}`,
-    next: () => 'Look at its problems and at the log of its agent. Restart the agent if it tells nothing.',
+    is: ({ source, lagMs }) => `${source} has stalled: nothing has become durable for ${lagMs}`,
+    next: () => 'Look at its problems and at the log of its agent. If they say nothing, restart the agent.',
   },
   'source-late': {
-    is: ({ source, lagMs, lagMsMax }) => `${source} is ${lagMs} behind, and may be ${lagMsMax}`,
-    next: () => 'See what the line carries and whether a limit of bandwidth holds. It catches up by itself.',
+    is: ({ source, lagMs, lagMsMax }) => `${source} is ${lagMs} behind; the limit is ${lagMsMax}`,
+    next: () => 'Check the throughput of the line and any bandwidth limit. It catches up by itself.',
   },
   'source-damaged': {
     is: ({ source, detail }) => `The journal of ${source} is damaged${because(detail)}`,
-    next: () => 'Keep the vault as it is. Verify the source: that names what is wrong.',
+    next: () => 'Keep the vault as it is. Verify the source: the result names what is wrong.',
   },
   'source-vanished': {
     is: ({ source, detail }) => `What ${source} protects is no longer there${because(detail)}`,

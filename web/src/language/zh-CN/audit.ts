@@ -57,6 +57,7 @@ export const audit: Texts['audit'] = {
     'signed-in': '已登录的请求',
   },
   ownMachine: '平台本机',
+  commandLine: '命令行',
   subject: '对象',
   outcome: '结果',
   outcomes: { done: '成功', refused: '拒绝', failed: '失败' },

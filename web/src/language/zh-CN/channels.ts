@@ -1,7 +1,7 @@
 import type { Texts } from '../en.ts'
 
 export const channels: Texts['channels'] = {
-  about: '告警产生、升级和恢复时都会发送。',
+  about: '告警产生、升级和解除时都会发送。',
   add: '添加通道',
   none: '告警尚未发送到任何地方',
   noneHint: '请添加单位的邮件服务器，或企业微信、钉钉、飞书的群机器人。',
@@ -20,7 +20,7 @@ export const channels: Texts['channels'] = {
   test: '发送测试',
   testing: '正在发送',
   taken: (name, took) => `${name} 已收到消息，用时 ${took}。`,
-  notTaken: (name) => `${name} 没有收下消息`,
+  notTaken: (name) => `${name} 未接收消息`,
   edit: '修改',
   remove: '删除',
   removeTitle: (name) => `删除通道 ${name}？`,
@@ -53,8 +53,8 @@ export const channels: Texts['channels'] = {
     feishu: '机器人安全设置中选择“签名校验”时显示的密钥。',
   },
   kept: '保持不变，不显示',
-  authority: '自有证书机构的证书（PEM）',
-  authorityHint: '仅当接收方的证书由本单位自己的机构签发时填写。',
+  authority: '自建 CA 的证书（PEM）',
+  authorityHint: '仅当接收方的证书由本单位自建的 CA 签发时填写。',
   enabled: '启用',
   needed: '必填',
   urlNeeded: '请填写以 https:// 或 http:// 开头的地址',

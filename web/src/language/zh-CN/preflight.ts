@@ -50,7 +50,7 @@ export const preflight: Texts['preflight'] = {
   'device-in-use': { is: ({ path }) => `${path} 已挂载或正在使用。`, next: '请先卸载，或选择其他目标。' },
   'device-closed': {
     is: ({ path, error }) => `无法写入 ${path}：${error}`,
-    next: '请以有写入权限的用户运行 agent。',
+    next: '请以有写入权限的用户运行主站程序。',
   },
   'room-enough': { is: ({ neededBytes, freeBytes }) => `需要 ${neededBytes}，可用 ${freeBytes}。` },
   'room-short': {
@@ -66,14 +66,14 @@ export const preflight: Texts['preflight'] = {
     is: ({ neededBytes, freeBytes }) => `最多需要 ${neededBytes}，只有 ${freeBytes} 可用。`,
     next: '若卷中有足够多的零数据则可以容纳；建议先腾出空间。',
   },
-  'writing-open': { is: ({ path }) => `agent 可以写入 ${path}。` },
+  'writing-open': { is: ({ path }) => `主站可以写入 ${path}。` },
   'writing-without-owners': {
-    is: () => 'agent 未以 root 运行：属主以及仅 root 可设置的属性不会恢复。',
-    next: '若需恢复这些属性，请以 root 运行 agent。',
+    is: () => '主站程序未以 root 运行：属主以及仅 root 可设置的属性不会恢复。',
+    next: '若需恢复这些属性，请以 root 运行主站程序。',
   },
   'writing-closed': {
-    is: ({ path, error }) => `agent 无权写入 ${path}：${error}`,
-    next: '请选择其他位置，或以有权限的用户运行 agent。',
+    is: ({ path, error }) => `主站无权写入 ${path}：${error}`,
+    next: '请选择其他位置，或以有权限的用户运行主站程序。',
   },
   'way-open': { is: () => '数据库的运行用户可以进入该目录。' },
   'way-closed': {

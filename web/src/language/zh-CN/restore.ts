@@ -23,7 +23,7 @@ export const restore: Texts['restore'] = {
   serverHint: '任意一台已注册且在线的主站。',
   serverAway: (name) => `${name}（未连接）`,
   noServer: '没有在线的主站',
-  noServerHint: '请在“主站”页面注册服务器，或使其 agent 恢复连接。',
+  noServerHint: '请在“主站”页面注册服务器，或使已注册的主站恢复连接。',
   place: '位置',
   elsewhere: '另一个目录：不改动现有内容',
   inPlace: '原位置：现有内容移到一旁并被替换',
@@ -36,7 +36,7 @@ export const restore: Texts['restore'] = {
   start: '恢复后启动数据库，并恢复到所选时刻',
   checking: '正在向主站与从站确认……',
   checkAgain: '重新检查',
-  verdicts: { good: '可以', warning: '请留意', refused: '不可行' },
+  verdicts: { good: '通过', warning: '注意', refused: '不可行' },
   checks: {
     room: '空间',
     version: '版本',
@@ -49,9 +49,9 @@ export const restore: Texts['restore'] = {
   },
   summary: '将要执行的操作',
   summaryElsewhere: (what, moment, server, target) =>
-    `将 ${what} 在${moment}的状态写入 ${server} 的 ${target}。不改动任何现有内容，保护照常进行。`,
+    `将 ${what}（${moment}）写入 ${server} 的 ${target}。不改动任何现有内容，保护照常进行。`,
   summaryInPlace: (what, moment, server) =>
-    `${server} 上的 ${what} 将恢复为${moment}的状态。现有内容移到一旁保留，名称后加“.before-”，由您自行清理。恢复期间请暂停该处的业务操作。`,
+    `${server} 上的 ${what} 将恢复为 ${moment} 的状态。现有内容移到一旁保留，名称后加“.before-”，由您自行清理。恢复期间请暂停该处的业务操作。`,
   go: (server) => `恢复到 ${server}`,
   goInPlace: (name) => `替换 ${name}`,
   refused: '检查结果为不可行。请处理所列问题，或选择其他位置。',

@@ -34,9 +34,9 @@ export const shell: Texts['shell'] = {
   },
   alarmsWaiting: (count) => `${count} 条告警`,
   live: '实时',
-  liveHint: '所见即当前状态。',
+  liveHint: '页面显示的是当前状态。',
   connecting: '连接中',
-  connectingHint: '正在等待集中管理平台的第一条消息。',
+  connectingHint: '正在等待集中管理平台应答。',
   lost: (since) => `自 ${since} 起非实时`,
   lostBanner: (since) =>
     `自 ${since} 起未收到集中管理平台的消息。当前所见为当时的状态，页面会持续重连。如长时间未恢复，请检查平台进程是否在运行、本机能否访问到它。`,

@@ -1,7 +1,7 @@
 import type { Texts } from '../en.ts'
 
 export const thresholds: Texts['thresholds'] = {
-  everything: '全部',
+  everything: '默认',
   ofSystem: '业务系统',
   lagMax: '滞后上限（秒）',
   lagMaxHint: '留空：按保护对象自己的策略。',
@@ -12,13 +12,13 @@ export const thresholds: Texts['thresholds'] = {
   asPolicy: '按策略',
   edit: '修改',
   add: '为业务系统单独设置',
-  remove: '恢复为“全部”',
-  removed: (system) => `${system} 已恢复使用“全部”的阈值。`,
+  remove: '恢复默认',
+  removed: (system) => `${system} 已恢复使用默认阈值。`,
   saved: '阈值已生效。',
   save: '保存',
   titleOf: (name) => `${name} 的阈值`,
   titleNew: '为业务系统单独设置阈值',
-  about: '超过这些值即产生告警。有单独设置的业务系统不使用第一行。',
+  about: '超过这些值即产生告警。单独设置的业务系统不使用默认值。',
   chooseSystem: '请选择业务系统',
   needed: '请填写数值',
 }

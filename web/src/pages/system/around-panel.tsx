@@ -101,6 +101,7 @@ function Gets({
         },
         {
           title: t.system.quality,
+          className: 'whole',
           render: (_, { gets }) => {
             if (gets === undefined) return ''
             if (gets.suspect !== undefined)
