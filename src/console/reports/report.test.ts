@@ -3,12 +3,14 @@ import { test } from 'node:test'
 import { alarmAt } from '../../../test/support/vault-seen.ts'
 import type { Report } from '../../api/console.ts'
 import { lagClassesMs, type Measure } from '../../api/measures.ts'
+import { taskRecord } from '../../api/tasks.ts'
 import { isoMoment, moment, type Moment } from '../../model/moment.ts'
 import { english } from '../language/en.ts'
 import { chinese } from '../language/zh-CN.ts'
 import { summarise } from './measured.ts'
 import { isWithin, spanOf } from './month.ts'
 import { reportCsv } from './report-csv.ts'
+import { restoreOf } from './report.ts'
 
 const at = (iso: string): Moment => moment(Date.parse(iso) * 1000)
 const now = at('2026-11-23T12:00:00Z')
@@ -106,4 +108,12 @@ test('a CSV opens in a Chinese Excel and runs no formula that others wrote', () 
   const cells = text.slice(1).split(/\r\n|,/)
   assert.ok(cells.every((cell) => !/^"?[=+@]/.test(cell)))
   assert.match(reportCsv(report, english), /^\u{feff}System,/u)
+})
+
+test('a restore stands under the name of its source, also where whoever asked named it by its id', () => {
+  const body = { kind: 'restore', agent: 'a1', source: '5d0c', at: 'latest', to: '/srv/back' }
+  const when = isoMoment(now)
+  const asked = { id: '0'.repeat(32), kind: 'restore', body, state: 'done', by: 'chen', source: 'erp', log: [] }
+  const [told] = restoreOf('north', taskRecord.parse({ ...asked, created: when, began: when, ended: when }))
+  assert.equal(told?.source, 'erp')
 })

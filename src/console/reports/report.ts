@@ -148,13 +148,17 @@ async function askRestores(vault: KnownVault, span: Span): Promise<Restore[]> {
   return tasks.flatMap((task) => (isWithin(task.created, span) ? restoreOf(vault.record.name, task) : []))
 }
 
-function restoreOf(vault: string, { body, by, state, created, began, ended, progress }: TaskRecord): Restore[] {
+export function restoreOf(
+  vault: string,
+  { body, source, by, state, created, began, ended, progress }: TaskRecord,
+): Restore[] {
   if (body.kind !== 'restore') return []
   const from = began ?? created
   return [
     {
       vault,
-      source: body.source,
+      // Whoever asked may have named it by its id.
+      source: source ?? body.source,
       ofSystem: body.system,
       to: body.to,
       by,

@@ -165,17 +165,17 @@ function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
         expandedRowRender: exactly,
       }}
       columns={[
-        { title: t.audit.number, width: 80, align: 'right', render: (_, { number }) => number },
+        { title: t.audit.number, width: 64, align: 'right', render: (_, { number }) => number },
         { title: t.audit.at, width: 190, render: (_, { at }) => formats.momentExactly(at) },
         {
           title: t.audit.user,
-          width: 160,
+          width: 130,
           render: (_, { user, address }) =>
             user ?? <span className="quiet">{address === 'console' ? t.audit.commandLine : t.audit.nobody}</span>,
         },
         {
           title: t.audit.address,
-          width: 120,
+          width: 110,
           render: (_, { address }) => (address === 'console' ? t.audit.ownMachine : address),
         },
         {
@@ -193,7 +193,7 @@ function Records({ rows }: { rows: readonly AuditRecord[] }): ReactNode {
         },
         {
           title: t.audit.outcome,
-          width: 90,
+          width: 76,
           render: (_, { outcome }) => <span className={tones[outcome]}>{t.audit.outcomes[outcome]}</span>,
         },
         { title: t.audit.hash, width: 100, render: (_, { hash }) => <code title={hash}>{hash.slice(0, 10)}</code> },

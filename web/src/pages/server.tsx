@@ -183,8 +183,18 @@ function whatOf({ kind, paths, postgres, volume }: PlacedSource['source']): stri
     case 'files':
       return paths.join(', ')
     case 'postgres':
-      return postgres?.url ?? ''
+      return readableUrl(postgres?.url ?? '')
     case 'volume':
       return volume?.backing ?? ''
+  }
+}
+
+/** Of a socket's folder the URL has each slash encoded. */
+function readableUrl(url: string): string {
+  try {
+    return decodeURIComponent(url)
+  } catch (error) {
+    if (error instanceof URIError) return url
+    throw error
   }
 }

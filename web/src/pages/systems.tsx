@@ -72,11 +72,13 @@ export function Component(): ReactNode {
           },
           {
             title: t.systems.state,
+            width: 130,
             sorter: (a, b) => rankOf(a.state) - rankOf(b.state),
             render: (_, { state }) => <StateMark state={state} />,
           },
           {
             title: t.systems.lag,
+            width: 110,
             align: 'right',
             sorter: (a, b) => (a.lagMs ?? Infinity) - (b.lagMs ?? Infinity),
             render: (_, { lagMs }) => (lagMs === null ? '–' : formats.duration(lagMs)),
@@ -93,6 +95,7 @@ export function Component(): ReactNode {
           },
           {
             title: t.systems.window,
+            width: 170,
             responsive: ['xl'],
             render: (_, { sources }) => {
               const earliest = earliestOf(sources.map(({ source }) => source.earliest))
@@ -101,6 +104,7 @@ export function Component(): ReactNode {
           },
           {
             title: t.systems.problem,
+            width: '26%',
             ellipsis: true,
             render: (_, one) => nextStep(one) ?? (one.state === 'protected' ? '' : t.states.sentences[one.state]),
           },
@@ -108,6 +112,7 @@ export function Component(): ReactNode {
             ? [
                 {
                   title: t.systems.restore,
+                  width: 90,
                   align: 'right' as const,
                   render: (_: unknown, { name }: System) => (
                     <Link to={restoreLink({ system: name })} onClick={(event) => event.stopPropagation()}>

@@ -29,7 +29,7 @@ export function Component(): ReactNode {
         </Empty>
       ) : (
         <div className="stack">
-          <div className="row row-end">{add}</div>
+          {add === null ? null : <div className="row row-end">{add}</div>}
           <VaultCards
             vaults={[...vaults.values()].toSorted((one, other) => one.entry.name.localeCompare(other.entry.name))}
           />

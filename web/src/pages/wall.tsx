@@ -22,6 +22,8 @@ const ageEveryMs = 60_000
 const alarmsShownMax = 8
 /** Of a tile, with the space around it, in pixels; wall.css has the same. */
 const tile = { width: 330, height: 122 }
+const largeTile = { width: 490, height: 178 }
+const largeFromPx = 2400
 
 /** For a large screen that nobody touches: dark, large, turning its pages by itself. */
 export function Component(): ReactNode {
@@ -137,8 +139,9 @@ function useFitting(place: RefObject<HTMLDivElement | null>): number {
     const element = place.current
     if (element === null) return undefined
     const observer = new ResizeObserver(() => {
-      const columns = Math.floor(element.clientWidth / tile.width)
-      const rows = Math.floor(element.clientHeight / tile.height)
+      const { width, height } = window.innerWidth >= largeFromPx ? largeTile : tile
+      const columns = Math.floor(element.clientWidth / width)
+      const rows = Math.floor(element.clientHeight / height)
       setFitting(Math.max(1, columns) * Math.max(1, rows))
     })
     observer.observe(element)

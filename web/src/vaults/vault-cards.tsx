@@ -45,8 +45,7 @@ function VaultCard({ vault: { entry, status, sources } }: { vault: LiveVault }):
           <>
             <CapacityMeter storedBytes={status.storedBytes} freeBytes={status.freeBytes} />
             <p>
-              <strong>{formats.bytes(status.storedBytes)}</strong> {t.vaults.stored}{' '}
-              <strong>{formats.bytes(status.freeBytes)}</strong> {t.vaults.free}
+              <strong>{t.overview.space(formats.bytes(status.storedBytes), formats.bytes(status.freeBytes))}</strong>
             </p>
           </>
         )}
