@@ -97,6 +97,11 @@ export function agentFor(registry: Registry, caller: Caller, nameOrId: string | 
 }
 
 const nameCharactersMax = 63
+/** What the vault calls others than users of consoles. */
+const isOurOwn = /^(?:operator$|agent )/
+
+const consoleName = (registry: Registry, which: Id): string =>
+  registry.consoles.find(({ id }) => id === which)?.name ?? 'a console'
 
 /** Who asks: a console says which of its users, percent-encoded where the name is not ASCII. */
 export function asker(registry: Registry, caller: Caller, header: string | string[] | undefined): string {
@@ -104,7 +109,8 @@ export function asker(registry: Registry, caller: Caller, header: string | strin
   if (caller.kind !== 'console' || typeof header !== 'string') return 'operator'
   try {
     const name = decodeURIComponent(header)
-    if (name !== '' && name.length <= nameCharactersMax && !/\p{C}/u.test(name)) return name
+    if (name !== '' && name.length <= nameCharactersMax && !/\p{C}/u.test(name))
+      return isOurOwn.test(name) ? `${name} of ${consoleName(registry, caller.console)}` : name
   } catch (error) {
     if (!(error instanceof URIError)) throw error
   }
