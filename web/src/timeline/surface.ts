@@ -142,7 +142,7 @@ export class TimelineSurface implements Disposable {
   }
 
   bringInto(at: Instant): void {
-    if (this.#scale !== undefined) this.#move(showing(this.#scale, at))
+    if (this.#scale !== undefined) this.#move(showing(this.#scale, at), at)
   }
 
   [Symbol.dispose](): void {
@@ -162,14 +162,16 @@ export class TimelineSurface implements Disposable {
     return layoutOf(this.#state.tracks.length, this.#state.isCompact)
   }
 
-  #bounds() {
+  /** What is chosen can be seen, also where nothing is kept. */
+  #bounds(chosen: Instant | undefined) {
     const now = this.#now()
-    const earliest = Math.min(...this.#state.tracks.map(({ earliest: at }) => at ?? now), now - 60_000_000)
-    return { earliest, latest: now }
+    const seen = chosen ?? now
+    const earliest = Math.min(...this.#state.tracks.map(({ earliest: at }) => at ?? now), now - 60_000_000, seen)
+    return { earliest, latest: Math.max(now, seen) }
   }
 
-  #move(scale: Scale): void {
-    this.#scale = bounded(scale, this.#bounds())
+  #move(scale: Scale, chosen = this.#state.chosen): void {
+    this.#scale = bounded(scale, this.#bounds(chosen))
     const now = pixelAt(this.#scale, this.#now())
     if (now < 0 || now > this.#scale.width || this.#scale.perPixel < followPerPixelMin) this.#isFollowing = false
     this.#invalidate()
@@ -196,7 +198,7 @@ export class TimelineSurface implements Disposable {
     if (!isSame) Object.assign(this.#canvas, { width: wide, height: high })
     const now = this.#now()
     if (this.#scale === undefined) {
-      const from = Math.max(this.#bounds().earliest, now - firstSpanUs)
+      const from = Math.max(this.#bounds(undefined).earliest, now - firstSpanUs)
       this.#scale = fitted(from - (now - from) * 0.02, now + (now - from) * 0.03, width)
       const { chosen } = this.#state
       // The address of the page may bring a moment that is long ago.
@@ -372,7 +374,7 @@ export class TimelineSurface implements Disposable {
     const scale = this.#scale
     if (deed === undefined || scale === undefined) return
     event.preventDefault()
-    const { earliest, latest } = this.#bounds()
+    const { earliest, latest } = this.#bounds(undefined)
     const chosen = this.#state.chosen ?? Math.min(timeAt(scale, scale.width / 2), latest)
     const choose = (at: Instant): void => {
       this.#events.choose(this.#possible(at), undefined, undefined)
@@ -402,7 +404,7 @@ export class TimelineSurface implements Disposable {
 
   /** Nothing before the window and nothing of the future can be chosen. */
   #possible(at: Instant): Instant {
-    const { earliest, latest } = this.#bounds()
+    const { earliest, latest } = this.#bounds(undefined)
     return Math.round(Math.min(Math.max(at, earliest), latest))
   }
 
