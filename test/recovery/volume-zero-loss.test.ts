@@ -71,6 +71,18 @@ async function untilTold({ world, agent }: VolumeScene, code: string): Promise<v
   )
 }
 
+/** In which flushes did not wait for the vault. */
+async function spanAtVault({ world }: VolumeScene): Promise<{ since: string; over: string }> {
+  let said: RegExpMatchArray | null = null
+  await until('the span is at the vault', async () => {
+    const { out } = await world.atVault('points', 'disk', '--json', '--limit', '100000')
+    said = out.match(/did not wait for the vault from (\S+?Z) to (\S+?Z)/)
+    return said !== null
+  })
+  const [, since = '', over = ''] = said ?? []
+  return { since, over }
+}
+
 test(
   'with zero loss no flush is answered while the vault is away, and each that is answered is at the vault at that moment',
   { timeout: 900_000 },
@@ -113,13 +125,7 @@ test(
     await user.flush()
     const back = isoMoment(moment(systemClock.now()))
     await world.vault.start()
-    let said: RegExpMatchArray | null = null
-    await until('the span is at the vault', async () => {
-      const { out } = await world.atVault('points', 'disk', '--json', '--limit', '100000')
-      said = out.match(/did not wait for the vault from (\S+?Z) to (\S+?Z)/)
-      return said !== null
-    })
-    const [, since = '', over = ''] = said ?? []
+    const { since, over } = await spanAtVault(scene)
     assert.ok(
       away <= since && since <= back && back <= over,
       `away from ${away} to ${back}, told from ${since} to ${over}`,
@@ -127,5 +133,31 @@ test(
     await user.write()
     await user.flush()
     await assertAtVault(scene, user, 'after the span')
+  },
+)
+
+test(
+  'a span without protection comes to the vault also where agent and volume server are killed before it is over',
+  { timeout: 900_000 },
+  async (t) => {
+    const scene = await beginVolume(t, { seed, bytes, options: ['--zero-loss=degrade:1s'] })
+    const { world, agent, server } = scene
+    const user = await User.of(scene)
+    await user.write()
+    await user.flush()
+    await world.vault.kill()
+    const away = isoMoment(moment(systemClock.now()))
+    await user.write()
+    await user.flush()
+    const answered = isoMoment(moment(systemClock.now()))
+    await agent.process.kill()
+    await server.kill()
+    await world.vault.start()
+    await agent.process.start(keptGroup)
+    const { since, over } = await spanAtVault(scene)
+    assert.ok(
+      away <= since && since <= answered && answered <= over,
+      `away from ${away}, answered at ${answered}, told from ${since} to ${over}`,
+    )
   },
 )

@@ -1,12 +1,11 @@
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { together } from '../../base/together.ts'
+import { together, untilAborted } from '../../base/together.ts'
 import { Wake } from '../../base/wake.ts'
 import type { VolumeRecord } from '../../format/volume-log.ts'
 import { inlineBytesMax } from '../../model/batch.ts'
 import { moment } from '../../model/moment.ts'
-import { type CaptureReport, type CaptureState, problemsMax } from '../../model/report.ts'
 import type { VolumeSettings } from '../../model/source.ts'
 import type { MirrorLeg } from '../../nbd/mirror-leg.ts'
 import type { Lane } from '../batch-builder.ts'
@@ -19,14 +18,15 @@ import { compareOnSchedule } from './comparisons.ts'
 import { Conversation } from './conversation.ts'
 import { Copier } from './copier.ts'
 import { Coverage } from './coverage.ts'
-import { decodeCursor, type Place } from './cursor.ts'
+import { decodeCursor } from './cursor.ts'
 import { Flights } from './flights.ts'
 import { Journal } from './journal.ts'
 import type { EngineRequest } from './messages.ts'
 import { Outgoing } from './outgoing.ts'
 import { MirrorWatch } from './mirror-watch.ts'
+import { Reports } from './reports.ts'
 import type { OpenServer, ServerLink } from './server-link.ts'
-import { isOfAnotherPast, progressAt, stateAt, takingUp, whyGap } from './state.ts'
+import { isOfAnotherPast, takingUp, whyGap } from './state.ts'
 
 export interface EngineParts {
   readonly clock: Clock
@@ -41,7 +41,6 @@ export interface EngineParts {
 const togetherMs = 20
 /** How often the server is asked where it is: usually, and after records that are not known to be all. */
 const beatMs = { usual: 500, busy: 100 }
-const reportMs = { usual: 1000, busy: 100 }
 const retryMs = { min: 200, max: 5000 }
 
 /**
@@ -86,6 +85,7 @@ export class Engine {
   readonly #changed = new Wake()
   readonly #marks = new AskedMarks()
   readonly #mirror: MirrorWatch
+  readonly #reports: Reports
   #link: ServerLink | undefined
   /** Whether the log of the link is known to be the one that the journal goes on with: before, nothing of its records may be said. */
   #isTakenUp = false
@@ -93,12 +93,8 @@ export class Engine {
   #copier: Copier | undefined
   readonly #wanted = { isEverything: false }
   #line = false
-  /** The last conversation came to nothing. */
-  #isAway = false
   readonly #outgoing = new Outgoing()
   #offerTag = 0
-  #reportedAtMs = 0
-  #reported = ''
 
   constructor(request: EngineRequest, parts: EngineParts) {
     const settings = request.source.volume
@@ -114,6 +110,14 @@ export class Engine {
       session: Buffer.from(parts.random.bytes(4)).readUInt32BE(),
       clock: parts.clock,
       hand: (batch) => this.#hand(batch),
+    })
+    this.#reports = new Reports({
+      clock: parts.clock,
+      journal: this.#journal,
+      coverage: this.#coverage,
+      problems: this.#problems,
+      conversation: () => this.#conversation,
+      hand: (report) => parts.hand({ kind: 'report', report }),
     })
   }
 
@@ -152,9 +156,9 @@ export class Engine {
   /** Until it is told to stop. */
   async run(): Promise<void> {
     const { signal } = this.#stop
-    this.#report()
+    this.#reports.tell()
     try {
-      await together(signal, [(inside) => this.#follow(inside), (inside) => this.#beat(inside)])
+      await together(signal, [(inside) => this.#follow(inside), (inside) => this.#reports.run(inside)])
     } catch (error) {
       if (!signal.aborted) throw error
     }
@@ -168,10 +172,10 @@ export class Engine {
         await this.#converse(signal)
       } catch (error) {
         signal.throwIfAborted()
-        this.#isAway = true
+        this.#reports.isAway = true
         this.#problems.set('server', problemOf(error))
       }
-      this.#report()
+      this.#reports.tell()
       retry = this.#journal.sequence === before ? Math.min(retryMs.max, retry * 2) : retryMs.min
       await this.#parts.clock.sleep(retry, signal)
     }
@@ -201,19 +205,24 @@ export class Engine {
   }
 
   async #work(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
     this.#introduce(link)
     await this.#changed.until(() => (this.#line ? true : undefined), signal)
     await this.#takeUp(link, conversation, signal)
     this.#journal.healing.forget()
     this.#isTakenUp = true
     this.#tellAcknowledged()
-    this.#isAway = false
+    this.#reports.isAway = false
     this.#problems.clear('server')
-    this.#report()
+    this.#reports.tell()
     await together(signal, [
       (inside) => this.#live(link, conversation, inside),
       (inside) => this.#copy(link, conversation, inside),
-      (inside) => this.#compareOnSchedule(inside),
+      (inside) =>
+        compareOnSchedule(
+          { journal: this.#journal, clock, everyMs: this.#reconcileMs, wanted: this.#wanted, changed: this.#changed },
+          inside,
+        ),
       (inside) => this.#look(conversation, inside),
     ])
   }
@@ -313,7 +322,7 @@ export class Engine {
       else this.#coverage.restart()
       this.#progressed()
       await this.#changed.until(() => (this.#coverage.isWaiting ? undefined : true), signal)
-      await clock.sleep(this.#isBusy ? beatMs.busy : beatMs.usual, signal)
+      await clock.sleep(this.#reports.isBusy ? beatMs.busy : beatMs.usual, signal)
     }
   }
 
@@ -345,18 +354,6 @@ export class Engine {
     })
     this.#copier = copier
     await copier.run()
-  }
-
-  #compareOnSchedule(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts
-    const parts = {
-      journal: this.#journal,
-      clock,
-      everyMs: this.#reconcileMs,
-      wanted: this.#wanted,
-      changed: this.#changed,
-    }
-    return compareOnSchedule(parts, signal)
   }
 
   async #roomToCopy(signal: AbortSignal): Promise<void> {
@@ -400,62 +397,4 @@ export class Engine {
   async #room(lane: Lane, signal: AbortSignal): Promise<void> {
     await this.#changed.until(() => (this.#hasRoom(lane) ? true : undefined), signal)
   }
-
-  // What is told
-
-  async #beat(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts
-    for (;;) {
-      await clock.sleep(reportMs.busy, signal)
-      const isNews = this.#reported !== this.#newsOf()
-      const sinceMs = clock.monotonicMs() - this.#reportedAtMs
-      if (sinceMs >= (isNews ? reportMs.busy : reportMs.usual)) this.#report()
-    }
-  }
-
-  get #isBusy(): boolean {
-    return this.#recordsLeft > 0 || this.#state !== 'live'
-  }
-
-  #newsOf(): string {
-    return `${this.#state} ${this.#journal.sequence} ${this.#coverage.covered}`
-  }
-
-  #report(): void {
-    this.#reportedAtMs = this.#parts.clock.monotonicMs()
-    this.#reported = this.#newsOf()
-    const { state } = this.#conversation ?? {}
-    const report: CaptureReport = {
-      state: this.#state,
-      covered: this.#coverage.covered,
-      upTo: this.#journal.sequence,
-      dirty: this.#recordsLeft,
-      uncapturedBytes: this.#recordsLeft === 0 ? 0 : (state?.unsentBytes ?? 0),
-      ...progressAt(this.#place),
-      ...(this.#place === undefined ? {} : { compared: this.#place.compared }),
-      watching: 'volume-log',
-      problems: [...this.#problems.list(), ...(state?.problems ?? [])].slice(-problemsMax),
-    }
-    this.#parts.hand({ kind: 'report', report })
-  }
-
-  /** Records that are durable there and not captured. */
-  get #recordsLeft(): number {
-    if (this.#conversation === undefined || !this.#journal.hasBegun) return 0
-    return Math.max(0, this.#conversation.durable - this.#journal.place.number)
-  }
-
-  get #place(): Place | undefined {
-    return this.#journal.hasBegun ? this.#journal.place : undefined
-  }
-
-  get #state(): CaptureState {
-    return this.#isAway ? 'vanished' : stateAt(this.#place)
-  }
 }
-
-const untilAborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
