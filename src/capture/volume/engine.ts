@@ -339,7 +339,7 @@ export class Engine {
   // Copies
 
   async #copy(link: ServerLink, conversation: Conversation, signal: AbortSignal): Promise<void> {
-    const copier = new Copier({
+    this.#copier = new Copier({
       journal: this.#journal,
       flights: this.#flights,
       link,
@@ -352,8 +352,7 @@ export class Engine {
       changed: this.#changed,
       signal,
     })
-    this.#copier = copier
-    await copier.run()
+    await this.#copier.run()
   }
 
   async #roomToCopy(signal: AbortSignal): Promise<void> {
