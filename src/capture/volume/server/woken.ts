@@ -11,7 +11,7 @@ export async function wokenWithin(
   if (ms === undefined) return await wake.wait(signal)
   const awake = new AbortController()
   // Others may be woken by it too; they look again, and wait on. Only `awake` ends the sleep early.
-  clock.sleep(ms, awake.signal).then(
+  clock.sleep(Math.max(0, ms), awake.signal).then(
     () => wake.wake(),
     () => undefined,
   )
