@@ -12,7 +12,6 @@ import { listenForWatchers, type WatchedAddress } from '../monitoring/listen.ts'
 import { encodeManifest } from '../format/manifest.ts'
 import { type BandwidthLimit, localMinutesAhead } from '../model/bandwidth.ts'
 import { moment } from '../model/moment.ts'
-import type { Problem } from '../model/report.ts'
 import type { Sequence } from '../model/sequence.ts'
 import type { Id, SourceDefinition, SourceKind } from '../model/source.ts'
 import { lockDirectory } from '../base/lock-directory.ts'
@@ -31,6 +30,7 @@ import { AgentHome } from './identity.ts'
 import { serveLocally } from './local-api.ts'
 import { AgentMetrics } from './metrics.ts'
 import { watchedAgent } from './watched.ts'
+import { keepPaused, type PausedParts, type WhilePaused } from './paused.ts'
 import { type Release, Releases, type ReleaseStatus } from './releases.ts'
 import { AgentTasks } from './tasks/agent-tasks.ts'
 import type { StartCommand } from './tasks/command-process.ts'
@@ -41,6 +41,7 @@ export interface AgentParts {
   readonly captures: Readonly<Partial<Record<SourceKind, OpenCapture>>>
   /** Takes back what a kind of capture has set at its source, once that is no longer protected. */
   readonly releases?: Readonly<Partial<Record<SourceKind, Release>>>
+  readonly paused?: Readonly<Partial<Record<SourceKind, WhilePaused>>>
   /** Begins a command of this program in a process of its own: tasks are done by it. */
   readonly startCommand: StartCommand
   readonly clock: Clock
@@ -147,9 +148,7 @@ class Agent {
     this.#pace = new Pace(home.settings.bandwidth, parts.clock)
     const { releases: kinds = {}, clock, random, tell } = parts
     const directory = join(home.directory, 'sources')
-    const report = (source: SourceDefinition, problems: readonly Problem[], signal: AbortSignal): Promise<void> =>
-      this.#reportReleased(source, problems, signal)
-    this.releases = new Releases({ directory, kinds, report, clock, random, tell })
+    this.releases = new Releases({ directory, kinds, report: this.#reportUncaptured, clock, random, tell })
   }
 
   status(): AgentStatus {
@@ -298,7 +297,7 @@ class Agent {
     const stop = new AbortController()
     const isPaused = definition.paused
     if (!isPaused) tell(`protecting ${definition.name}`, { source: definition.id })
-    const ended = isPaused ? Promise.resolve() : this.#keepRunning(protection, stop.signal)
+    const ended = isPaused ? this.#keepPaused(definition, stop.signal) : this.#keepRunning(protection, stop.signal)
     this.#running.set(definition.id, { definition, protection, stop, ended })
   }
 
@@ -317,6 +316,11 @@ class Agent {
     }
   }
 
+  async #keepPaused(definition: SourceDefinition, signal: AbortSignal): Promise<void> {
+    const { paused: kinds = {}, clock, random, tell } = this.#parts
+    await keepPaused(definition, { kinds, report: this.#reportUncaptured, clock, random, tell }, signal)
+  }
+
   async #stop(id: Id): Promise<void> {
     const running = this.#running.get(id)
     if (!running) return
@@ -329,13 +333,10 @@ class Agent {
     return join(this.#home.directory, 'sources', id)
   }
 
-  async #reportReleased(source: SourceDefinition, problems: readonly Problem[], signal: AbortSignal): Promise<void> {
-    const session = await JournalSession.open(
-      await this.#dial(signal),
-      { source: source.id, software },
-      this.#parts.clock,
-      signal,
-    )
+  /** Of a source that is paused, or let go. */
+  readonly #reportUncaptured: PausedParts['report'] = async ({ id: source }, problems, signal) => {
+    const { clock } = this.#parts
+    const session = await JournalSession.open(await this.#dial(signal), { source, software }, clock, signal)
     const { durable } = session.journal
     await session.lastReport({ state: 'paused', covered: moment(0), upTo: durable, dirty: 0, watching: '', problems })
   }

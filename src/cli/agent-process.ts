@@ -2,8 +2,10 @@ import { resolve } from 'node:path'
 import { type AgentParts, runAgent } from '../agent/agent.ts'
 import { commandStarter } from '../agent/tasks/command-process.ts'
 import { openFilesCapture } from '../capture/files/files-capture.ts'
+import { whilePausedPostgres } from '../capture/postgres/paused.ts'
 import { openPostgresCapture } from '../capture/postgres/postgres-capture.ts'
 import { releasePostgres, releaseTriedMsMax } from '../capture/postgres/release.ts'
+import { whilePausedVolume } from '../capture/volume/paused.ts'
 import { releaseVolume } from '../capture/volume/release.ts'
 import type { ServerHome } from '../capture/volume/start-server.ts'
 import { openVolumeCapture } from '../capture/volume/volume-capture.ts'
@@ -30,6 +32,11 @@ export const runAgentProcess = (
         },
         // It waits for whoever uses the volume.
         volume: { letGo: (source, ending) => releaseVolume(source, { home: serverHome(directory), clock }, ending) },
+      },
+      paused: {
+        postgres: (source, report, ending) =>
+          whilePausedPostgres(source, { account: account(), clock, random, report }, ending),
+        volume: (source, _, ending) => whilePausedVolume(source, { home: serverHome(directory) }, ending),
       },
       startCommand: commandStarter(thisProgram(), process.env, clock),
       clock,

@@ -106,7 +106,10 @@ export function controlCommands(program: Command, parts: Parts): void {
         parts.out.write(options.json ? `${JSON.stringify({ name, done: word })}\n` : `${name} ${done}\n`)
       })
   }
-  control('pause', 'capture nothing until "resume"', 'is paused', (name) => ['POST', `/v1/sources/${name}/pause`])
+  control('pause', 'capture nothing until "resume"; nothing waits for the vault meanwhile', 'is paused', (name) => [
+    'POST',
+    `/v1/sources/${name}/pause`,
+  ])
   control('resume', 'go on after "pause"', 'goes on', (name) => ['POST', `/v1/sources/${name}/resume`])
   control('reconcile', 'compare everything with the source now', 'is being compared', (name) => [
     'POST',

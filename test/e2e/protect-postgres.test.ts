@@ -87,6 +87,18 @@ test(
     const marks = (await world.atVault('points', 'orders', '--json')).out
     assert.ok(marks.includes(`commits do not wait for the vault from ${from} on`), marks)
 
+    // While it is paused nobody answers for the vault; what is committed meanwhile comes afterwards.
+    await world.atVault('pause', 'orders')
+    await waitFor('commits wait for nobody', names, (name) => name === '')
+    await cluster.sql('INSERT INTO t VALUES (10)')
+    await world.atVault('resume', 'orders')
+    await waitFor('commits wait again', names, (name) => name.startsWith('tidemark_'))
+    await waitFor(
+      'the span of the pause is marked',
+      async () => (await world.atVault('points', 'orders', '--json')).out.match(/they did not/g)?.length,
+      (count) => count === 2,
+    )
+
     await agent.process.kill()
     const waiting = cluster.sql('INSERT INTO t VALUES (2)')
     await world.atVault('unprotect', 'orders')

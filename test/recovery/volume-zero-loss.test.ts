@@ -161,3 +161,26 @@ test(
     )
   },
 )
+
+test(
+  'a volume with zero loss that is paused makes no flush wait, and the span of the pause is a mark',
+  { timeout: 900_000 },
+  async (t) => {
+    const scene = await beginVolume(t, { seed, bytes, options: ['--zero-loss'] })
+    const { world } = scene
+    const user = await User.of(scene)
+    await user.write()
+    await user.flush()
+    const before = isoMoment(moment(systemClock.now()))
+    await world.atVault('pause', 'disk')
+    await user.write()
+    await user.flush()
+    const paused = isoMoment(moment(systemClock.now()))
+    await world.atVault('resume', 'disk')
+    const { since, over } = await spanAtVault(scene)
+    assert.ok(before <= since && since <= over && paused <= over, `told from ${since} to ${over}`)
+    await user.write()
+    await user.flush()
+    await assertAtVault(scene, user, 'after the pause')
+  },
+)

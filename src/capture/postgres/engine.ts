@@ -109,6 +109,7 @@ export class Engine {
     this.#keeper = new ZeroLossKeeper({
       server: this.#serverRequest,
       zeroLoss: settings.zeroLoss,
+      capturedAt: this.#journal.moment > 0 ? this.#journal.moment : undefined,
       clock: parts.clock,
       unprotected: (span) => this.#journal.note(describeUnprotected(span)),
     })

@@ -89,7 +89,7 @@ function keep({ cluster }: Patronised) {
   const spans: UnprotectedSpan[] = []
   const server = { url: cluster.url, account, applicationName: slot, ...doors }
   const unprotected = (span: UnprotectedSpan): void => void spans.push(span)
-  const keeper = new ZeroLossKeeper({ server, zeroLoss: {}, clock: quick, unprotected })
+  const keeper = new ZeroLossKeeper({ server, zeroLoss: {}, capturedAt: undefined, clock: quick, unprotected })
   const stop = new AbortController()
   const running = keeper.run(stop.signal)
   keeper.line(true)

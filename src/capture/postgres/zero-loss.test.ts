@@ -53,6 +53,7 @@ function keep(
     server,
     zeroLoss,
     clock,
+    capturedAt: undefined,
     unprotected: (span) => void spans.push(span),
   })
   const stop = new AbortController()

@@ -31,6 +31,8 @@ export interface ZeroLossParts {
   readonly server: ServerRequest
   /** Undefined: no commit is to wait, and what an earlier setting left is taken back. */
   readonly zeroLoss: ZeroLoss | undefined
+  /** When something was last captured: from then on it is not known whether commits waited. Undefined: nothing was. */
+  readonly capturedAt: Moment | undefined
   readonly clock: Clock
   /** Called at its beginning, and at its end. */
   readonly unprotected: (span: UnprotectedSpan) => void
@@ -45,7 +47,7 @@ const stopMsMax = 5000
  * Keeps `synchronous_standby_names` so that commits wait for the vault exactly when they should. What it knows of the past
  * is the server's setting, so a restart changes nothing.
  *
- *   no name of ours                     the span is noted, from the last look that found it on, else from our beginning
+ *   no name of ours                     the span is noted, from the last look that found it on, else from what was captured last
  *   no name of ours, caught up          our name is set, where the setting is empty; else the operator is told the line
  *   our name, acknowledgements come     nothing
  *   our name, none for `degradeMs`      our name is taken out, and the span noted; `block`, without degradeMs: commits wait
@@ -67,7 +69,7 @@ export class ZeroLossKeeper {
   /** Monotonic; since when commits may be waiting without an acknowledgement. */
   #silentSinceMs: number | undefined
   #unprotected: { readonly since: Moment; readonly isDegraded: boolean } | undefined
-  /** The last moment at which commits were known to wait; before the first, when this began. */
+  /** The last moment at which commits may have been known to wait. */
   #seenOn: Moment
   #forbidden: ReturnType<typeof patroniForbidsZeroLoss>
   #patroniSeenMs = -Infinity
@@ -78,7 +80,7 @@ export class ZeroLossKeeper {
     this.#parts = parts
     this.#name = parts.server.applicationName
     this.#silentSinceMs = parts.clock.monotonicMs()
-    this.#seenOn = this.#now
+    this.#seenOn = parts.capturedAt ?? this.#now
   }
 
   /** Whether everything that the server has written, but for what is under way, is acknowledged by the vault. */

@@ -76,7 +76,7 @@ export const servers = {
     },
     sentences: {
       pause:
-        'Until protection is resumed, no change is kept. What has been kept stays and can be restored. On resuming, everything is compared with the source, and the time between is shown as a hole.',
+        'Until protection is resumed, no change is captured. What has been kept stays and can be restored. On resuming, files and volumes are compared with the source, and if they changed meanwhile, the time between is shown as a hole. A PostgreSQL server keeps its log for Tidemark up to the limit set, and nothing of it is missed.',
       resume: 'Everything is compared with the source first; then every change is kept again.',
       baseline:
         'Everything is read again and compared with what the vault has; only what differs is sent. Protection goes on meanwhile. Reading puts load on the source, so choose a quiet hour.',

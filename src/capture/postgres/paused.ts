@@ -1,0 +1,40 @@
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import type { Problem } from '../../model/report.ts'
+import type { SourceDefinition } from '../../model/source.ts'
+import { takeOut } from './commit-waiting.ts'
+import { openPrimary } from './primary.ts'
+import type { Account, ServerRequest } from './server.ts'
+import { watchSlot } from './server-watch.ts'
+import { removeSlot } from './slot-removal.ts'
+import { slotOf } from './slot.ts'
+
+export interface PausedParts {
+  readonly account: Account
+  readonly clock: Clock
+  readonly random: Random
+  readonly report: (problems: readonly Problem[]) => Promise<void>
+}
+
+/**
+ * While nothing is captured: no commit waits for the vault, whatever was wanted in case it is away, as a pause is somebody's word.
+ * The slot keeps the log, so that nothing is missed, and is given up where the server would have to keep more than it may.
+ */
+export async function whilePausedPostgres(
+  source: SourceDefinition,
+  { account, clock, random, report }: PausedParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { postgres: settings } = source
+  if (settings === undefined) throw new TidemarkError('bad-request', { message: 'a source without its settings' })
+  const { url, walKeptBytesMax } = settings
+  const slot = slotOf(source)
+  const server: ServerRequest = { url, account, applicationName: slot, clock, random }
+  for await (const { verdict, problems } of watchSlot({ server, slot, walKeptBytesMax, clock }, signal)) {
+    await using sql = await openPrimary(server, signal)
+    await takeOut(sql, slot, clock, signal)
+    if (verdict === 'give-up') await removeSlot(sql, slot, clock, signal)
+    await report(problems)
+  }
+}
