@@ -103,6 +103,7 @@ export const alarmRules = [
   'source-late',
   'source-damaged',
   'source-vanished',
+  'source-paused',
   'source-problem',
   'hole',
   'slot-near-limit',

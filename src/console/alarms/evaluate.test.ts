@@ -161,6 +161,14 @@ test('a source whose agent is there and which does not move is stalled', () => {
   ])
 })
 
+test('a pause that lasts is told, and over once it is resumed', () => {
+  const watch = new Watch()
+  const paused = vaultSeen([sourceSeen('docs', { state: 'paused' })])
+  assert.deepEqual(watch.see(paused, minute - 1000), [])
+  assert.deepEqual(watch.see(paused, 2000), ['raised source-paused/v1/source/docs warning'])
+  assert.deepEqual(watch.see(vaultSeen([sourceSeen('docs')]), 2000), ['resolved source-paused/v1/source/docs'])
+})
+
 test('what gets worse is told again, what only moves is not', () => {
   const watch = new Watch()
   const kept = (code: string, mebibytes: number): VaultSeen =>

@@ -67,6 +67,16 @@ export const sourceRules = {
       return so({ source: name, detail })
     },
   },
+  // Forgotten, or by somebody who has taken over the server: either way nothing is captured.
+  'source-paused': {
+    severity: 'warning',
+    holdMs: minuteMs,
+    overMs: 0,
+    judge: ({ source: { state, name } }) => {
+      if (state === 'offline') return either
+      return state === 'paused' ? so({ source: name }) : not
+    },
+  },
   'source-problem': {
     severity: 'warning',
     holdMs: minuteMs,

@@ -80,6 +80,11 @@ export const english: Language = {
       is: (values) => `what "${text(values, 'source')}" protects is no longer there${because(text(values, 'detail'))}`,
       next: () => 'mount it again; nothing is taken as deleted until then',
     },
+    'source-paused': {
+      is: (values) => `"${text(values, 'source')}" is paused: no change of it is captured`,
+      next: () =>
+        'resume it when the work is done; if nobody you know paused it, look at its server and at the audit log',
+    },
     'source-problem': {
       is: (values) =>
         `"${text(values, 'source')}" has a problem: ${text(values, 'detail')}${number(values, 'more') > 0 ? ` (and ${number(values, 'more')} more)` : ''}`,

@@ -75,6 +75,10 @@ export const chinese: Language = {
       is: (values) => `“${text(values, 'source')}”所保护的路径已消失${because(text(values, 'detail'))}`,
       next: () => '请重新挂载；在此之前不会把任何内容视为已删除',
     },
+    'source-paused': {
+      is: (values) => `“${text(values, 'source')}”已暂停保护，其变更不再捕获`,
+      next: () => '维护结束后请恢复保护；若不清楚是谁暂停的，请检查该服务器和审计日志',
+    },
     'source-problem': {
       is: (values) =>
         `“${text(values, 'source')}”有问题：${text(values, 'detail')}${number(values, 'more') > 0 ? `（另有 ${number(values, 'more')} 个问题）` : ''}`,

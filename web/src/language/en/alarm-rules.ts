@@ -72,6 +72,11 @@ export const alarmRules = {
     is: ({ source, detail }) => `What ${source} protects is no longer there${because(detail)}`,
     next: () => 'Mount it again. Nothing is taken as deleted until then.',
   },
+  'source-paused': {
+    is: ({ source }) => `${source} is paused: no change of it is captured`,
+    next: () =>
+      'Resume it when the work is done. If nobody you know paused it, look at its server and at the audit log.',
+  },
   'source-problem': {
     is: ({ source, detail, more }) => `${source}: ${detail}${more === '0' || more === '' ? '' : ` (and ${more} more)`}`,
     next: ({ next }) => (next === '' ? 'The page of its system shows all of its problems.' : next),

@@ -47,6 +47,10 @@ export const alarmRules: Texts['alarmRules'] = {
     is: ({ source, detail }) => `${source} 所保护的路径已消失${because(detail)}`,
     next: () => '请重新挂载；在此之前不会把任何内容视为已删除。',
   },
+  'source-paused': {
+    is: ({ source }) => `${source} 已暂停保护，其变更不再捕获`,
+    next: () => '维护结束后请恢复保护；若不清楚是谁暂停的，请检查该服务器和审计日志。',
+  },
   'source-problem': {
     is: ({ source, detail, more }) =>
       `${source}：${detail}${more === '0' || more === '' ? '' : `（另有 ${more} 个问题）`}`,
