@@ -29,6 +29,8 @@ interface Shot {
   readonly name: string
   readonly path: string
   readonly action: Action
+  /** Of what is shown; below it stands what this machine has besides. */
+  readonly heightMax?: number
 }
 
 const site = new Site()
@@ -58,7 +60,7 @@ try {
     { name: 'tasks', path: `/tasks?vault=${status.id}&task=${restored}`, action: 'see' },
     { name: 'servers', path: '/servers', action: 'servers' },
     { name: 'server', path: `/servers/${status.id}/${documents.agent.id}`, action: 'protect' },
-    { name: 'protect', path: `/servers/${status.id}/${documents.agent.id}?protect`, action: 'protect' },
+    { name: 'protect', path: `/servers/${status.id}/${documents.agent.id}?protect`, action: 'protect', heightMax: 405 },
     { name: 'vaults', path: '/vaults', action: 'vaults' },
     { name: 'vault', path: `/vaults/${status.id}`, action: 'see' },
     { name: 'alarms', path: '/alarms', action: 'acknowledge' },
@@ -75,7 +77,7 @@ try {
       if (mine.length === 0) continue
       const screen = await open(language)
       await screen.signIn(user, password)
-      for (const { name, path } of mine) await shoot(name, screen, path)
+      for (const { name, path, heightMax } of mine) await shoot(name, screen, path, heightMax)
       await screen.close()
     }
   }
@@ -117,11 +119,12 @@ try {
     return Screen.open(await browser.newContext({ viewport, locale: language, reducedMotion: 'reduce' }), url, language)
   }
 
-  async function shoot(name: string, screen: Screen, path = '/'): Promise<void> {
+  async function shoot(name: string, screen: Screen, path = '/', heightMax = viewport.height): Promise<void> {
     await screen.goto(path)
     await screen.page.waitForTimeout(quietMs)
     await screen.settled()
-    await screen.page.screenshot({ path: join(folder, `${name}.${screen.language}.png`) })
+    const clip = { x: 0, y: 0, width: viewport.width, height: heightMax }
+    await screen.page.screenshot({ path: join(folder, `${name}.${screen.language}.png`), clip })
   }
 } finally {
   await site.end()
