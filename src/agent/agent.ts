@@ -41,6 +41,7 @@ export interface AgentParts {
   readonly captures: Readonly<Partial<Record<SourceKind, OpenCapture>>>
   /** Takes back what a kind of capture has set at its source, once that is no longer protected. */
   readonly releases?: Readonly<Partial<Record<SourceKind, Release>>>
+  /** What is seen to at a source while it is paused. */
   readonly paused?: Readonly<Partial<Record<SourceKind, WhilePaused>>>
   /** Begins a command of this program in a process of its own: tasks are done by it. */
   readonly startCommand: StartCommand

@@ -36,7 +36,8 @@ export const runAgentProcess = (
       paused: {
         postgres: (source, report, ending) =>
           whilePausedPostgres(source, { account: account(), clock, random, report }, ending),
-        volume: (source, _, ending) => whilePausedVolume(source, { home: serverHome(directory) }, ending),
+        volume: (source, report, ending) =>
+          whilePausedVolume(source, { home: serverHome(directory), clock, report }, ending),
       },
       startCommand: commandStarter(thisProgram(), process.env, clock),
       clock,

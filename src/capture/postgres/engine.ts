@@ -19,14 +19,12 @@ import type { EngineRequest } from './messages.ts'
 import type { ToEngine } from '../thread-messages.ts'
 import { checkServer } from './preconditions.ts'
 import { PendingMarks } from './pending-marks.ts'
-import { openPrimary } from './primary.ts'
 import { problemOf, Problems } from '../problems.ts'
 import { timelineHistory } from './protocol/replication.ts'
 import { startPhysical, type WalItem, type WalStream } from './protocol/wal-stream.ts'
 import { openServer, type Server, type ServerRequest } from './server.ts'
-import { watchSlot } from './server-watch.ts'
+import { keepSlotWithin } from './slot-limit.ts'
 import { ensureSlot, slotOf } from './slot.ts'
-import { removeSlot } from './slot-removal.ts'
 import { historyOf, placeInHistory, timelineAtServer } from './timelines.ts'
 import { changeWithin, changed, untilSo } from './waiting.ts'
 import { WalGathering } from './wal-gathering.ts'
@@ -381,26 +379,11 @@ export class Engine {
     this.#stream?.sendStatus({ written: acknowledged, flushed: acknowledged, applied: acknowledged })
   }
 
-  /** Also while there is no line: what the server keeps for us must not fill its disk. */
   async #watchSlot(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts
-    const server = this.#serverRequest
     const { walKeptBytesMax } = this.#settings
-    for await (const seen of watchSlot({ server, slot: this.#slot, walKeptBytesMax, clock }, signal)) {
-      this.#problems.set('slot', ...seen.problems)
-      if (seen.verdict === 'give-up') await this.#giveUpSlot(server, signal)
-    }
-  }
-
-  async #giveUpSlot(server: ServerRequest, signal: AbortSignal): Promise<void> {
-    try {
-      await using sql = await openPrimary(server, signal)
-      await removeSlot(sql, this.#slot, this.#parts.clock, signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      // It is tried again at the next look.
-      this.#problems.set('slot', problemOf(error))
-    }
+    const request = { server: this.#serverRequest, slot: this.#slot, walKeptBytesMax, clock }
+    await keepSlotWithin(request, (problems) => this.#problems.set('slot', ...problems), signal)
   }
 
   /** What stands in the way of protecting this server, or of restoring all of it. */

@@ -1,14 +1,13 @@
 import type { Clock } from '../../base/clock.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import { together } from '../../base/together.ts'
 import type { Problem } from '../../model/report.ts'
 import type { SourceDefinition } from '../../model/source.ts'
-import { takeOut } from './commit-waiting.ts'
-import { openPrimary } from './primary.ts'
 import type { Account, ServerRequest } from './server.ts'
-import { watchSlot } from './server-watch.ts'
-import { removeSlot } from './slot-removal.ts'
+import { keepSlotWithin } from './slot-limit.ts'
 import { slotOf } from './slot.ts'
+import { ZeroLossKeeper } from './zero-loss.ts'
 
 export interface PausedParts {
   readonly account: Account
@@ -31,10 +30,16 @@ export async function whilePausedPostgres(
   const { url, walKeptBytesMax } = settings
   const slot = slotOf(source)
   const server: ServerRequest = { url, account, applicationName: slot, clock, random }
-  for await (const { verdict, problems } of watchSlot({ server, slot, walKeptBytesMax, clock }, signal)) {
-    await using sql = await openPrimary(server, signal)
-    await takeOut(sql, slot, clock, signal)
-    if (verdict === 'give-up') await removeSlot(sql, slot, clock, signal)
-    await report(problems)
-  }
+  const keeper = new ZeroLossKeeper({
+    server,
+    zeroLoss: undefined,
+    capturedAt: undefined,
+    clock,
+    unprotected: () => {},
+  })
+  const told = (problems: readonly Problem[]): Promise<void> => report([...problems, ...keeper.problems()])
+  await together(signal, [
+    (inside) => keeper.run(inside),
+    (inside) => keepSlotWithin({ server, slot, walKeptBytesMax, clock }, told, inside),
+  ])
 }

@@ -31,7 +31,7 @@ export interface ZeroLossParts {
   readonly server: ServerRequest
   /** Undefined: no commit is to wait, and what an earlier setting left is taken back. */
   readonly zeroLoss: ZeroLoss | undefined
-  /** When something was last captured: from then on it is not known whether commits waited. Undefined: nothing was. */
+  /** When something was last captured: whether commits waited since then is not known. Undefined: nothing was. */
   readonly capturedAt: Moment | undefined
   readonly clock: Clock
   /** Called at its beginning, and at its end. */
@@ -69,7 +69,7 @@ export class ZeroLossKeeper {
   /** Monotonic; since when commits may be waiting without an acknowledgement. */
   #silentSinceMs: number | undefined
   #unprotected: { readonly since: Moment; readonly isDegraded: boolean } | undefined
-  /** The last moment at which commits may have been known to wait. */
+  /** Up to then nothing is known to have been unprotected: the last look that found it on, before the first what was captured last. */
   #seenOn: Moment
   #forbidden: ReturnType<typeof patroniForbidsZeroLoss>
   #patroniSeenMs = -Infinity

@@ -1,32 +1,42 @@
-import { isSystemError } from '../../base/errors.ts'
+import type { Clock } from '../../base/clock.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import type { Problem } from '../../model/report.ts'
 import type { SourceDefinition } from '../../model/source.ts'
 import { openControl } from './connect.ts'
-import { describeVolume, type ServerHome } from './start-server.ts'
+import { describeVolume, type ServerHome, withServer } from './start-server.ts'
+
+export interface PausedParts {
+  readonly home: ServerHome
+  readonly clock: Clock
+  readonly report: (problems: readonly Problem[]) => Promise<void>
+}
 
 /** As short as it can be: the server notes the span as when the vault is away, and ends it by itself. */
 const degradeMs = 1
+/** Before a server that has ended is started again. */
+const restMs = 1000
 
 /**
- * While nothing is captured no flush waits for the vault, whatever was wanted in case it is away, as a pause is somebody's word.
- * The server goes on, and gives history up at the limit of its log.
+ * While nothing is captured the volume is served all the same: a server that ends is started again. It gives history up at the limit of
+ * its log, and no flush waits for the vault, whatever was wanted in case that is away, as a pause is somebody's word.
  */
 export async function whilePausedVolume(
   source: SourceDefinition,
-  { home }: { readonly home: ServerHome },
+  { home, clock, report }: PausedParts,
   signal: AbortSignal,
 ): Promise<void> {
-  if (source.volume?.zeroLoss === undefined) return
-  const settings = { ...source.volume, zeroLoss: { degradeMs } }
-  // Also for a server that somebody starts meanwhile.
+  const { volume } = source
+  if (volume === undefined) throw new TidemarkError('bad-request', { message: 'a source without its settings' })
+  const settings = volume.zeroLoss === undefined ? volume : { ...volume, zeroLoss: { degradeMs } }
   const folder = await describeVolume(home, { ...source, volume: settings })
-  try {
-    const control = await openControl(folder, signal)
-    control.tell({ kind: 'settings', settings })
-    control.tell({ kind: 'ask-place', tag: 0 })
-    // Messages are taken in their order.
-    for await (const message of control.messages) if (message.kind === 'place') break
-    control.end()
-  } catch (error) {
-    if (!isSystemError(error, 'ENOENT', 'ECONNREFUSED')) throw error
+  for (;;) {
+    const control = await withServer(home, folder, clock, signal, () => openControl(folder, signal))
+    try {
+      control.tell({ kind: 'settings', settings })
+      for await (const message of control.messages) if (message.kind === 'state') await report(message.problems)
+    } finally {
+      control.end()
+    }
+    await clock.sleep(restMs, signal)
   }
 }

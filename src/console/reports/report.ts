@@ -80,9 +80,10 @@ async function askSource(
   try {
     if (vault.told === undefined) throw new TidemarkError('unreachable', { message: vault.entry.error ?? 'it is away' })
     const { client } = vault
+    const asked = measures(client, source, span, 'hour')
     const [hours, begun, holes, verifications] = await Promise.all([
-      measures(client, source, span, 'hour'),
-      firstMeasured(client, source, span),
+      asked,
+      firstMeasured(client, source, span, asked),
       holesOf(client, source, span),
       verificationsOf(client, source, span),
     ])
@@ -107,10 +108,15 @@ async function measures(client: ApiClient, { id }: SourceStatus, span: Span, ste
 }
 
 /** The month before tells whether it was protected when this one began; else the first day is looked at by the minute. */
-async function firstMeasured(client: ApiClient, source: SourceStatus, span: Span): Promise<Moment | undefined> {
+async function firstMeasured(
+  client: ApiClient,
+  source: SourceStatus,
+  span: Span,
+  hours: Promise<readonly Measure[]>,
+): Promise<Moment | undefined> {
   const before = { from: Math.max(0, span.from - 31 * dayMs * 1000) as Moment, until: span.from }
   if ((await measures(client, source, before, 'day')).length > 0) return span.from
-  const [first] = await measures(client, source, span, 'hour')
+  const [first] = await hours
   if (first === undefined) return undefined
   const from = microseconds(first.at)
   const hour = { from, until: Math.min(span.until, from + 3_600_000_000) as Moment }

@@ -3,14 +3,13 @@ import { type ReactNode, useState } from 'react'
 import type { Alarm } from '../../../src/api/console.ts'
 import { useTexts } from '../language/language.ts'
 import { useLive } from '../live/live.tsx'
+import { severities } from './severities.ts'
 
 export interface AlarmsWanted {
   readonly severity?: Alarm['severity'] | undefined
   readonly system?: string | undefined
   readonly text?: string | undefined
 }
-
-const severities = ['critical', 'warning', 'information'] as const
 
 export function useAlarmFilter(): { wanted: AlarmsWanted; filter: ReactNode } {
   const [wanted, want] = useState<AlarmsWanted>({})

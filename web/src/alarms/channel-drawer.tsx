@@ -7,10 +7,10 @@ import { request } from '../api/client.ts'
 import { languageNames, useTexts } from '../language/language.ts'
 import { usePreferences } from '../shell/preferences.ts'
 import { FormEnd } from '../shell/form-end.tsx'
+import { severities } from './severities.ts'
 
 type Kind = Channel['kind']
 const kinds: readonly Kind[] = ['smtp', 'wecom', 'dingtalk', 'feishu', 'webhook']
-const severities = ['critical', 'warning', 'information'] as const
 const tlsKinds = ['starttls', 'implicit', 'none'] as const
 const usualPorts = { starttls: 587, implicit: 465, none: 25 } as const
 

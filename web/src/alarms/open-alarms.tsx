@@ -5,8 +5,7 @@ import { useLive } from '../live/live.tsx'
 import { Empty, Loading, Notice } from '../shell/states.tsx'
 import { type AlarmsWanted, useAlarmFilter } from './alarm-filter.tsx'
 import { AlarmTable } from './alarm-table.tsx'
-
-const worst = ['critical', 'warning', 'information']
+import { severities } from './severities.ts'
 
 /** Live; the worst first, then the newest. */
 export function OpenAlarms(): ReactNode {
@@ -32,7 +31,7 @@ export function OpenAlarms(): ReactNode {
 }
 
 const rank = ({ severity, acknowledged }: Alarm): number =>
-  worst.indexOf(severity) + (acknowledged === undefined ? 0 : 10)
+  severities.indexOf(severity) + (acknowledged === undefined ? 0 : 10)
 
 function fits(alarm: Alarm, { severity, system, text }: AlarmsWanted): boolean {
   const words = [alarm.message, alarm.system, alarm.source, alarm.agent].join(' ').toLowerCase()

@@ -39,7 +39,9 @@ const server = net.createServer((socket) => {
 function openAll() {
   try {
     for (;;) openSync('/dev/null')
-  } catch {}
+  } catch {
+    // There are no more: that is what was wanted.
+  }
 }
 if (${disk === 'works'}) {
   const code = \`const { writeFileSync } = require('node:fs'); let count = 0

@@ -23,13 +23,13 @@ const plan: Plan = {
   start: false,
 }
 
-test('a system is one task in each vault that holds sources of it', () => {
+test('a system is one task in each vault that holds sources of it, and each source has a directory of its own', () => {
   const orders = ordersOf(plan, [documents, database, far], 'restore')
   assert.deepEqual(
     orders.map(({ vault, body }) => [vault, body.system, body.source, body.agent, body.to]),
     [
       ['near', 'office', undefined, 'spare', '/srv/back'],
-      ['far', undefined, 'archive-id', 'spare', '/srv/back'],
+      ['far', undefined, 'archive-id', 'spare', '/srv/back/archive'],
     ],
   )
 })

@@ -47,7 +47,10 @@ export interface Order {
   readonly body: Extract<TaskBody, { kind: 'restore' | 'preflight' }>
 }
 
-/** One task, or of a system whose sources are in several vaults one for each of these. */
+/**
+ * One task, or of a system whose sources are in several vaults one for each of these. A vault gives each of several sources a directory
+ * of its own name; where only one of several is there, it is named here, so that each comes beside the others.
+ */
 export function ordersOf(plan: Plan, sources: readonly PlacedSource[], kind: 'restore' | 'preflight'): Order[] {
   const vaults = [...new Set(sources.map(({ vault }) => vault.id))]
   return vaults.flatMap((vault) => {
@@ -57,9 +60,10 @@ export function ordersOf(plan: Plan, sources: readonly PlacedSource[], kind: 're
     const { source } = first
     const named =
       plan.source === undefined && ofVault.length > 1 ? { system: plan.system ?? '' } : { source: source.id }
+    const isOneOfMany = sources.length > 1 && ofVault.length === 1
     const place = plan.isInPlace
       ? { agent: source.agent.id, to: '/', inPlace: plan.typedName }
-      : { agent: plan.agent ?? '', to: plan.to }
+      : { agent: plan.agent ?? '', to: isOneOfMany ? `${plan.to.replace(/\/+$/, '')}/${source.name}` : plan.to }
     return [
       {
         vault,
