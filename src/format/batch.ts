@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
+import { giveBack } from '../base/give-back.ts'
 import { type Batch, batchBytesMax, batchChangesMax, cursorBytesMax, type Stamped } from '../model/batch.ts'
 import { moment } from '../model/moment.ts'
 import { sequence } from '../model/sequence.ts'
@@ -58,4 +59,12 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   }
   reader.end()
   return { first, settled: (flags & settledFlag) !== 0, cursor, changes }
+}
+
+/**
+ * Gives back the memory that a decoded batch stands in, for who is the last to have it. `encoded` are the bytes it was decoded from, where
+ * those are still needed: a batch that was not compressed is a view of them.
+ */
+export function giveBackBatch({ cursor }: Batch, encoded?: Uint8Array): void {
+  if (cursor.buffer !== encoded?.buffer) giveBack(cursor)
 }

@@ -1,5 +1,6 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { Malformed } from '../base/bytes.ts'
+import { giveBack } from '../base/give-back.ts'
 
 /**
  * A compressed body: one byte that names the way (0 none, 1 zstd: RFC 8878 frame), four bytes big-endian with the
@@ -38,6 +39,7 @@ export function compressBody(body: Uint8Array, before?: Uint8Array): Buffer<Arra
   bytes[at] = kept ? ways.zstd : ways.none
   bytes.writeUInt32BE(body.length, at + 1)
   bytes.set(kept ?? body, at + headBytes)
+  if (packed !== undefined) giveBack(packed)
   return bytes
 }
 
@@ -53,12 +55,20 @@ function isWorthTrying(body: Uint8Array): boolean {
     sample.set(body.subarray(from, from + sampled.pieceBytes), piece * sampled.pieceBytes)
   }
   const tried = sample.subarray(0, pieces * sampled.pieceBytes)
-  return zstd(tried).length < tried.length - (tried.length >> 5)
+  const packed = zstd(tried)
+  const isSmaller = packed.length < tried.length - (tried.length >> 5)
+  giveBack(packed)
+  return isSmaller
 }
 
 function zstd(body: Uint8Array): Buffer {
   // All of it has room in one piece of output: zstd then works without buffers of its own in between.
   return zstdCompressSync(body, { chunkSize: body.length + (body.length >> 8) + frameBytesMax, params })
+}
+
+/** Gives back the memory of a body that was decompressed from `bytes`; one that was not compressed is a view of them. */
+export function giveBackBody(body: Uint8Array, bytes: Uint8Array): void {
+  if (body.buffer !== bytes.buffer) giveBack(body)
 }
 
 /** The body again; more than `bytesMax`, or bytes that are not one, are `Malformed`. */

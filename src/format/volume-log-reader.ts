@@ -174,7 +174,8 @@ export class SegmentReader implements AsyncDisposable {
       if (found === 'invalid') break
       if ('needs' in found) {
         if (at > 0 || bytes.length >= found.needs || bytes.length < this.#readBytes) break
-        this.#readBytes = readBytesMax
+        // Those that follow are likely as long.
+        this.#readBytes = Math.max(found.needs, readBytesMax)
         bytes = await this.#bytesAhead(found.needs)
         if (bytes.length < found.needs) break
         continue
@@ -187,7 +188,8 @@ export class SegmentReader implements AsyncDisposable {
       if (found.record.number >= next) records.push(found.record)
     }
     const used = this.#position - start
-    if (used > bytes.length / 2) this.#readBytes = Math.min(this.#readBytes * 2, readBytesMax)
+    if (used > bytes.length / 2)
+      this.#readBytes = Math.max(this.#readBytes, Math.min(this.#readBytes * 2, readBytesMax))
     else if (used < bytes.length / 8) this.#readBytes = Math.max(this.#readBytes / 2, readBytesMin)
     return records
   }

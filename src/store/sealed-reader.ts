@@ -15,6 +15,7 @@ import {
   type SealedHeader,
   sealFrameBytes,
 } from '../format/sealed-file.ts'
+import { giveBack } from '../base/give-back.ts'
 import { damaged, readStored } from './damaged.ts'
 import type { Store, StoreName } from './store.ts'
 
@@ -79,7 +80,7 @@ export class SealedReader {
   async frame(at: number, bytes: number): Promise<Frame> {
     const read = await this.#store.read(this.name, at, bytes)
     const { type, ordinal, payload } = readStored(this.name, at, () => decodeFrame(read, this.#key))
-    letGo(read)
+    giveBack(read)
     return { type, ordinal, at, bytes, payload }
   }
 
@@ -104,11 +105,6 @@ export class SealedReader {
   scan(start: ScanStart = firstFrame, floor = 0): FrameScan {
     return new FrameScan(this.#store, this, start, floor)
   }
-}
-
-/** Frees memory that nobody else has a view of, at once: a reader makes more of it than its collector keeps up with. */
-function letGo({ buffer, length }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && length === buffer.byteLength) buffer.transfer(0)
 }
 
 const asSeal = (bytes: Buffer, key: KeyObject, at: number): Seal | undefined => {
@@ -212,8 +208,9 @@ export class FrameScan {
     if (this.#hash && !this.#hash.copy().digest().equals(seal.hash)) {
       throw damaged(name, at, 'the seal is that of other bytes')
     }
+    this.#hash?.update(raw)
     if ((await this.#cover(at + bytes, 1)).length > 0) throw damaged(name, at + bytes, 'bytes follow the seal')
-    return this.#hash ? { kind: 'sealed', seal, chain: this.#hash.update(raw).digest() } : { kind: 'sealed', seal }
+    return this.#hash ? { kind: 'sealed', seal, chain: this.#hash.digest() } : { kind: 'sealed', seal }
   }
 
   /**
@@ -256,7 +253,7 @@ export class FrameScan {
     return undefined
   }
 
-  /** `bytes` bytes from `at`, fewer where the file ends. */
+  /** `bytes` bytes from `at`, fewer where the file ends. What it gave before is gone. */
   async #cover(at: number, bytes: number): Promise<Buffer> {
     const heldEnd = this.#heldAt + this.#held.length
     if (at < this.#heldAt || at > heldEnd) {
@@ -267,7 +264,10 @@ export class FrameScan {
     if (missing > 0) {
       const rest = this.#held.subarray(at - this.#heldAt)
       const piece = await this.#read(at + rest.length, Math.max(missing, readAheadBytes))
+      const before = this.#held
       this.#held = rest.length === 0 ? piece : Buffer.concat([rest, piece])
+      giveBack(before)
+      if (rest.length > 0) giveBack(piece)
       this.#heldAt = at
     }
     return this.#held.subarray(at - this.#heldAt, at - this.#heldAt + bytes)

@@ -1,5 +1,6 @@
 import { createHash, type Hash, type KeyObject } from 'node:crypto'
 import { assert } from '../base/assert.ts'
+import { giveBack } from '../base/give-back.ts'
 import type { Random } from '../base/random.ts'
 import {
   encodeFrame,
@@ -131,6 +132,7 @@ export class SealedWriter implements AsyncDisposable {
     if (parts.length === 0) return
     this.#waiting = []
     await this.#orUnusable(this.#file.append(parts))
+    for (const part of parts) giveBack(part)
   }
 
   /** When resolved, all that was added before the call is durable. */

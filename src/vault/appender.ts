@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { Malformed } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { type BlockEntry, decodeBlock } from '../format/block.ts'
+import { giveBackBody } from '../format/compression.ts'
 import { chunkIdOf } from '../format/keys.ts'
 import type { ChunkId } from '../model/change.ts'
 import type { Sequence } from '../model/sequence.ts'
@@ -142,6 +143,7 @@ function verified(bytes: Uint8Array, chunkKey: KeyObject): readonly BlockEntry[]
       throw violation(`chunk ${Buffer.from(id, 'latin1').toString('hex')} is not what its name says`)
     }
   }
+  giveBackBody(body, bytes)
   return entries
 }
 

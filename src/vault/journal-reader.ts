@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { isCode, TidemarkError } from '../base/errors.ts'
+import { giveBack } from '../base/give-back.ts'
 import { headerBytes } from '../format/sealed-file.ts'
 import { readBatchPayload } from '../format/segment.ts'
 import { lastOf } from '../model/batch.ts'
@@ -229,7 +230,10 @@ class Segment {
 export const batchIn = (name: string, { type, at, payload }: Frame): StoredBatch =>
   readStored(name, at, () => {
     if (type !== 'batch') throw damaged(name, at, `a ${type} stands in a segment`)
-    return readBatchPayload(payload)
+    const stored = readBatchPayload(payload)
+    // One that was compressed stands elsewhere now.
+    if (stored.batch.cursor.buffer !== payload.buffer) giveBack(payload)
+    return stored
   })
 
 const placeOf = ({ number }: Segment, { at, bytes }: Frame): BatchPlace => ({ segment: number, at, bytes })

@@ -3,7 +3,7 @@ import { Malformed } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { isCode, TidemarkError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
-import { decodeBatch } from '../format/batch.ts'
+import { decodeBatch, giveBackBatch } from '../format/batch.ts'
 import { headerBytes, noHash } from '../format/sealed-file.ts'
 import { batchPayload } from '../format/segment.ts'
 import { type Batch, lastOf } from '../model/batch.ts'
@@ -153,6 +153,7 @@ export class Journal implements JournalReader {
     if ((batch.changes[0]?.moment ?? 0) < before.moment) throw violation('a batch goes back in time')
     for (const { change } of batch.changes) checkChunks(change, bytesOf)
     const end = endOf(batch)
+    giveBackBatch(batch, bytes)
     this.#checked = end
     return { bytes, received: moment(this.#parts.clock.now()), first: batch.first, end }
   }

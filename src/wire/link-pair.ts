@@ -93,7 +93,8 @@ class Way {
       if (this.#isCut()) throw gone()
       this.#bytes -= bytes
       this.#changed.wake()
-      yield part.subarray(0, bytes)
+      // Memory of its own, as what comes from a network has.
+      yield Uint8Array.from(part.subarray(0, bytes))
       this.#delivered(bytes)
     }
   }

@@ -65,7 +65,7 @@ export interface Appender extends AsyncDisposable {
   /**
    * Checks the batch (form, sequence, chunks known) and appends it. Resolves once it is durable.
    * A batch that is durable already resolves at once. `sequence-refused`, `chunk-missing`, `protocol-violation`
-   * reject; without room it waits until there is room.
+   * reject; without room it waits until there is room. Once it has resolved, the memory of `bytes` is given back.
    */
   batch(bytes: Uint8Array): Promise<void>
   /** True while nothing can be made durable for want of room. */

@@ -1,6 +1,7 @@
 import { Malformed } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { giveBack } from '../base/give-back.ts'
 import { moment } from '../model/moment.ts'
 import type { Sequence } from '../model/sequence.ts'
 import { Conversation, RefusedByPeer, violation } from './conversation.ts'
@@ -233,6 +234,7 @@ class JournalService {
   #append(bytes: Uint8Array, weight: number): void {
     this.#appender.batch(bytes).then(
       () => {
+        giveBack(bytes)
         this.#durable = this.#appender.durable
         this.#done(weight)
         this.#progress.wake()

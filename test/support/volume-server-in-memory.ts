@@ -208,7 +208,9 @@ export class VolumeServerInMemory {
   records(after: number, upTo: number): VolumeRecord[] {
     assert.ok(upTo <= this.#durable, 'only what is durable is read')
     if (after + 1 < this.#first) throw new Error('the log is gone')
-    return this.history.slice(after, upTo)
+    return this.history
+      .slice(after, upTo)
+      .map((record) => (record.kind === 'write' ? { ...record, data: Uint8Array.from(record.data) } : record))
   }
 
   #happen(what: { kind: VolumeRecord['kind'] } & Record<string, unknown>): void {

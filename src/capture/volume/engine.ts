@@ -26,6 +26,7 @@ import { Outgoing } from './outgoing.ts'
 import { MirrorWatch } from './mirror-watch.ts'
 import { Reports } from './reports.ts'
 import type { OpenServer, ServerLink } from './server-link.ts'
+import { TakenReads } from './taken-reads.ts'
 import { isOfAnotherPast, takingUp, whyGap } from './state.ts'
 
 export interface EngineParts {
@@ -94,6 +95,7 @@ export class Engine {
   readonly #wanted = { isEverything: false }
   #line = false
   readonly #outgoing = new Outgoing()
+  readonly #reads = new TakenReads()
   #offerTag = 0
 
   constructor(request: EngineRequest, parts: EngineParts) {
@@ -274,6 +276,7 @@ export class Engine {
           // The volume is as large as it was when the conversation began.
           if (record.kind === 'resize') return journal.close(false)
         }
+        this.#reads.add(records)
         this.#progressed()
       }
       const isAll = journal.place.number === conversation.durable
@@ -386,6 +389,7 @@ export class Engine {
 
   #hand(batch: CapturedBatch): void {
     this.#outgoing.handed(batch)
+    this.#reads.batched()
     this.#parts.hand(batch)
   }
 

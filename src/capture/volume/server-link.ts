@@ -15,7 +15,7 @@ export interface ServerLink extends AsyncDisposable {
   read(at: number, bytes: number): Promise<Uint8Array>
   /** As `read`, where it can be known without reading that these are zeros. */
   isZeros(at: number, bytes: number): Promise<boolean>
-  /** Records after `after` up to `upTo`, which is durable, in groups of bounded size; fails where they are gone. */
+  /** Records after `after` up to `upTo`, which is durable, in groups of bounded size, each in memory that is the caller's; fails where they are gone. */
   records(after: number, upTo: number): AsyncIterable<readonly VolumeRecord[]>
 }
 

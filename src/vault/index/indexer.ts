@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import { isCode } from '../../base/errors.ts'
+import { giveBackBatch } from '../../format/batch.ts'
 import { lastOf } from '../../model/batch.ts'
 import { beforeFirst, type Sequence, sequence } from '../../model/sequence.ts'
 import type { Checkpoint, JournalReader } from '../reader.ts'
@@ -151,6 +152,7 @@ export class Indexer implements AsyncDisposable {
     for await (const stored of journal.batches(this.#writer.indexed, this.#stop.signal)) {
       this.#writer.apply(stored)
       changes += stored.batch.changes.length
+      giveBackBatch(stored.batch)
       const isWanted = this.#queue.length > 0
       if (!isWanted && changes < commitChanges && clock.monotonicMs() - sinceMs < commitMs) continue
       this.#commit()
