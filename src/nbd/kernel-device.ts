@@ -64,6 +64,9 @@ export interface KernelAttachment {
   readonly otherwise: keyof typeof patience
 }
 
+/** The kernel counts whole blocks. */
+const inBlocks = (bytes: number): number => Math.floor(bytes / blockBytes) * blockBytes
+
 /** Resolves when the device can be used. */
 export async function attachDevice({ device, path, exportName, owner, otherwise }: KernelAttachment): Promise<void> {
   const index = indexOf(device)
@@ -73,7 +76,7 @@ export async function attachDevice({ device, path, exportName, owner, otherwise 
   const { serverSeconds, answerSeconds } = patience[otherwise]
   tell(kernel, device, command.connect, [
     numberAttribute(attribute.index, index, 4),
-    numberAttribute(attribute.bytes, Math.floor(bytes / blockBytes) * blockBytes, 8),
+    numberAttribute(attribute.bytes, inBlocks(bytes), 8),
     numberAttribute(attribute.blockBytes, blockBytes, 8),
     numberAttribute(attribute.answerSeconds, answerSeconds, 8),
     numberAttribute(attribute.serverFlags, flags, 8),
@@ -105,12 +108,27 @@ export async function takeDevicesBack(
     const device = `/dev/nbd${index}`
     tell(kernel, device, command.reconfigure, [
       numberAttribute(attribute.index, index, 4),
+      numberAttribute(attribute.bytes, inBlocks(connection.terms.bytes), 8),
       textAttribute(attribute.owner, owner),
       socketsAttribute(connection.fd),
     ])
     taken.push(device)
   }
   return taken
+}
+
+/** Tells the kernel that the devices of `owner` have so many bytes, while they are used; returns their names. */
+export function enlargeDevices(owner: string, bytes: number): string[] {
+  return devicesOf(owner).map((index) => {
+    using kernel = nbdOfKernel()
+    const device = `/dev/nbd${index}`
+    tell(kernel, device, command.reconfigure, [
+      numberAttribute(attribute.index, index, 4),
+      numberAttribute(attribute.bytes, inBlocks(bytes), 8),
+      textAttribute(attribute.owner, owner),
+    ])
+    return device
+  })
 }
 
 /** Whatever waits for it fails. */

@@ -28,6 +28,7 @@ import { keptGroup, VolumeServerProcess } from '../support/volume-server-process
  * are killed; the machine tells which files were durable, and these are looked for in what the vault has.
  */
 const bytes = 48 * 1024 * 1024
+const grownBytes = 64 * 1024 * 1024
 const device = '/dev/nbd0'
 const mirror = '/dev/md0'
 const localDisk = '/dev/vda'
@@ -35,7 +36,8 @@ const mdadm = unpackedFile('mdadm', 'sbin/mdadm')
 const mounted = '/mnt/volume'
 const files = join(mounted, 'files')
 
-const skip = lackingVirtualMachine() || lacking('mkfs.ext4', 'e2fsck', 'debugfs') || lackingUnpacked('mdadm')
+const skip =
+  lackingVirtualMachine() || lacking('mkfs.ext4', 'resize2fs', 'e2fsck', 'debugfs') || lackingUnpacked('mdadm')
 
 /** What has to be there at a point of the volume: no less, since all of it was durable before. */
 interface Expected {
@@ -83,6 +85,9 @@ async function useDevice(scene: Scene): Promise<Expected[]> {
     await endServer(scene)
     await serveAgain(scene)
     await machine.writes(10)
+    await growDisk(scene)
+    await machine.run('resize2fs', device)
+    await machine.writes(10)
   })
   const after = await remember(scene, first)
   await assertThere(machine, after.written)
@@ -92,6 +97,15 @@ async function useDevice(scene: Scene): Promise<Expected[]> {
   await machine.run('umount', mounted)
   assert.equal(await machine.tidemark(...detach), `${device} is free\n`)
   return [before, after]
+}
+
+/** While it is written to. */
+async function growDisk({ world, server, machine, id }: Scene): Promise<void> {
+  truncateSync(join(world.folder, 'disk.img'), grownBytes)
+  const said = join(server.folder.directory, 'server.log')
+  await until('it has grown', () => readFileSync(said, 'utf8').includes(` to ${grownBytes} bytes`))
+  assert.equal(await machine.expect({ kind: 'enlarge', owner: deviceOwner(id), bytes: grownBytes }), device)
+  assert.equal(512 * Number(await machine.run('cat', '/sys/block/nbd0/size')), grownBytes)
 }
 
 /** The volume is the second leg of a mirror: whoever writes goes on without it, and it is given afterwards what it lacks. */

@@ -6,7 +6,7 @@ import net from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { takeDevicesBack } from '../../src/nbd/kernel-device.ts'
+import { enlargeDevices, takeDevicesBack } from '../../src/nbd/kernel-device.ts'
 import { MirrorLegs } from '../../src/nbd/mirror-leg.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -47,6 +47,8 @@ async function answer(message: ToGuest): Promise<Answer> {
       const taken = await takeDevicesBack(message, new AbortController().signal)
       return { status: 0, output: taken.join(' ') }
     }
+    case 'enlarge':
+      return { status: 0, output: enlargeDevices(message.owner, message.bytes).join(' ') }
     case 'look-at-leg':
       legs ??= new MirrorLegs(message.owner)
       return { status: 0, output: JSON.stringify(legs.look()) }

@@ -34,9 +34,11 @@ export type ToGuest =
   | { readonly kind: 'run'; readonly program: string; readonly args: readonly string[] }
   /** The command line of this project. */
   | { readonly kind: 'tidemark'; readonly args: readonly string[] }
-  /** What a new volume server does for the devices of its predecessor. */
   /** Of one owner: answered by a `MirrorLeg` as JSON. */
   | { readonly kind: 'look-at-leg'; readonly owner: string }
+  /** What a volume server does for the devices of its machine when the volume has grown. */
+  | { readonly kind: 'enlarge'; readonly owner: string; readonly bytes: number }
+  /** What a new volume server does for the devices of its predecessor. */
   | { readonly kind: 'take-back'; readonly path: string; readonly exportName: string; readonly owner: string }
   /** Files are written from now on, one after the other; each one that is durable is told. */
   | { readonly kind: 'write'; readonly folder: string }

@@ -22,6 +22,15 @@ class SimulatedFile {
     this.durable = Buffer.from(bytes)
   }
 
+  /** Durably, and with what is there already. */
+  grow(bytes: number): void {
+    for (const which of ['bytes', 'durable'] as const) {
+      const before = this[which]
+      this[which] = Buffer.alloc(bytes)
+      this[which].set(before)
+    }
+  }
+
   put(data: Uint8Array, at: number): void {
     this.bytes.set(data, at)
     this.#changed(at, data.length)

@@ -6,7 +6,7 @@ import { unlessFailedWith } from '../../../base/syscalls/system-call-error.ts'
 import { together } from '../../../base/together.ts'
 import { Wake } from '../../../base/wake.ts'
 import type { Problem } from '../../../model/report.ts'
-import { takeDevicesBack } from '../../../nbd/kernel-device.ts'
+import { enlargeDevices, takeDevicesBack } from '../../../nbd/kernel-device.ts'
 import { HeldMemory } from '../../../nbd/held-memory.ts'
 import { listenTcp, listenUnix, type NbdListener } from '../../../nbd/listen.ts'
 import type { NbdTls } from '../../../nbd/tls.ts'
@@ -90,6 +90,7 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   const listeners = remote ? [local, remote] : [local]
   const users = new Users(local)
   let grown: readonly Problem[] = []
+  let seen = 0
   const clients = (capture: number | undefined): number => users.count(capture) + (remote?.connections.size ?? 0)
   await using controlling = await ControlServer.listen({
     path: folder.control,
@@ -109,6 +110,18 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
   tell(
     `process ${process.pid} serves ${name}: ${disk.bytes} bytes of ${settings.backing}, epoch ${disk.epoch}, record ${disk.last}`,
   )
+  const growTo = async (bytes: number): Promise<readonly Problem[]> => {
+    const before = disk.bytes
+    try {
+      await files.grown(bytes)
+      await disk.grow(bytes)
+    } catch (error) {
+      return [notGrown(settings.backing, bytes, before, error)]
+    }
+    tell(`${name} has grown from ${before} to ${bytes} bytes: who connects from now on has all of them`)
+    growDevices(parts, bytes)
+    return []
+  }
   const isOver = (): boolean => failure.hasFailed || (isReleased && clients(undefined) === 0)
   await together(signal, [
     (inside) => controlling.tellState(inside),
@@ -128,20 +141,32 @@ async function serveUntilOver(parts: VolumeServerParts, failure: Failure, signal
       while (!isOver()) {
         await wokenWithin(changed, clock, lookMs, inside)
         const bytes = lookAt(files, failed)
-        grown = bytes === undefined || bytes <= disk.bytes ? [] : [backingGrown(settings.backing, bytes, disk.bytes)]
+        // Seen twice: a file that is being made longer is done with it.
+        if (bytes > disk.bytes && bytes === seen) grown = await growTo(bytes)
+        else if (bytes <= disk.bytes) grown = []
+        seen = bytes
       }
       await devices
     },
   ])
 }
 
-/** Nothing may be asked of the volume for long, and its backing be cut short meanwhile. How large it is. */
-function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): number | undefined {
+/** Nothing may be asked of the volume for long, and its backing be cut short meanwhile. How large it is; 0 where it has failed. */
+function lookAt(files: NodeVolumeFiles, failed: (error: unknown) => void): number {
   try {
     return files.look()
   } catch (error) {
     failed(error)
-    return undefined
+    return 0
+  }
+}
+
+/** What the kernel has of the volume is enlarged where it stands. */
+function growDevices({ description, tell }: VolumeServerParts, bytes: number): void {
+  try {
+    for (const device of enlargeDevices(deviceOwner(description.id), bytes)) tell(`${device} has ${bytes} bytes`)
+  } catch (error) {
+    tell(`what the kernel has of the volume could not be enlarged: ${messageOf(error)}`)
   }
 }
 
@@ -194,8 +219,8 @@ const sameGroup = (path: string, pid: number): Problem => ({
   hint: "under load both can wait for each other for ever: run the agent as a service of its own, outside of the database's slice or container",
 })
 
-const backingGrown = (backing: string, bytes: number, served: number): Problem => ({
-  code: 'volume-backing-grown',
-  message: `the backing ${backing} has ${bytes} bytes, and the volume is served with the ${served} that it had when its server started`,
-  hint: `for the new size: detach the volume from what uses it, end its server ("kill ${process.pid}"), which the agent starts again, attach the volume, and enlarge its file system`,
+const notGrown = (backing: string, bytes: number, served: number, error: unknown): Problem => ({
+  code: 'volume-not-grown',
+  message: `the backing ${backing} has ${bytes} bytes, and the volume is served with ${served}: ${messageOf(error)}`,
+  hint: 'make room where the agent keeps its data; it is tried again by itself',
 })

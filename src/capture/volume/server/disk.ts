@@ -9,6 +9,7 @@ import type { Problem } from '../../../model/report.ts'
 import type { Id, VolumeSettings } from '../../../model/source.ts'
 import type { Export, ExportExtent, ExportRequest } from '../../../nbd/export.ts'
 import type { LogAddress } from './block-layer.ts'
+import { type Change, type Own, type OwnDraft, ownTag } from './change.ts'
 import type { VolumeFiles } from './files.ts'
 import { requestsAtOnce, type VolumeLimits } from './limits.ts'
 import { type OpenedVolume, openVolume } from './open.ts'
@@ -40,18 +41,6 @@ export interface VolumeDiskParts {
   }
 }
 
-interface Mark {
-  readonly kind: 'mark'
-  readonly tag: number
-  readonly label: string
-  readonly marked: (number: RecordNumber) => void
-  readonly failed: () => void
-}
-type Change = Exclude<ExportRequest, { kind: 'read' }> | Mark
-
-/** The server's own marks; those of users have a tag of the agent. */
-const ownTag = 0
-
 /**
  * A protected volume, as decided in docs/decisions/0009-volumes.md: the one that gives requests their order.
  *
@@ -72,6 +61,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   readonly regionBytes = regionBytes
   readonly #parts: VolumeDiskParts
   readonly #volume: OpenedVolume
+  #bytes: number
   readonly #gate: ZeroLossGate
   readonly #unprotected: UnprotectedSpan
   readonly #reads: VolumeReads
@@ -89,13 +79,14 @@ export class VolumeDisk implements Export, AsyncDisposable {
     const { clock, settings, files } = parts
     this.#parts = parts
     this.#volume = volume
+    this.#bytes = volume.bytes
     this.name = parts.name
     this.#gate = new ZeroLossGate(clock, settings.zeroLoss)
     this.#unprotected = new UnprotectedSpan({
       history: volume.history,
       mark: (label, marked) => {
         parts.told.unprotected?.(label)
-        this.#mark({ tag: ownTag, label, marked, failed: () => {} })
+        this.#takeOwn({ kind: 'mark', tag: ownTag, label, taken: marked, failed: () => {} })
       },
       failed: (error) => this.#fail(error),
     })
@@ -127,7 +118,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   }
 
   get bytes(): number {
-    return this.#volume.bytes
+    return this.#bytes
   }
 
   get epoch(): number {
@@ -202,16 +193,31 @@ export class VolumeDisk implements Export, AsyncDisposable {
   /** Puts a mark behind all that is answered now, and ahead of all that is not in the log yet; resolves with its number. */
   mark(tag: number, label: string): Promise<RecordNumber> {
     if (Buffer.byteLength(label) > labelBytesMax) throw new RangeError(`a label has ${labelBytesMax} bytes at most`)
-    return new Promise((resolve, reject) => {
-      const failed = (): void => reject(new Error('the volume has failed, and takes no marks'))
-      this.#mark({ tag, label, marked: resolve, failed })
+    return this.#own({ kind: 'mark', tag, label })
+  }
+
+  #own(draft: OwnDraft): Promise<RecordNumber> {
+    return new Promise((taken, reject) => {
+      this.#takeOwn({ ...draft, taken, failed: () => reject(new Error('the volume has failed')) })
     })
   }
 
-  #mark(mark: Omit<Mark, 'kind'>): void {
-    if (this.#failure) return mark.failed()
-    this.#waiting.push({ kind: 'mark', ...mark })
+  #takeOwn(own: Own): void {
+    if (this.#failure) return own.failed()
+    this.#waiting.push(own)
     this.#admit()
+  }
+
+  /**
+   * The backing has grown: the volume is so large from the next record on, for whoever connects then. Resolves once that is durable;
+   * `no-space` where there is no room for what is kept about it: then it is as it was.
+   */
+  async grow(bytes: number): Promise<void> {
+    const { log, history } = this.#volume
+    await history.makeRoom(bytes)
+    const number = await this.#own({ kind: 'resize', bytes })
+    await log.untilSynced(number)
+    await history.save()
   }
 
   acknowledged(epoch: number, number: number): void {
@@ -327,7 +333,11 @@ export class VolumeDisk implements Export, AsyncDisposable {
         pending.zero(change.at, change.bytes)
         break
       case 'mark':
-        return change.marked(number)
+        return change.taken(number)
+      case 'resize':
+        this.#bytes = change.bytes
+        this.#volume.history.resized(change.bytes)
+        return change.taken(number)
       case 'flush':
         return this.#answers.add(number, change.answer)
       default:
@@ -381,8 +391,8 @@ export class VolumeDisk implements Export, AsyncDisposable {
     this.#failure = { error }
     this.#stop.abort()
     for (const change of this.#waiting.splice(0)) {
-      if (change.kind === 'mark') change.failed()
-      else change.answer.failed('EIO')
+      if ('answer' in change) change.answer.failed('EIO')
+      else change.failed()
     }
     this.#answers.fail()
     this.#reads.fail()

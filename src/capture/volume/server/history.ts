@@ -6,6 +6,7 @@ import type { Id } from '../../../model/source.ts'
 import { regionsToldMax } from './limits.ts'
 import type { Segment, VolumeLog } from './log.ts'
 import { type PlaceFile, type VolumePlace, wantedFrom } from './place.ts'
+import { regionBytes } from './regions.ts'
 import type { TouchedRegions } from './touched.ts'
 
 export interface HistoryParts {
@@ -228,9 +229,14 @@ export class History {
     await this.save()
   }
 
-  async resize(bytes: number): Promise<void> {
+  /** Sets room aside for what is noted of a volume of so many bytes. */
+  makeRoom(bytes: number): Promise<void> {
+    return this.#parts.touched.grow(Math.ceil(bytes / regionBytes))
+  }
+
+  /** The volume is so large; noted with whatever is noted next, and so before the record that tells it goes. */
+  resized(bytes: number): void {
     this.#bytes = bytes
-    await this.save()
   }
 
   /** Lets segments go that neither the backing nor the vault wants. True where any has. */

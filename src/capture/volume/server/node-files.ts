@@ -39,6 +39,8 @@ export interface NodeVolumeFilesParts {
 export interface NodeVolumeFiles extends VolumeFiles, AsyncDisposable {
   /** How large the backing is now; `damaged` where it has shrunk. */
   look(): number
+  /** It is no smaller than this from now on, also after a power cut. */
+  grown(bytes: number): Promise<void>
 }
 
 /** The disks of this machine. */
@@ -50,6 +52,7 @@ export async function nodeVolumeFiles(parts: NodeVolumeFilesParts): Promise<Node
     log,
     backing,
     look: () => backing.look(),
+    grown: (size) => backing.grown(size),
     [Symbol.asyncDispose]: () => backing[Symbol.asyncDispose](),
   }
 }
@@ -144,7 +147,7 @@ class NodeLogFile implements LogFile {
 
 /** What it was when it was opened, or more. One that has shrunk since is `damaged`: a write would make it grow again, and zeros pass for the volume. */
 class NodeBacking implements Backing, AsyncDisposable {
-  readonly bytes: number
+  #bytes: number
   readonly #path: string
   readonly #fd: number
   readonly #thread: ApplyThread
@@ -152,15 +155,30 @@ class NodeBacking implements Backing, AsyncDisposable {
   constructor(path: string, fd: number, bytes: number) {
     this.#path = path
     this.#fd = fd
-    this.bytes = bytes
+    this.#bytes = bytes
     this.#thread = new ApplyThread(fd)
+  }
+
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** How large it is now. */
   look(): number {
     const now = sizeOf(this.#fd)
-    if (now < this.bytes) throw shrunk(this.#path, now, this.bytes)
+    if (now < this.#bytes) throw shrunk(this.#path, now, this.#bytes)
     return now
+  }
+
+  /** By a descriptor of its own: what it may learn of writes that failed is for the syncs of what is written. */
+  async grown(bytes: number): Promise<void> {
+    const fd = await opened(`/proc/self/fd/${this.#fd}`, constants.O_RDONLY)
+    try {
+      await synced(fd)
+    } finally {
+      await closed(fd)
+    }
+    this.#bytes = bytes
   }
 
   async read(into: Buffer, at: number): Promise<void> {

@@ -91,7 +91,8 @@ export async function openVolume(parts: VolumeDiskParts): Promise<OpenedVolume> 
   if (backing.bytes > recovered.bytes) {
     log.append([{ kind: 'resize', bytes: backing.bytes }], { epoch: history.epoch, moment: moment(clock.now()) })
     await log.sync()
-    await history.resize(backing.bytes)
+    history.resized(backing.bytes)
+    await history.save()
   }
   const pending = new PendingBlocks(log.synced)
   const unsent = new UnsentBytes(recovered.adopted)

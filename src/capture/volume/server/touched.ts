@@ -16,39 +16,66 @@ const bitsBytes = pageBytes - checksumBytes
 const regionsOfPage = bitsBytes * 8
 
 export class TouchedRegions {
+  readonly #folder: LogFolder
   #file: LogFile
-  readonly #regions: number
+  #regions: number
   /** Pages with a bit set; others have none. */
   readonly #pages = new Map<number, Buffer>()
   readonly #unsaved = new Set<number>()
   #saving: Promise<unknown> = Promise.resolve()
+  #isNameSynced = true
 
-  private constructor(file: LogFile, regions: number) {
+  private constructor(folder: LogFolder, file: LogFile, regions: number) {
+    this.#folder = folder
     this.#file = file
     this.#regions = regions
   }
 
   /** With room set aside for a volume of so many regions, which may be more than it had. */
   static async open(folder: LogFolder, regions: number): Promise<TouchedRegions> {
-    const bytes = Math.ceil(regions / regionsOfPage) * pageBytes
     const present = await folder.open(touchedName)
-    if (present !== undefined && present.bytes >= bytes) {
-      const touched = new TouchedRegions(present, regions)
-      await touched.#load(present)
+    const file = present ?? (await createFile(folder, fileBytes(regions)))
+    const touched = new TouchedRegions(folder, file, regions)
+    if (present === undefined) {
+      await touched.#named()
+      await touched.save()
       return touched
     }
-    const touched = new TouchedRegions(await createFile(folder, bytes), regions)
-    if (present !== undefined) {
-      await touched.#load(present)
-      await present.close()
-      for (const page of touched.#pages.keys()) touched.#unsaved.add(page)
-    }
-    await touched.save()
-    await orNoRoom(async () => {
-      folder.rename(replacingName, touchedName)
-      await folder.syncNames()
-    })
+    await touched.#load(present)
+    await touched.grow(regions)
     return touched
+  }
+
+  /** Room is set aside for so many regions once it resolves; after `no-space` it is as it was. */
+  grow(regions: number): Promise<void> {
+    return this.#inTurn(async () => {
+      if (fileBytes(regions) > this.#file.bytes) await this.#replace(await createFile(this.#folder, fileBytes(regions)))
+      await this.#saveNow()
+      this.#regions = Math.max(this.#regions, regions)
+    })
+  }
+
+  async #replace(file: LogFile): Promise<void> {
+    const before = this.#file
+    this.#file = file
+    for (const page of this.#pages.keys()) this.#unsaved.add(page)
+    try {
+      await this.#saveNow()
+      await this.#named()
+    } catch (error) {
+      this.#file = before
+      await file.close()
+      throw error
+    }
+    await before.close()
+  }
+
+  /** Its name is durable with the next save. */
+  #named(): Promise<void> {
+    return orNoRoom(async () => {
+      this.#folder.rename(replacingName, touchedName)
+      this.#isNameSynced = false
+    })
   }
 
   get isEmpty(): boolean {
@@ -100,22 +127,30 @@ export class TouchedRegions {
 
   /** What was added and removed before the call is durable once this resolves. After `no-space` the next call writes it, too. */
   save(): Promise<void> {
-    const done = this.#saving.then(async () => {
-      const pages = [...this.#unsaved]
-      this.#unsaved.clear()
-      try {
-        for (const page of pages) {
-          const bits = this.#pages.get(page)
-          writeWhole(this.#file, bits === undefined ? Buffer.alloc(pageBytes) : withChecksum(bits), page * pageBytes)
-        }
-        await orNoRoom(() => this.#file.sync())
-      } catch (error) {
-        for (const page of pages) this.#unsaved.add(page)
-        throw error
-      }
-    })
+    return this.#inTurn(() => this.#saveNow())
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#saving.then(work)
     this.#saving = done.catch(() => undefined)
     return done
+  }
+
+  async #saveNow(): Promise<void> {
+    const pages = [...this.#unsaved]
+    this.#unsaved.clear()
+    try {
+      for (const page of pages) {
+        const bits = this.#pages.get(page)
+        writeWhole(this.#file, bits === undefined ? Buffer.alloc(pageBytes) : withChecksum(bits), page * pageBytes)
+      }
+      await orNoRoom(() => this.#file.sync())
+      if (!this.#isNameSynced) await orNoRoom(() => this.#folder.syncNames())
+      this.#isNameSynced = true
+    } catch (error) {
+      for (const page of pages) this.#unsaved.add(page)
+      throw error
+    }
   }
 
   async #load(file: LogFile): Promise<void> {
@@ -138,6 +173,8 @@ export class TouchedRegions {
     await this.#file.close()
   }
 }
+
+const fileBytes = (regions: number): number => Math.ceil(regions / regionsOfPage) * pageBytes
 
 const createFile = (folder: LogFolder, bytes: number): Promise<LogFile> =>
   orNoRoom(async () => {
