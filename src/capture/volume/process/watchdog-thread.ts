@@ -12,10 +12,10 @@ const asleep = new Int32Array(new SharedArrayBuffer(4))
 /** Looks are counted, not time: where the whole machine stood still, the server gets its time afterwards. */
 const looksMax = limitMs / lookMs
 const slowLooksMax = slowMs / lookMs
-/** A sync that ended while the machine stood still is known to have ended after a few beats. */
+/** An answer that came while the machine stood still is known to have come after a few beats. */
 const stalledLooksMax = 4
 
-/** A disk, and the syncs of what lies on it. */
+/** A disk, and the answers that it owes. */
 class Watched {
   readonly #work: DiskWork | undefined
   readonly #stalledMs: number

@@ -14,16 +14,16 @@ import type { Clock } from '../../../base/clock.ts'
  * | for so long          | the disk completes something | it completes nothing | the system does not tell |
  * |----------------------|------------------------------|----------------------|--------------------------|
  * | the thread is silent | `slowMsMax`                  | `hangMsMax`          | `hangMsMax`              |
- * | a sync has not ended | no limit                     | `hangMsMax`          | `slowMsMax`              |
+ * | it owes an answer    | no limit                     | `hangMsMax`          | `slowMsMax`              |
  *
- * Shared with the thread, as 32-bit numbers: how often the server has shown that it lives, and for how many milliseconds a
- * sync of the log and of the backing has been under way.
+ * Shared with the thread, as 32-bit numbers: how often the server has shown that it lives, and for how many milliseconds the disks of
+ * the log and of the backing owe an answer to a sync, a read or a write.
  */
 export const heartbeat = { lives: 0, logMs: 1, backingMs: 2 } as const
 
 /** Of a write or a sync, or of anything else that keeps the server from going on, while nothing comes from the disk. */
 export const hangMsMax = 30_000
-/** Of a server that answers nobody while its disk works, and of a sync where the system does not tell whether it does. */
+/** Of a server that answers nobody while its disk works, and of an answer that is owed where the system does not tell whether it does. */
 export const slowMsMax = 600_000
 const beatMs = 500
 
@@ -37,7 +37,7 @@ export interface WatchdogParts {
   readonly clock: Clock
   /** Of the connections, as `LiveSockets` has them. */
   readonly descriptors: readonly Int32Array<SharedArrayBuffer>[]
-  /** How long a sync has been under way. */
+  /** How long an answer is owed. */
   readonly stalledMs: () => OfDisks<number>
   /** Where the system counts what the disks complete, as `workFileOf` finds it. */
   readonly workFiles: OfDisks<string | undefined>

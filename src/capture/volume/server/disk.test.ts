@@ -12,9 +12,10 @@ import { systemRandom } from '../../../base/random.ts'
 import type { RecordNumber, VolumeRecord } from '../../../format/volume-log.ts'
 import { type VolumeLogFolder, VolumeLogReader } from '../../../format/volume-log-reader.ts'
 import type { Id, VolumeSettings } from '../../../model/source.ts'
-import { VolumeDisk, type VolumeDiskParts } from './disk.ts'
+import { VolumeDisk } from './disk.ts'
 import { volumeLogFolder } from './log-folder.ts'
 import { nodeVolumeFiles } from './node-files.ts'
+import type { VolumeDiskParts } from './open.ts'
 import { readPlace } from './place.ts'
 
 const volume = 'ffeeddccbbaa99887766554433221100' as Id

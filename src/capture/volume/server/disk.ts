@@ -1,45 +1,23 @@
 import { unreachable } from '../../../base/assert.ts'
-import type { Clock } from '../../../base/clock.ts'
-import type { Random } from '../../../base/random.ts'
 import { messageOf } from '../../../base/errors.ts'
 import { Wake } from '../../../base/wake.ts'
 import { labelBytesMax, type RecordDraft, type RecordNumber } from '../../../format/volume-log.ts'
 import { moment } from '../../../model/moment.ts'
 import type { Problem } from '../../../model/report.ts'
-import type { Id, VolumeSettings } from '../../../model/source.ts'
+import type { VolumeSettings } from '../../../model/source.ts'
 import type { Export, ExportExtent, ExportRequest } from '../../../nbd/export.ts'
 import type { LogAddress } from './block-layer.ts'
 import { type Change, type Own, type OwnDraft, ownTag } from './change.ts'
-import type { VolumeFiles } from './files.ts'
-import { requestsAtOnce, type VolumeLimits } from './limits.ts'
-import { type OpenedVolume, openVolume } from './open.ts'
+import { requestsAtOnce } from './limits.ts'
+import { type OpenedVolume, openVolume, type VolumeDiskParts } from './open.ts'
 import { VolumeReads } from './reads.ts'
 import { regionBytes } from './regions.ts'
 import { Upkeep } from './upkeep.ts'
+import { UnderWay } from './under-way.ts'
 import { UnprotectedSpan } from './unprotected.ts'
 import { WaitingAnswers } from './waiting.ts'
 import { wokenWithin } from './woken.ts'
 import { ZeroLossGate } from './zero-loss.ts'
-
-export interface VolumeDiskParts {
-  readonly files: VolumeFiles
-  readonly clock: Clock
-  readonly random: Random
-  readonly volume: Id
-  readonly name: string
-  readonly settings: VolumeSettings
-  readonly limits?: Partial<VolumeLimits>
-  readonly told: {
-    /** `durable` has grown. */
-    durable(number: RecordNumber): void
-    /** `epoch` has changed, and with it `first`. */
-    epoch(): void
-    /** Such a mark of a span in which flushes did not wait for the vault comes next in the log, of all that is asked from now on. */
-    unprotected?(label: string): void
-    /** The disk has failed for good and answers nothing but EIO: the process should end. */
-    ended(error: unknown): void
-  }
-}
 
 /**
  * A protected volume, as decided in docs/decisions/0009-volumes.md: the one that gives requests their order.
@@ -65,6 +43,7 @@ export class VolumeDisk implements Export, AsyncDisposable {
   readonly #gate: ZeroLossGate
   readonly #unprotected: UnprotectedSpan
   readonly #reads: VolumeReads
+  readonly #underWay: UnderWay
   readonly #upkeep: Upkeep
   readonly #answers = new WaitingAnswers()
   readonly #waiting: Change[] = []
@@ -90,11 +69,14 @@ export class VolumeDisk implements Export, AsyncDisposable {
       },
       failed: (error) => this.#fail(error),
     })
-    this.#reads = new VolumeReads(volume, files.backing)
+    const { backing } = files
+    const underWay = (this.#underWay = new UnderWay(clock))
+    this.#reads = new VolumeReads({ ...volume, backing, underWay })
     this.#upkeep = new Upkeep({
       ...volume,
       clock,
-      backing: files.backing,
+      backing,
+      underWay,
       logBytesMax: settings.logBytesMax,
       isHurried: () => this.#waiting.length > 0 || !this.#answers.isEmpty,
       isPressed: () => this.#waiting.length > 0,
@@ -159,16 +141,16 @@ export class VolumeDisk implements Export, AsyncDisposable {
     const zeroLoss = this.#gate.problem
     return [
       ...problems.values(),
-      ...this.#upkeep.slowness,
+      ...this.#underWay.problems(this.#volume.limits.slowMs),
       ...(zeroLoss ? [zeroLoss] : []),
       ...history.problems,
       ...(this.#failure ? [failureProblem(this.#failure.error)] : []),
     ]
   }
 
-  /** How long a sync has been under way, for who ends a process that hangs on its disk. */
+  /** How long the disks have owed an answer, for who ends a process that hangs on its disk. */
   get stalledMs(): { readonly log: number; readonly backing: number } {
-    return { log: this.#upkeep.stalledMs('log'), backing: this.#upkeep.stalledMs('backing') }
+    return { log: this.#underWay.stalledMs('log'), backing: this.#underWay.stalledMs('backing') }
   }
 
   take(requests: readonly ExportRequest[]): void {

@@ -1,7 +1,11 @@
+import type { Clock } from '../../../base/clock.ts'
 import { TidemarkError } from '../../../base/errors.ts'
+import type { Random } from '../../../base/random.ts'
+import type { RecordNumber } from '../../../format/volume-log.ts'
 import { moment } from '../../../model/moment.ts'
 import type { Problem } from '../../../model/report.ts'
-import type { VolumeDiskParts } from './disk.ts'
+import type { Id, VolumeSettings } from '../../../model/source.ts'
+import type { VolumeFiles } from './files.ts'
 import { History } from './history.ts'
 import { defaultLimits, type VolumeLimits } from './limits.ts'
 import { VolumeLog } from './log.ts'
@@ -13,6 +17,26 @@ import { noRoom } from './room.ts'
 import { TouchedRegions } from './touched.ts'
 import { UnsentBytes } from './unsent.ts'
 import { historyDamaged } from './upkeep.ts'
+
+export interface VolumeDiskParts {
+  readonly files: VolumeFiles
+  readonly clock: Clock
+  readonly random: Random
+  readonly volume: Id
+  readonly name: string
+  readonly settings: VolumeSettings
+  readonly limits?: Partial<VolumeLimits>
+  readonly told: {
+    /** `durable` has grown. */
+    durable(number: RecordNumber): void
+    /** `epoch` has changed, and with it `first`. */
+    epoch(): void
+    /** Such a mark of a span in which flushes did not wait for the vault comes next in the log, of all that is asked from now on. */
+    unprotected?(label: string): void
+    /** The disk has failed for good and answers nothing but EIO: the process should end. */
+    ended(error: unknown): void
+  }
+}
 
 export interface OpenedVolume {
   readonly bytes: number

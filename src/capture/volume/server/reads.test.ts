@@ -7,7 +7,9 @@ import type { Id } from '../../../model/source.ts'
 import type { Backing } from './files.ts'
 import { VolumeLog } from './log.ts'
 import { PendingBlocks } from './pending.ts'
+import { systemClock } from '../../../base/clock.ts'
 import { VolumeReads } from './reads.ts'
+import { UnderWay } from './under-way.ts'
 import type { RecordNumber } from '../../../format/volume-log.ts'
 
 const volume = 'ffeeddccbbaa99887766554433221100' as Id
@@ -17,7 +19,7 @@ function readsOf(backing: Backing): { reads: VolumeReads; pending: PendingBlocks
   const { log: folder } = disks.files()
   const log = new VolumeLog({ folder, volume, random: new Seeded(1), segmentBytes: 4096 })
   const pending = new PendingBlocks(0 as RecordNumber)
-  return { reads: new VolumeReads({ log, pending }, backing), pending }
+  return { reads: new VolumeReads({ log, pending, backing, underWay: new UnderWay(systemClock) }), pending }
 }
 
 const empty: Backing = {

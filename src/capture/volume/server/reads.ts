@@ -5,6 +5,7 @@ import type { ExportExtent, ExportRequest } from '../../../nbd/export.ts'
 import type { Backing } from './files.ts'
 import type { Segment, VolumeLog } from './log.ts'
 import type { PendingBlocks, Span } from './pending.ts'
+import type { UnderWay } from './under-way.ts'
 
 type Read = Extract<ExportRequest, { kind: 'read' }>
 
@@ -16,6 +17,8 @@ const extentsEnough = 4096
 export interface ReadsParts {
   readonly log: VolumeLog
   readonly pending: PendingBlocks
+  readonly backing: Backing
+  readonly underWay: UnderWay
 }
 
 /**
@@ -24,13 +27,11 @@ export interface ReadsParts {
  */
 export class VolumeReads {
   readonly #parts: ReadsParts
-  readonly #backing: Backing
   #hasFailed = false
   #telling: Promise<unknown> = Promise.resolve()
 
-  constructor(parts: ReadsParts, backing: Backing) {
+  constructor(parts: ReadsParts) {
     this.#parts = parts
-    this.#backing = backing
   }
 
   read({ at, bytes, into, answer }: Read): void {
@@ -60,11 +61,13 @@ export class VolumeReads {
   }
 
   #fill(into: Buffer, { at, from }: Span): Promise<void> | undefined {
+    const { log, backing, underWay } = this.#parts
     if (from === 'zeros') into.fill(0)
-    else if (from === 'backing') return this.#backing.readNow(into, at) ? undefined : this.#backing.read(into, at)
-    else {
-      const { segment, position } = this.#parts.log.place(from)
-      return segment.file.readNow(into, position) ? undefined : readLog(segment, into, position)
+    else if (from === 'backing') {
+      if (!backing.readNow(into, at)) return underWay.watch('backing', 'read', backing.read(into, at))
+    } else {
+      const { segment, position } = log.place(from)
+      if (!segment.file.readNow(into, position)) return underWay.watch('log', 'read', readLog(segment, into, position))
     }
     return undefined
   }
@@ -96,7 +99,7 @@ export class VolumeReads {
 
   #tellBacking({ at, bytes }: Span, add: (start: number, length: number, is: ExportExtent['is']) => void): void {
     let position = at
-    for (const data of this.#backing.dataRanges(at, bytes)) {
+    for (const data of this.#parts.backing.dataRanges(at, bytes)) {
       add(position, data.at - position, 'hole')
       add(data.at, data.bytes, 'data')
       position = data.at + data.bytes

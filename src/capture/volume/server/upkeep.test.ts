@@ -6,7 +6,7 @@ import { turn } from '../../../../test/support/volume-world.ts'
 import type { Clock } from '../../../base/clock.ts'
 import type { Id, VolumeSettings } from '../../../model/source.ts'
 import { VolumeDisk } from './disk.ts'
-import type { VolumeFiles } from './files.ts'
+import type { Backing, VolumeFiles } from './files.ts'
 
 const volume = 'ffeeddccbbaa99887766554433221100' as Id
 const segmentBytes = 256 * 1024
@@ -108,6 +108,38 @@ test('a sync that hangs is noticed, whichever other one was under way when it be
   assert.equal(stalledMs.backing, 0)
   assert.ok(problems.some(({ code, message }) => code === 'volume-disk-slow' && /sync of the log/.test(message)))
   await until(() => disk.problems.length === 0)
+})
+
+test('a read, or a write, of the backing that hangs is noticed as a sync is', { timeout: 60_000 }, async () => {
+  for (const what of ['read', 'write'] as const) {
+    const { disks, clock, open } = scene(4)
+    const files = disks.files()
+    const hang = gate()
+    const backing: Backing = {
+      ...files.backing,
+      readNow: () => false,
+      read: (into, at) => (what === 'read' ? hang.pass() : Promise.resolve()).then(() => files.backing.read(into, at)),
+      apply: (steps) => (what === 'write' ? hang.pass() : Promise.resolve()).then(() => files.backing.apply(steps)),
+    }
+    await using disk = await open({ log: files.log, backing })
+    hang.shut()
+    if (what === 'write') await write(disk, 0, 4096)
+    else {
+      const answer = { done: () => {}, failed: () => {} }
+      disk.take([{ kind: 'read', at: 8192, bytes: 512, into: Buffer.alloc(512), answer }])
+    }
+    await until(() => hang.waits)
+    await clock.sleep(60_000)
+    const { stalledMs, problems } = disk
+    hang.open()
+    assert.equal(stalledMs.log, 0)
+    assert.ok(stalledMs.backing >= 60_000, `${stalledMs.backing} ms of a ${what}`)
+    assert.deepEqual(
+      problems.map(({ code, message }) => [code, message.slice(0, 25)]),
+      [['volume-disk-slow', `a ${what} of the backing has`.slice(0, 25)]],
+    )
+    await until(() => disk.problems.length === 0)
+  }
 })
 
 test(

@@ -9,6 +9,7 @@ import { segmentsMin, type VolumeLimits } from './limits.ts'
 import type { VolumeLog } from './log.ts'
 import type { PendingBlocks } from './pending.ts'
 import { isNoRoom } from './room.ts'
+import type { UnderWay } from './under-way.ts'
 import type { UnsentBytes } from './unsent.ts'
 import { wokenWithin } from './woken.ts'
 
@@ -18,6 +19,7 @@ export interface UpkeepParts {
   readonly pending: PendingBlocks
   readonly unsent: UnsentBytes
   readonly backing: Backing
+  readonly underWay: UnderWay
   readonly clock: Clock
   readonly limits: VolumeLimits
   readonly logBytesMax: number
@@ -62,27 +64,11 @@ export class Upkeep {
   #isFinishing = false
   /** What is to be noted, and finds no room. */
   readonly #waitForRoom = new Set<() => Promise<unknown>>()
-  /** Syncs that are under way, in the order in which they began. */
-  readonly #syncs = new Set<{ readonly of: 'log' | 'backing'; readonly sinceMs: number }>()
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
     this.logBytesMax = parts.logBytesMax
     this.#applied = parts.history.checkpoint
-  }
-
-  /** How long a sync has been under way. */
-  stalledMs(of: 'log' | 'backing'): number {
-    const oldest = [...this.#syncs].find((sync) => sync.of === of)
-    return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.sinceMs
-  }
-
-  get slowness(): readonly Problem[] {
-    const { slowMs } = this.#parts.limits
-    return (['log', 'backing'] as const)
-      .map((of) => ({ of, ms: this.stalledMs(of) }))
-      .filter(({ ms }) => ms > slowMs)
-      .map(({ of, ms }) => slowProblem(of, ms))
   }
 
   /** Changes wait for room in the log until the vault has spoken. */
@@ -127,7 +113,7 @@ export class Upkeep {
   }
 
   async #sync(signal: AbortSignal): Promise<void> {
-    const { log, pending, unsent, limits, clock, isHurried } = this.#parts
+    const { log, pending, unsent, underWay, limits, clock, isHurried } = this.#parts
     for (;;) {
       signal.throwIfAborted()
       if (log.synced === log.last) {
@@ -142,7 +128,7 @@ export class Upkeep {
       this.#isSyncDelayed = false
       pending.syncBegins()
       const { appendedBytes } = log
-      await this.#watched('log', () => log.sync())
+      await underWay.watch('log', 'sync', log.sync())
       pending.syncEnds(log.synced)
       unsent.synced(log.synced, appendedBytes)
       if (log.synced === log.last) this.#settled.wake()
@@ -153,7 +139,7 @@ export class Upkeep {
   }
 
   async #apply(signal: AbortSignal): Promise<void> {
-    const { log, pending, backing, limits, clock, isPressed, problems } = this.#parts
+    const { log, pending, backing, underWay, limits, clock, isPressed, problems } = this.#parts
     for (;;) {
       signal.throwIfAborted()
       if (pending.synced.isEmpty) {
@@ -174,7 +160,7 @@ export class Upkeep {
       while (!isDue()) await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
       const upTo = pending.syncedUpTo
       try {
-        await applyLayer(pending.synced, { log, backing })
+        await underWay.watch('backing', 'write', applyLayer(pending.synced, { log, backing }))
       } catch (error) {
         if (!isNoRoom(error)) throw error
         // All of it is in the log, and stays there.
@@ -194,7 +180,7 @@ export class Upkeep {
   }
 
   async #checkpoint(signal: AbortSignal): Promise<void> {
-    const { history, backing, limits, clock } = this.#parts
+    const { history, backing, underWay, limits, clock } = this.#parts
     for (;;) {
       signal.throwIfAborted()
       if (this.#applied === history.checkpoint) {
@@ -206,7 +192,7 @@ export class Upkeep {
         await wokenWithin(this.#changed, clock, dueMs - clock.monotonicMs(), signal)
       }
       const upTo = this.#applied
-      await this.#watched('backing', () => backing.sync())
+      await underWay.watch('backing', 'sync', backing.sync())
       await history.checkpointAt(upTo)
       if (!this.#isFinishing) this.#isCheckpointWanted = false
       this.#changed.wake()
@@ -324,16 +310,6 @@ export class Upkeep {
       if (this.#waitForRoom.size === 0) problems.delete('no-room-to-note')
     }
   }
-
-  async #watched(of: 'log' | 'backing', work: () => Promise<void>): Promise<void> {
-    const sync = { of, sinceMs: this.#parts.clock.monotonicMs() }
-    this.#syncs.add(sync)
-    try {
-      await work()
-    } finally {
-      this.#syncs.delete(sync)
-    }
-  }
 }
 
 const logFullProblem: Problem = {
@@ -341,12 +317,6 @@ const logFullProblem: Problem = {
   message: 'there is no room for the log of the volume, and writes wait',
   hint: 'see to the line, and to the vault, or make room on the file system of the log and raise its limit',
 }
-
-const slowProblem = (of: 'log' | 'backing', ms: number): Problem => ({
-  code: 'volume-disk-slow',
-  message: `a sync of the ${of} has been under way for ${Math.floor(ms / 1000)} s: its disk is slow, or hangs${of === 'log' ? '; flushes wait' : ', and the log cannot let go of what it holds'}`,
-  hint: 'see to the disk ("dmesg", "iostat -x"); the server goes on as long as the disk completes anything',
-})
 
 const nothingNotedProblem: Problem = {
   code: 'volume-log-full',
