@@ -214,6 +214,8 @@ async function backUp(cluster: Cluster, base: string) {
 function unpack(folder: string) {
   const tar = spawn('tar', ['-x', '-f', '-', '-C', folder], { stdio: ['pipe', 'ignore', 'inherit'] })
   const unpacked = once(tar, 'exit')
+  // It ends where the archive says so, and may not take what follows: its status tells how it went.
+  tar.stdin.on('error', () => {})
   return {
     /** Written at once: the bytes hold only until the next event. */
     write: (bytes: Uint8Array) => new Promise((written) => tar.stdin.write(bytes, written)),
